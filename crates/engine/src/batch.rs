@@ -1,0 +1,140 @@
+//! The ragged batch: rows of many sequences, packed without padding.
+
+use crate::{Session, Steering};
+use std::ops::Range;
+
+/// Rows to run, and the sessions that they extend.
+#[derive(Default)]
+pub struct Batch<'a> {
+    pub(crate) plan: RowPlan,
+    pub(crate) sessions: Vec<&'a mut Session>,
+}
+
+/// What each row of a batch is. Rows of one sequence are consecutive and ascend in position.
+#[derive(Clone, Default)]
+pub struct RowPlan {
+    rows: Vec<Row>,
+    spans: Vec<Range<usize>>,
+    steerings: Vec<Steering>,
+}
+
+/// One row: one token of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index of the sequence in the batch, in order of [`Batch::push`].
+    pub sequence: usize,
+    /// 0-based position in its sequence.
+    pub position: usize,
+    /// Token id.
+    pub token: u32,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    pub fn new() -> Batch<'a> {
+        Batch::default()
+    }
+
+    /// Appends `tokens` to a session and makes them rows of the batch. Returns the index of the
+    /// sequence in the batch.
+    pub fn push(&mut self, session: &'a mut Session, tokens: &[u32]) -> usize {
+        let start = session.tokens.len();
+        session.tokens.extend_from_slice(tokens);
+        self.again(session, start)
+    }
+
+    /// Makes the tokens that a session already has, from position `start` on, rows of the batch
+    /// again: for running upper blocks once more on what the lower ones gave.
+    pub fn again(&mut self, session: &'a mut Session, start: usize) -> usize {
+        let sequence = self.sessions.len();
+        let first = self.plan.rows.len();
+        let tokens = session.tokens.iter().copied().enumerate().skip(start);
+        self.plan.rows.extend(tokens.map(|(position, token)| Row { sequence, position, token }));
+        self.plan.spans.push(first..self.plan.rows.len());
+        self.plan.steerings.push(session.steering.clone());
+        self.sessions.push(session);
+        sequence
+    }
+
+    /// What each row is.
+    pub fn rows(&self) -> &RowPlan {
+        &self.plan
+    }
+}
+
+impl RowPlan {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Is there nothing to run?
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
+        self.rows.iter().copied()
+    }
+
+    /// The rows of sequence `sequence`.
+    pub fn span(&self, sequence: usize) -> Range<usize> {
+        self.spans[sequence].clone()
+    }
+
+    /// Number of sequences.
+    pub fn n_sequences(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub(crate) fn row(&self, row: usize) -> Row {
+        self.rows[row]
+    }
+
+    /// The sequences under any steering, with their rows.
+    pub(crate) fn steered_spans(&self) -> impl Iterator<Item = (&Steering, Range<usize>)> {
+        let all = self.steerings.iter().zip(self.spans.iter().cloned());
+        all.filter(|(steering, _)| !steering.is_empty())
+    }
+}
+
+/// Cuts sequences of the given lengths into passes of at most `budget` rows: each pass lists
+/// sequences with the range of their tokens that it runs. A long sequence spans several passes,
+/// in order; no pass is empty.
+pub fn pack(lens: impl IntoIterator<Item = usize>, budget: usize) -> Vec<Vec<(usize, Range<usize>)>> {
+    let mut passes: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+    let mut free = 0;
+    for (sequence, len) in lens.into_iter().enumerate() {
+        let mut start = 0;
+        while start < len {
+            // A sequence that fits a pass is not cut merely because the current one is half full.
+            if free == 0 || (free < len - start && len - start <= budget) {
+                passes.push(Vec::new());
+                free = budget;
+            }
+            let n = free.min(len - start);
+            passes.last_mut().expect("just pushed").push((sequence, start..start + n));
+            start += n;
+            free -= n;
+        }
+    }
+    passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_keeps_order_and_budget_and_loses_nothing() {
+        let check = |lens: &[usize], budget, want: &[&[(usize, Range<usize>)]]| {
+            assert_eq!(pack(lens.iter().copied(), budget), want);
+        };
+        check(&[], 4, &[]);
+        check(&[2, 2, 1], 4, &[&[(0, 0..2), (1, 0..2)], &[(2, 0..1)]]);
+        check(&[3, 2], 4, &[&[(0, 0..3)], &[(1, 0..2)]]);
+        check(&[9], 4, &[&[(0, 0..4)], &[(0, 4..8)], &[(0, 8..9)]]);
+        check(&[0, 1], 4, &[&[(1, 0..1)]]);
+    }
+}

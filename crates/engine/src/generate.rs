@@ -1,0 +1,210 @@
+//! Generation as an iterator over events, any number of requests at once.
+
+use crate::{
+    Batch, Error, Model, NoTap, ROW_BUDGET, Sampler, Sampling, Session, Steering, TextStream, Tokenizer,
+};
+use std::collections::VecDeque;
+
+/// Something to be continued.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The tokens to continue, at least one.
+    pub prompt: Vec<u32>,
+    /// The steering it runs under.
+    pub steering: Steering,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// At most this many new tokens.
+    pub max_tokens: usize,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model produced a stop token.
+    Eos,
+    /// A stop string was reached.
+    Stop,
+    /// `max_tokens` were generated.
+    Length,
+    /// The model's context is full.
+    Context,
+}
+
+/// One token of one request, or its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Index of the request, in the order given.
+    pub request: usize,
+    /// The token, a stop token included.
+    pub token: Option<u32>,
+    /// The text that became certain with it.
+    pub text: String,
+    /// Set on the last event of a request.
+    pub finish: Option<Finish>,
+}
+
+/// Runs requests side by side: the weights are read once per step for all of them. A request's
+/// tokens do not depend on the others.
+pub struct Generator<'m> {
+    model: &'m Model,
+    tokenizer: &'m Tokenizer,
+    running: Vec<Running>,
+    events: VecDeque<Event>,
+}
+
+struct Running {
+    request: usize,
+    session: Session,
+    /// Tokens chosen or given, but not run yet.
+    pending: Vec<u32>,
+    sampler: Sampler,
+    text: TextStream,
+    max_tokens: usize,
+    n_generated: usize,
+}
+
+impl<'m> Generator<'m> {
+    /// Prepares the requests; nothing runs until the first event is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] or [`Error::TooLong`] for a prompt that cannot run.
+    pub fn new(
+        model: &'m Model,
+        tokenizer: &'m Tokenizer,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Result<Generator<'m>, Error> {
+        let max = model.config().max_positions;
+        let mut running = Vec::new();
+        for (request, it) in requests.into_iter().enumerate() {
+            if it.prompt.is_empty() {
+                return Err(Error::Empty);
+            }
+            if it.prompt.len() > max {
+                return Err(Error::TooLong { tokens: it.prompt.len(), max });
+            }
+            it.steering.check(model.config())?;
+            running.push(Running {
+                request,
+                session: Session::steered(it.steering),
+                pending: it.prompt,
+                sampler: Sampler::new(it.sampling),
+                text: TextStream::new(&it.stop),
+                max_tokens: it.max_tokens,
+                n_generated: 0,
+            });
+        }
+        let mut generator = Generator { model, tokenizer, running, events: VecDeque::new() };
+        generator.running.retain(|it| {
+            let nothing_to_do = it.max_tokens == 0;
+            if nothing_to_do {
+                let finish = Some(Finish::Length);
+                generator.events.push_back(Event {
+                    request: it.request,
+                    token: None,
+                    text: String::new(),
+                    finish,
+                });
+            }
+            !nothing_to_do
+        });
+        Ok(generator)
+    }
+
+    /// Plan rows, run them, sample, emit.
+    fn step(&mut self) -> Result<(), Error> {
+        let plan = self.plan();
+        let chosen = self.run(&plan)?;
+        for (at, token) in chosen {
+            let event = self.running[at].take(token, self.model, self.tokenizer)?;
+            self.events.push_back(event);
+        }
+        let events = &self.events;
+        let finished = |it: &Running| events.iter().any(|e| e.request == it.request && e.finish.is_some());
+        self.running.retain(|it| !finished(it));
+        Ok(())
+    }
+
+    /// How many pending tokens of each request run in this step: single tokens of answers first,
+    /// so that a long prompt never holds up a running answer, then pieces of prompts.
+    fn plan(&self) -> Vec<usize> {
+        let mut free = ROW_BUDGET;
+        let mut plan = vec![0; self.running.len()];
+        let decoding_first = [true, false];
+        for decoding in decoding_first {
+            for (n, it) in plan.iter_mut().zip(&self.running) {
+                if (it.pending.len() == 1) == decoding {
+                    *n = it.pending.len().min(free);
+                    free -= *n;
+                }
+            }
+        }
+        plan
+    }
+
+    /// Runs the planned rows and chooses a token for each request whose pending tokens are done.
+    fn run(&mut self, plan: &[usize]) -> Result<Vec<(usize, u32)>, Error> {
+        let mut batch = Batch::new();
+        let mut ready = Vec::new();
+        let mut last_rows = Vec::new();
+        for (at, (it, n)) in self.running.iter_mut().zip(plan).enumerate() {
+            if *n == 0 {
+                continue;
+            }
+            let tokens: Vec<u32> = it.pending.drain(..n).collect();
+            batch.push(&mut it.session, &tokens);
+            if it.pending.is_empty() {
+                ready.push(at);
+                last_rows.push(batch.rows().len() - 1);
+            }
+        }
+        let resid = self.model.forward(&mut batch, &mut NoTap)?;
+        let logits = self.model.logits(&resid, &last_rows);
+        let choose = |(row, at): (usize, usize)| {
+            let it = &mut self.running[at];
+            (at, it.sampler.choose(logits.row(row), it.session.tokens()))
+        };
+        Ok(ready.into_iter().enumerate().map(choose).collect())
+    }
+}
+
+impl Running {
+    /// Takes a chosen token: text, and whether the answer ends with it.
+    fn take(&mut self, token: u32, model: &Model, tokenizer: &Tokenizer) -> Result<Event, Error> {
+        self.n_generated += 1;
+        self.pending.push(token);
+        let eos = model.config().eos_tokens.contains(&token);
+        let mut text = if eos { String::new() } else { self.text.push(token, tokenizer)? };
+        let finish = if eos {
+            Some(Finish::Eos)
+        } else if self.text.stopped() {
+            Some(Finish::Stop)
+        } else if self.n_generated >= self.max_tokens {
+            Some(Finish::Length)
+        } else if self.session.tokens().len() + 1 > model.config().max_positions {
+            Some(Finish::Context)
+        } else {
+            None
+        };
+        if finish.is_some() {
+            text += &self.text.finish(tokenizer)?;
+        }
+        Ok(Event { request: self.request, token: Some(token), text, finish })
+    }
+}
+
+impl Iterator for Generator<'_> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.events.is_empty() && !self.running.is_empty() {
+            if let Err(error) = self.step() {
+                self.running.clear();
+                return Some(Err(error));
+            }
+        }
+        self.events.pop_front().map(Ok)
+    }
+}

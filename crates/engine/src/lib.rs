@@ -1,0 +1,53 @@
+//! Tokens in, activations and tokens out: decoder-only language models with a tap on every block.
+//!
+//! Three nouns carry the crate. A [`Model`] is loaded weights: immutable, shareable. A [`Session`]
+//! is one mutable timeline: tokens, their keys and values, and the steering they run under. A
+//! [`Steering`] is a plain value: which vectors are added where. One [`Batch`] of rows, taken from
+//! any number of sessions and packed without padding, is the only way to run a model.
+//!
+//! The crate has never heard of personas, vector files, HTTP or command lines.
+//!
+//! Reading order: `config`, `weights`, `model` (the forward pass: the page to show visitors),
+//! `ops` (the seam under it), `tap`, `steering`, `batch`, `session`, `generate`.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod capture;
+mod config;
+mod error;
+mod generate;
+mod kv;
+mod model;
+mod ops;
+mod rope;
+mod sample;
+mod score;
+mod session;
+mod steering;
+mod tap;
+mod text;
+mod tokenizer;
+mod weights;
+
+pub use batch::{Batch, Row, RowPlan, pack};
+pub use capture::{KeepRows, SumRows};
+pub use config::{Config, FAMILIES};
+pub use error::Error;
+pub use generate::{Event, Finish, Generator, Request};
+pub use model::{Model, ModelFiles};
+pub use ops::Rows;
+pub use rope::{Rope, RopeScaling};
+pub use sample::{Sampler, Sampling};
+pub use score::{Continuation, log_softmax_at, score};
+pub use session::Session;
+pub use steering::{Edit, Steering};
+pub use tap::{Hook, NoTap, Site, Tap};
+pub use text::TextStream;
+pub use tokenizer::Tokenizer;
+pub use weights::Weights;
+pub use whipstaff_kernels::{Bytes, Isa, UnknownIsa, threads, use_threads};
+
+/// Rows per forward pass that keep the weights' cost shared and the activations small: with the
+/// 1B shape, 512 rows of the widest activation are 32 MB.
+pub const ROW_BUDGET: usize = 512;

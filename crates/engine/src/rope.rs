@@ -1,0 +1,93 @@
+//! Rotary position embeddings: frequencies and their scaling (Su et al. 2021).
+
+/// The rotary embedding of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// The base of the geometric series of frequencies.
+    pub theta: f64,
+    /// How the frequencies are stretched for longer contexts.
+    pub scaling: RopeScaling,
+}
+
+/// Ways to stretch the frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// None.
+    Default,
+    /// All frequencies divided by one factor.
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// Llama 3: long wavelengths divided by a factor, short ones kept, a ramp between.
+    Llama3 {
+        /// The factor for long wavelengths.
+        factor: f64,
+        /// Wavelengths above `original_max_positions / low_freq_factor` are long.
+        low_freq_factor: f64,
+        /// Wavelengths below `original_max_positions / high_freq_factor` are short.
+        high_freq_factor: f64,
+        /// The context the model was first trained with.
+        original_max_positions: f64,
+    },
+}
+
+impl Rope {
+    /// The angle per position of each pair of elements, `[head_dim / 2]`. Rounded to `f32` where
+    /// the reference implementation rounds.
+    pub(crate) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
+        let base = |i: usize| {
+            let exponent = (2 * i) as f32 / head_dim as f32;
+            f64::from((1.0 / self.theta.powf(f64::from(exponent))) as f32)
+        };
+        (0..head_dim / 2).map(|i| self.scaling.apply(base(i)) as f32).collect()
+    }
+}
+
+impl RopeScaling {
+    fn apply(&self, frequency: f64) -> f64 {
+        match *self {
+            RopeScaling::Default => frequency,
+            RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+                let wavelength = std::f64::consts::TAU / frequency;
+                if wavelength < original_max_positions / high_freq_factor {
+                    frequency
+                } else if wavelength > original_max_positions / low_freq_factor {
+                    frequency / factor
+                } else {
+                    let turns = original_max_positions / wavelength;
+                    let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    (1.0 - keep) * frequency / factor + keep * frequency
+                }
+            }
+        }
+    }
+}
+
+/// Cosines and sines for a list of positions, each `[n_positions, head_dim / 2]`.
+pub(crate) struct RopeTable {
+    half: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl RopeTable {
+    pub(crate) fn new(frequencies: &[f32], positions: impl Iterator<Item = usize>) -> RopeTable {
+        let mut table = RopeTable { half: frequencies.len(), cos: Vec::new(), sin: Vec::new() };
+        for position in positions {
+            for frequency in frequencies {
+                let (sin, cos) = (position as f32 * frequency).sin_cos();
+                table.cos.push(cos);
+                table.sin.push(sin);
+            }
+        }
+        table
+    }
+
+    /// Cosines and sines of the `i`-th position in the list.
+    pub(crate) fn row(&self, i: usize) -> (&[f32], &[f32]) {
+        let range = i * self.half..(i + 1) * self.half;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+}

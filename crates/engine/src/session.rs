@@ -1,0 +1,58 @@
+//! One mutable timeline of tokens.
+
+use crate::Steering;
+use crate::kv::KvCache;
+
+/// A sequence of tokens, the keys and values computed for them, and the steering they were (and
+/// will be) computed under. The steering belongs to the session because its cache is valid under
+/// no other; it cannot be changed, only a new session can be begun.
+#[derive(Clone, Default)]
+pub struct Session {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) cache: KvCache,
+    pub(crate) steering: Steering,
+}
+
+impl Session {
+    /// An empty session, unsteered.
+    pub fn new() -> Session {
+        Session::default()
+    }
+
+    /// An empty session under `steering`.
+    pub fn steered(steering: Steering) -> Session {
+        Session { steering, ..Session::default() }
+    }
+
+    /// A second timeline that begins with this one's tokens. The blocks of the cache are shared
+    /// until one of the two writes to them.
+    pub fn fork(&self) -> Session {
+        self.clone()
+    }
+
+    /// A second timeline over the same tokens under another steering, whose blocks above `layer`
+    /// are still to be run (again). What the cache holds up to block `layer` stays valid because
+    /// neither steering acts before the end of that block.
+    ///
+    /// # Panics
+    /// If one of the two steerings acts earlier.
+    pub fn fork_above(&self, layer: usize, steering: Steering) -> Session {
+        for steering in [&self.steering, &steering] {
+            assert!(
+                steering.first_layer().is_none_or(|first| first >= layer),
+                "steering acts before block {layer}"
+            );
+        }
+        Session { steering, ..self.clone() }
+    }
+
+    /// Tokens so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The steering that the session runs under.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
+    }
+}

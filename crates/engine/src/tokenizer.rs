@@ -1,0 +1,60 @@
+//! Text to ids and back, by the `tokenizers` crate.
+
+use crate::Error;
+use std::path::Path;
+
+/// A model's tokenizer.
+pub struct Tokenizer(tokenizers::Tokenizer);
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a Hugging Face directory.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Malformed`].
+    pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
+        let path = dir.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        Tokenizer::from_bytes(&bytes, &path)
+    }
+
+    /// Reads the bytes of a `tokenizer.json`; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Tokenizer, Error> {
+        let tokenizer = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| Error::malformed(path, format!("is not a tokenizer: {error}")))?;
+        Ok(Tokenizer(tokenizer))
+    }
+
+    /// The ids of a text that begins a sequence: with the special tokens (such as bos) that the
+    /// tokenizer's own rules add.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encode_with(text, true)
+    }
+
+    /// The ids of a text that continues a sequence: nothing added.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn encode_more(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encode_with(text, false)
+    }
+
+    /// The text of ids, special tokens left out.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+        self.0.decode(ids, true).map_err(|error| Error::Tokenize(error.to_string()))
+    }
+
+    fn encode_with(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
+        let encoding =
+            self.0.encode_fast(text, special).map_err(|error| Error::Tokenize(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}

@@ -1,0 +1,190 @@
+//! Checkpoints in safetensors: one file or shards, mapped, never copied.
+
+use crate::Error;
+use safetensors::tensor::{Metadata, SafeTensors};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
+use whipstaff_kernels::{Bytes, Dtype, Matrix};
+
+/// The tensors of a checkpoint, by name.
+pub struct Weights {
+    path: PathBuf,
+    shards: Vec<Bytes>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+struct Tensor {
+    shard: usize,
+    range: Range<usize>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl Weights {
+    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Malformed`], naming the file.
+    pub fn open(dir: &Path) -> Result<Weights, Error> {
+        let single = dir.join("model.safetensors");
+        let index = dir.join("model.safetensors.index.json");
+        let files = if index.exists() && !single.exists() { shards_of(&index, dir)? } else { vec![single] };
+        let mut weights = Weights { path: dir.to_owned(), shards: Vec::new(), tensors: BTreeMap::new() };
+        for file in files {
+            let bytes = Bytes::map(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
+            weights.add(bytes, &file)?;
+        }
+        Ok(weights)
+    }
+
+    /// Reads a checkpoint from bytes at hand; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn from_bytes(bytes: Bytes, name: &Path) -> Result<Weights, Error> {
+        let mut weights = Weights { path: name.to_owned(), shards: Vec::new(), tensors: BTreeMap::new() };
+        weights.add(bytes, name)?;
+        Ok(weights)
+    }
+
+    fn add(&mut self, bytes: Bytes, path: &Path) -> Result<(), Error> {
+        let (header_len, header): (usize, Metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| {
+                let reason =
+                    format!("is not a whole safetensors file ({error}); it may be cut off: get it again");
+                Error::malformed(path, reason)
+            })?;
+        let data = 8 + header_len;
+        for (name, info) in header.tensors() {
+            let dtype = match info.dtype {
+                safetensors::Dtype::F32 => Dtype::F32,
+                safetensors::Dtype::BF16 => Dtype::Bf16,
+                safetensors::Dtype::F16 => Dtype::F16,
+                // Buffers of other types (masks, counters) may be there; only those we need matter.
+                _ => continue,
+            };
+            let range = data + info.data_offsets.0..data + info.data_offsets.1;
+            if range.end > bytes.len() {
+                let reason =
+                    format!("is cut off: `{name}` ends at byte {}, the file at {}", range.end, bytes.len());
+                return Err(Error::malformed(path, reason));
+            }
+            let tensor = Tensor { shard: self.shards.len(), range, dtype, shape: info.shape.clone() };
+            self.tensors.insert(name, tensor);
+        }
+        self.shards.push(bytes);
+        Ok(())
+    }
+
+    /// Does the checkpoint have a tensor of this name, in a type that can be computed with?
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Bytes of all files together.
+    pub fn n_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// The types that tensors are stored in.
+    pub fn dtypes(&self) -> Vec<Dtype> {
+        let mut dtypes: Vec<Dtype> = Vec::new();
+        for tensor in self.tensors.values() {
+            if !dtypes.contains(&tensor.dtype) {
+                dtypes.push(tensor.dtype);
+            }
+        }
+        dtypes
+    }
+
+    /// SHA-256 of the file, in hex; for shards, of the concatenated digests in order of name.
+    pub fn sha256(&self) -> String {
+        let digests: Vec<_> = self.shards.iter().map(|shard| Sha256::digest(&shard[..])).collect();
+        match &digests[..] {
+            [one] => hex(one),
+            many => hex(&Sha256::digest(many.concat())),
+        }
+    }
+
+    /// The matrix of this name, `[n_out, n_in]`, viewed where it lies.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is missing or has another shape.
+    pub(crate) fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix, Error> {
+        let tensor = self.tensor(name, &[n_out, n_in])?;
+        Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, n_out, n_in)
+            .map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))
+    }
+
+    /// The vector of this name, widened to `f32`.
+    ///
+    /// # Errors
+    /// As for [`Weights::matrix`].
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        let tensor = self.tensor(name, &[len])?;
+        let matrix = Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, 1, len);
+        let matrix =
+            matrix.map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))?;
+        Ok(matrix.to_f32())
+    }
+
+    /// Fails with every missing name at once.
+    pub(crate) fn require<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        let names: Vec<String> = names.filter(|name| !self.contains(name)).map(str::to_owned).collect();
+        if names.is_empty() { Ok(()) } else { Err(Error::MissingTensors { path: self.path.clone(), names }) }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::MissingTensors { path: self.path.clone(), names: vec![name.to_owned()] })?;
+        if tensor.shape != shape {
+            let reason = format!("tensor `{name}` is {:?}, config.json asks for {shape:?}", tensor.shape);
+            return Err(Error::malformed(&self.path, reason));
+        }
+        Ok(tensor)
+    }
+}
+
+/// The shard files that an index names, each inside `dir`.
+fn shards_of(index: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let text =
+        std::fs::read_to_string(index).map_err(|source| Error::Read { path: index.to_owned(), source })?;
+    let json: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Error::malformed(index, format!("is not JSON: {error}")))?;
+    let map = json.get("weight_map").and_then(|map| map.as_object());
+    let map = map.ok_or_else(|| Error::malformed(index, "`weight_map` is missing or not an object"))?;
+    let mut names = BTreeSet::new();
+    for (tensor, file) in map {
+        let file = file.as_str().unwrap_or_default();
+        // Only plain names: an index is data from elsewhere and must not reach out of its folder.
+        // (The file itself may be a link: that is how the hub's cache stores its files.)
+        let mut parts = Path::new(file).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            let reason =
+                format!("`weight_map` sends `{tensor}` to `{file}`, which is not a file of its folder");
+            return Err(Error::malformed(index, reason));
+        }
+        names.insert(file.to_owned());
+    }
+    if names.is_empty() {
+        return Err(Error::malformed(index, "`weight_map` names no shard"));
+    }
+    let missing: Vec<_> = names.iter().filter(|name| !dir.join(name).exists()).cloned().collect();
+    if !missing.is_empty() {
+        return Err(Error::malformed(
+            index,
+            format!("names shards that are not there: {}", missing.join(", ")),
+        ));
+    }
+    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,55 @@
+//! Bytes that outlive the file handle they came from: a mapped file, a static, or a vector.
+
+use std::{fs::File, io, ops::Deref, path::Path, sync::Arc};
+
+/// Shared read-only bytes. Cloning shares, it never copies.
+#[derive(Clone)]
+pub struct Bytes(Arc<Source>);
+
+enum Source {
+    Mapped(memmap2::Mmap),
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    /// Maps a file into memory. Nothing is read until it is touched, and the pages stay shared
+    /// with the page cache and other processes.
+    ///
+    /// # Errors
+    /// Whatever opening or mapping the file reports. An empty file gives empty bytes.
+    pub fn map(path: &Path) -> io::Result<Bytes> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Bytes::from(Vec::new()));
+        }
+        // SAFETY: the mapping is private and read-only. Another process that truncates or rewrites
+        // the file while we run can still change what we read (or raise SIGBUS): the one thing that
+        // a mapped file cannot rule out, accepted by every runtime that maps its weights.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Bytes(Arc::new(Source::Mapped(map))))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &*self.0 {
+            Source::Mapped(map) => map,
+            Source::Static(bytes) => bytes,
+            Source::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&'static [u8]> for Bytes {
+    fn from(bytes: &'static [u8]) -> Bytes {
+        Bytes(Arc::new(Source::Static(bytes)))
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes(Arc::new(Source::Owned(bytes)))
+    }
+}

@@ -1,0 +1,114 @@
+//! Which instruction set the kernels use, and the one place that enters it.
+
+use crate::lanes::{Lanes, PlainLanes};
+
+/// An instruction set that the kernels are compiled for. It can only be had through
+/// [`Isa::best`] or [`Isa::named`], which ask the processor: holding one is proof that it runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Plain,
+}
+
+/// A kernel set was asked for by a name that is unknown or not available on this processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownIsa {
+    /// What was asked for.
+    pub name: String,
+    /// What this processor offers, best first.
+    pub available: Vec<&'static str>,
+}
+
+impl Isa {
+    /// The fastest kernel set that this processor runs.
+    pub fn best() -> Isa {
+        Isa::available()[0]
+    }
+
+    /// Every kernel set that this processor runs, fastest first; the last is always `plain`.
+    pub fn available() -> Vec<Isa> {
+        let mut available = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                available.push(Isa(Kind::Avx512));
+            }
+            if avx2 {
+                available.push(Isa(Kind::Avx2));
+            }
+        }
+        available.push(Isa(Kind::Plain));
+        available
+    }
+
+    /// The kernel set called `name`: `avx512`, `avx2` or `plain`.
+    ///
+    /// # Errors
+    /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
+    pub fn named(name: &str) -> Result<Isa, UnknownIsa> {
+        let available = Isa::available();
+        available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
+            name: name.to_owned(),
+            available: available.iter().map(|isa| isa.name()).collect(),
+        })
+    }
+
+    /// The name that [`Isa::named`] takes.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            Kind::Plain => "plain",
+        }
+    }
+
+    /// Runs `kernel` compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
+        match self.0 {
+            // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { run_avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: plain lanes need no feature.
+            Kind::Plain => unsafe { kernel.run::<PlainLanes>() },
+        }
+    }
+}
+
+/// A computation written once over [`Lanes`] and compiled once per instruction set.
+pub(crate) trait Kernel {
+    /// Runs it. Implementations are `#[inline(always)]`, so that they take on the features of
+    /// the function that calls them.
+    ///
+    /// # Safety
+    /// The caller runs with the features that `L` needs.
+    unsafe fn run<L: Lanes>(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) {
+    // SAFETY: the features that these lanes need are enabled on this function.
+    unsafe { kernel.run::<crate::lanes::Avx512Lanes>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<crate::lanes::Avx2Lanes>() }
+}

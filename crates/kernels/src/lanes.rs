@@ -1,0 +1,223 @@
+//! Sixteen `f32` lanes: the one shape in which every kernel accumulates.
+//!
+//! AVX-512 holds them in one register, AVX2 in two, the plain version in an array that the
+//! compiler vectorises as it can (on aarch64 into four NEON registers). All three do the same
+//! operations in the same order, so they give the same bits.
+
+use half::{bf16, f16};
+
+/// How many lanes there are.
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen `f32` values and the few operations that kernels need of them.
+///
+/// # Safety
+/// Every method needs the features of its instruction set enabled in the caller; pointers must be
+/// valid for sixteen elements, at any alignment.
+pub(crate) trait Lanes: Copy {
+    /// Rows and columns of the largest tile whose accumulators fit the register file.
+    const BIG_TILES: bool;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    unsafe fn load_bf16(p: *const bf16) -> Self;
+    unsafe fn load_f16(p: *const f16) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    /// `self + a * b`, rounded once.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// The lanes as an array, in order.
+    unsafe fn to_array(self) -> [f32; LANES];
+}
+
+/// Adds the lanes up, always by the same tree: halves onto each other, 16 → 8 → 4 → 2 → 1.
+#[inline(always)]
+pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// An element type that lanes can be loaded from.
+pub(crate) trait Element: Copy + Default + Send + Sync {
+    /// Loads sixteen elements, widened to `f32`.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
+    unsafe fn load<L: Lanes>(p: *const Self) -> L;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const f32) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load(p) }
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const bf16) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_bf16(p) }
+    }
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const f16) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_f16(p) }
+    }
+}
+
+/// The plain version.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainLanes([f32; LANES]);
+
+impl Lanes for PlainLanes {
+    const BIG_TILES: bool = false;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        PlainLanes([x; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        PlainLanes(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const bf16) -> Self {
+        // SAFETY: the caller's promise.
+        PlainLanes(unsafe { p.cast::<[bf16; LANES]>().read_unaligned() }.map(bf16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const f16) -> Self {
+        // SAFETY: the caller's promise.
+        PlainLanes(unsafe { p.cast::<[f16; LANES]>().read_unaligned() }.map(f16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
+        for i in 0..LANES {
+            self.0[i] = a.0[i].mul_add(b.0[i], self.0[i]);
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn to_array(self) -> [f32; LANES] {
+        self.0
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2Lanes, Avx512Lanes};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{LANES, Lanes, bf16, f16};
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512Lanes(__m512);
+
+    // SAFETY of every block below: the caller promises the features and valid pointers.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Avx512Lanes {
+        const BIG_TILES: bool = true;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { Avx512Lanes(_mm512_set1_ps(x)) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { Avx512Lanes(_mm512_loadu_ps(p)) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const bf16) -> Self {
+            unsafe {
+                let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+                Avx512Lanes(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(p: *const f16) -> Self {
+            unsafe { Avx512Lanes(_mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_fmadd_ps(a.0, b.0, self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn to_array(self) -> [f32; LANES] {
+            let mut lanes = [0.0; LANES];
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self.0) };
+            lanes
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2Lanes(__m256, __m256);
+
+    // SAFETY of every block below: the caller promises the features and valid pointers.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Lanes for Avx2Lanes {
+        const BIG_TILES: bool = false;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { Avx2Lanes(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { Avx2Lanes(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const bf16) -> Self {
+            unsafe {
+                let widen = |p: *const bf16| {
+                    let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+                };
+                Avx2Lanes(widen(p), widen(p.add(8)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(p: *const f16) -> Self {
+            unsafe {
+                let widen = |p: *const f16| _mm256_cvtph_ps(_mm_loadu_si128(p.cast()));
+                Avx2Lanes(widen(p), widen(p.add(8)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(p, self.0);
+                _mm256_storeu_ps(p.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn to_array(self) -> [f32; LANES] {
+            let mut lanes = [0.0; LANES];
+            unsafe { self.store(lanes.as_mut_ptr()) };
+            lanes
+        }
+    }
+}
