@@ -1,1 +1,43 @@
-fn main() {}
+//! `whipstaff`: steer a language model by adding persona vectors to its activations.
+
+#![forbid(unsafe_code)]
+#![allow(unreachable_pub)] // a program has no outside: `pub` means "for the other modules"
+
+mod args;
+mod commands;
+mod embedded;
+mod failure;
+mod hub;
+mod loaded;
+mod output;
+mod plan;
+mod progress;
+
+use args::{Args, Command};
+use clap::Parser;
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // clap prints its own errors and exits with 2, the code for wrong usage.
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    if let Some(threads) = args.threads {
+        whipstaff_engine::use_threads(threads.get());
+    }
+    match args.command {
+        Command::Demo(args) => commands::demo(args),
+        Command::Extract(args) => commands::extract(args),
+        Command::Generate(args) => commands::generate(args),
+        Command::Figure(args) => commands::figure(args),
+        Command::Capture(args) => commands::capture(args),
+        Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args),
+        Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
+        Command::Completions { shell } => commands::completions(shell),
+    }
+}

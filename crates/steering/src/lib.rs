@@ -1,1 +1,45 @@
-//! x
+//! Contrasts to persona vectors, vectors to steering, steering to evidence.
+//!
+//! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
+//! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
+//! it came from. A vector with an alpha, a [`Unit`] and layers becomes the engine's `Steering`.
+//! [`measure_cosine`] and [`recommend`] say what that does to the model.
+//!
+//! The crate has never heard of HTTP, command lines or terminals.
+//!
+//! Reading order: `contrasts`, `frame`, `extract`, `vector`, `file`, `dial`, `layers`, `replay`,
+//! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod classify;
+mod contrasts;
+mod cosine;
+mod dial;
+mod error;
+mod extract;
+pub mod figure;
+mod file;
+mod frame;
+mod layers;
+mod progress;
+mod recommend;
+mod replay;
+pub mod report;
+mod stats;
+mod vector;
+
+pub use answers::{Answer, Asking, ask, perplexity};
+pub use classify::Classifier;
+pub use contrasts::{Contrast, ContrastSet};
+pub use cosine::{CosineTable, measure_cosine};
+pub use dial::{Dose, Unit, combine};
+pub use error::Error;
+pub use extract::{ExtractOptions, TokenRule, extract};
+pub use file::{FORMAT_VERSION, write_atomically};
+pub use frame::Frame;
+pub use layers::LayerSpec;
+pub use progress::{NoProgress, Progress};
+pub use recommend::recommend;
+pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};

@@ -1,0 +1,264 @@
+//! The command line as typed. What it means is decided in `plan`.
+
+use clap::{Parser, Subcommand};
+use std::{num::NonZeroUsize, path::PathBuf};
+use whipstaff_engine::Site;
+use whipstaff_steering::{LayerSpec, TokenRule, Unit};
+
+/// Steer a language model: extract a persona vector from contrasting answers, add it to the
+/// activations while the model writes, and see what changes. The weights stay as they are.
+///
+/// Begin with `whipstaff demo`: it needs no model, no network and half a minute.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Threads to compute with [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+const AFTER_HELP: &str = "Examples:
+  whipstaff demo
+  whipstaff extract --model ./Llama-3.2-1B --contrasts librarian.jsonl -o librarian.safetensors
+  whipstaff generate --model ./Llama-3.2-1B --steer librarian.safetensors --prompt 'Where is the printer?' --compare
+  whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access, 130 interrupted.
+Set WHIPSTAFF_KERNELS to avx512, avx2 or plain to choose the kernel set; NO_COLOR turns colour off.";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// See it work: vector, three answers side by side, figure and report, all in one go
+    Demo(DemoArgs),
+    /// Make a persona vector from contrasts
+    Extract(ExtractArgs),
+    /// Write text, steered or not
+    Generate(GenerateArgs),
+    /// Draw how far steering turns the activations, per layer and alpha
+    Figure(FigureArgs),
+    /// Write activations to a safetensors file
+    Capture(CaptureArgs),
+    /// Look at a model
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Look at a vector
+    #[command(subcommand)]
+    Vector(VectorCommand),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// Print what a model is: family, shape, size
+    Show(ShowModelArgs),
+}
+
+#[derive(Subcommand)]
+pub enum VectorCommand {
+    /// Print what a vector is: where it came from, its statistics per layer
+    Show(ShowVectorArgs),
+}
+
+/// Which model.
+#[derive(clap::Args)]
+pub struct ModelArg {
+    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    #[arg(long, value_name = "DIR|ORG/NAME")]
+    pub model: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Folder for the report, the figure, the answers and the vector
+    #[arg(short, long, value_name = "DIR", default_value = "whipstaff-demo")]
+    pub output: PathBuf,
+    /// The same seed gives the same answers
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub seed: u64,
+}
+
+#[derive(clap::Args)]
+pub struct ExtractArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: PathBuf,
+    /// Contrasts to measure layers and alpha on [default: F-heldout.jsonl beside F.jsonl, else
+    /// every fourth contrast, left out of the fit while measuring]
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Option<PathBuf>,
+    /// Held-out contrasts used to choose layers and alpha; 0 skips it
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub recommend: usize,
+    /// How the direction is fitted
+    #[arg(long, value_name = "METHOD", default_value = "mean", value_parser = ["mean"])]
+    pub method: String,
+    /// Which tokens are averaged: answer, last or answer-first
+    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer)]
+    pub tokens: TokenRule,
+    /// Layers to extract at: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// The text around a prompt: plain, none, or your own with {prompt} in it
+    #[arg(long, value_name = "FRAME", default_value = "plain")]
+    pub frame: String,
+    /// The vector file
+    #[arg(short, long, value_name = "V.safetensors")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// What the user says
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS]; may be given several times
+    #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
+    pub steer: Vec<String>,
+    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit
+    #[arg(long, default_value_t = Unit::Gap)]
+    pub unit: Unit,
+    /// New tokens at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// End the answer at this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Run unsteered, at +alpha and at -alpha, and print the three side by side
+    #[arg(long)]
+    pub compare: bool,
+    /// Take the prompt as it is, without a frame
+    #[arg(long, conflicts_with = "frame")]
+    pub raw: bool,
+    /// The text around the prompt: plain, none, or your own with {prompt} in it [default: the
+    /// vector's, else plain]
+    #[arg(long, value_name = "FRAME")]
+    pub frame: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SamplingArgs {
+    /// 0 takes the most likely token each time; higher is more varied
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Keep the K most likely tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Keep the most likely tokens that together reach probability P
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Keep tokens at least P times as likely as the most likely one
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f32,
+    /// Divide the logits of tokens that have occurred by R
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repetition_penalty: f32,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(clap::Args)]
+pub struct FigureArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// The vector and the layers to inject at: V.safetensors[@LAYERS]
+    #[arg(long, value_name = "V[@LAYERS]")]
+    pub steer: String,
+    /// Alphas, separated by commas
+    #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
+    pub alphas: String,
+    /// What alpha is counted in: gap, rms or unit
+    #[arg(long, default_value_t = Unit::Gap)]
+    pub unit: Unit,
+    /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
+    #[arg(long, value_name = "F.txt|F.jsonl")]
+    pub prompts: PathBuf,
+    /// Take the prompts as they are, without a frame
+    #[arg(long)]
+    pub raw: bool,
+    /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct CaptureArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// The text to run
+    #[arg(long, required_unless_present = "ids", conflicts_with = "ids")]
+    pub text: Option<String>,
+    /// The token ids to run, as they are
+    #[arg(long, value_delimiter = ',', value_name = "1,2,3")]
+    pub ids: Vec<u32>,
+    /// Layers: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Sites: resid_pre, attn_out, resid_mid, mlp_out, resid_post
+    #[arg(long, value_delimiter = ',', default_value = "resid_post")]
+    pub sites: Vec<Site>,
+    /// Write the logits of every token as well
+    #[arg(long)]
+    pub logits: bool,
+    /// Take the text as it is, without a frame
+    #[arg(long)]
+    pub raw: bool,
+    /// The file: tensors input_ids, <site>.<layer>, logits
+    #[arg(short, long, value_name = "A.safetensors")]
+    pub output: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct ShowModelArgs {
+    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    #[arg(value_name = "DIR|ORG/NAME")]
+    pub model: Option<String>,
+    /// The same, as everywhere else
+    #[arg(long = "model", value_name = "DIR|ORG/NAME", conflicts_with = "model", hide = true)]
+    pub model_flag: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct ShowVectorArgs {
+    /// The vector file
+    #[arg(value_name = "V.safetensors")]
+    pub vector: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,15 @@
+//! One function per subcommand; each reads as the list of its steps.
+
+mod capture;
+mod demo;
+mod extract;
+mod figure;
+mod generate;
+mod show;
+
+pub use capture::capture;
+pub use demo::demo;
+pub use extract::extract;
+pub use figure::figure;
+pub use generate::generate;
+pub use show::{completions, show_model, show_vector};

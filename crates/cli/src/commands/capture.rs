@@ -1,0 +1,100 @@
+use crate::args::CaptureArgs;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::print_line;
+use crate::plan;
+use crate::progress::Bar;
+use safetensors::{Dtype, tensor::TensorView};
+use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
+use whipstaff_steering::{Progress, write_atomically};
+
+/// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
+pub fn capture(args: CaptureArgs) -> Result<(), Failure> {
+    plan::output_file(&args.output)?;
+    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let ids = match &args.text {
+        Some(text) => plan::frame(args.raw, None, &[])?.prompt_ids(loaded.tokenizer()?, None, text)?,
+        None => args.ids.clone(),
+    };
+    if ids.is_empty() {
+        return Err(whipstaff_engine::Error::Empty.into());
+    }
+    let n_layers = loaded.model.config().n_layers;
+    let layers = args.layers.resolve(n_layers, &[])?;
+    let bar = Bar::new()?;
+    let tensors = run(&loaded.model, &ids, &layers, &args.sites, args.logits, &bar)?;
+    bar.clear();
+    bar.check()?;
+    let views = tensors.iter().map(|it| {
+        (
+            it.name.as_str(),
+            TensorView::new(it.dtype, it.shape.clone(), &it.bytes).expect("shape fits the bytes"),
+        )
+    });
+    let bytes = safetensors::serialize(views, None)
+        .map_err(|error| Failure::Failed(format!("cannot encode the activations: {error}")))?;
+    write_atomically(&args.output, &bytes)?;
+    print_line(&format!(
+        "{} tensors of {} tokens written to {}",
+        tensors.len(),
+        ids.len(),
+        args.output.display()
+    ))
+}
+
+struct Tensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn run(
+    model: &Model,
+    ids: &[u32],
+    layers: &[usize],
+    sites: &[Site],
+    with_logits: bool,
+    bar: &Bar,
+) -> Result<Vec<Tensor>, Failure> {
+    let n = ids.len();
+    let max = model.config().max_positions;
+    if n > max {
+        return Err(whipstaff_engine::Error::TooLong { tokens: n, max }.into());
+    }
+    let mut keep = KeepRows::new(layers, sites);
+    let mut session = Session::new();
+    let mut logits = Vec::new();
+    bar.stage("running", n);
+    for chunk in ids.chunks(ROW_BUDGET) {
+        let mut batch = Batch::new();
+        batch.push(&mut session, chunk);
+        let resid = model.forward(&mut batch, &mut keep)?;
+        if with_logits {
+            let all: Vec<usize> = (0..chunk.len()).collect();
+            logits.extend(little_endian(model.logits(&resid, &all).as_slice()));
+        }
+        bar.advance(chunk.len())?;
+    }
+    let ids_bytes = ids.iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect();
+    let mut tensors =
+        vec![Tensor { name: "input_ids".into(), dtype: Dtype::I64, shape: vec![n], bytes: ids_bytes }];
+    let d_model = model.config().d_model;
+    for site in sites {
+        for layer in layers {
+            let bytes =
+                keep.get(*site, *layer).iter().flat_map(|rows| little_endian(rows.as_slice())).collect();
+            let name = format!("{site}.{layer}");
+            tensors.push(Tensor { name, dtype: Dtype::F32, shape: vec![n, d_model], bytes });
+        }
+    }
+    if with_logits {
+        let shape = vec![n, model.config().vocab_size];
+        tensors.push(Tensor { name: "logits".into(), dtype: Dtype::F32, shape, bytes: logits });
+    }
+    Ok(tensors)
+}
+
+fn little_endian(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+}

@@ -1,0 +1,333 @@
+use crate::args::DemoArgs;
+use crate::commands::extract::fit_and_recommend;
+use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
+use crate::embedded;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::{Tone, columns, paint, print, print_line, printable, width};
+use crate::plan::{self, PlannedVector};
+use crate::progress::Bar;
+use serde_json::json;
+use std::path::Path;
+use whipstaff_engine::{Sampling, Steering};
+use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
+use whipstaff_steering::{
+    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, ModelId, Progress, Unit,
+    ask, combine, figure::Figure, measure_cosine, perplexity, write_atomically,
+};
+
+/// Questions asked, of which the first few are printed; all are in the report.
+const QUESTIONS: usize = 8;
+const PRINTED: usize = 3;
+
+/// Alphas of the figure when every block is injected, and when one is: doses add up over blocks.
+const ALPHAS_ALL: [f64; 6] = [0.0, 0.1, 0.2, 0.4, 0.7, 1.0];
+const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
+
+/// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
+pub fn demo(args: DemoArgs) -> Result<(), Failure> {
+    plan::output_folder(&args.output)?;
+    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let demo = Demo { material: Material::new(&loaded)?, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
+
+    let planned = demo.vector()?;
+    let answers = demo.answers(&planned)?;
+    let shares = demo.shares(&planned)?;
+    let tables = demo.cosines(&planned, &answers)?;
+    demo.bar.clear();
+    demo.bar.check()?;
+
+    demo.print(&planned, &answers, shares.as_ref())?;
+    demo.write(&args.output, &planned, answers, shares, &tables)?;
+    print_line(&format!(
+        "\nThe vector, the figure and the whole report are in {0}: open {0}/report.html",
+        args.output.display()
+    ))
+}
+
+/// What the demo runs on: the embedded model has its own distribution.
+struct Material {
+    contrasts: ContrastSet,
+    heldout: ContrastSet,
+    questions: Vec<String>,
+    classifier: Option<Classifier>,
+}
+
+impl Material {
+    fn new(loaded: &Loaded) -> Result<Material, Failure> {
+        let parse = |text, name: &str| ContrastSet::parse(text, Path::new(name));
+        if !loaded.embedded {
+            let heldout = include_str!("../../../../contrasts/librarian-heldout.jsonl");
+            let heldout = parse(heldout, "librarian-heldout.jsonl")?;
+            // The last ones: the dose is chosen on the first.
+            let asked = heldout.contrasts.iter().rev().take(QUESTIONS).map(|it| it.prompt.clone());
+            return Ok(Material {
+                contrasts: parse(include_str!("../../../../contrasts/librarian.jsonl"), "librarian.jsonl")?,
+                questions: asked.collect(),
+                classifier: None,
+                heldout,
+            });
+        }
+        Ok(Material {
+            contrasts: parse(embedded::CONTRASTS, "librarian.jsonl")?,
+            heldout: parse(embedded::HELDOUT, "librarian-heldout.jsonl")?,
+            questions: embedded::QUESTIONS.lines().map(str::to_owned).collect(),
+            classifier: Some(Classifier::parse(embedded::CLASSIFIER, Path::new("classifier.json"))?),
+        })
+    }
+}
+
+struct Demo<'a> {
+    loaded: &'a Loaded,
+    material: Material,
+    bar: Bar,
+    seed: u64,
+}
+
+/// The three ways that every question is asked.
+const SIDES: [f64; 3] = [0.0, 1.0, -1.0];
+
+impl Demo<'_> {
+    fn vector(&self) -> Result<PlannedVector, Failure> {
+        let n_layers = self.loaded.model.config().n_layers;
+        let options = ExtractOptions {
+            model: ModelId::of(&self.loaded.model, &self.loaded.name),
+            frame: Frame::default(),
+            tokens: Default::default(),
+            layers: (0..n_layers).collect(),
+        };
+        // A small model can afford the whole held-out set.
+        let limit = if self.loaded.embedded { usize::MAX } else { 12 };
+        let Material { contrasts, heldout, .. } = &self.material;
+        let vector = fit_and_recommend(self.loaded, contrasts, Some(heldout), &options, limit, &self.bar)?;
+        let (layers, alpha) = vector.default_dose();
+        Ok(PlannedVector { vector, alpha, layers })
+    }
+
+    fn asking(&self) -> Asking {
+        let sampling = Sampling { temperature: 0.7, top_p: 0.95, seed: self.seed, ..Sampling::default() };
+        Asking { frame: Frame::default(), sampling, max_tokens: 64 }
+    }
+
+    /// The answers to `questions`, per side.
+    fn ask_all(&self, planned: &PlannedVector, questions: &[String]) -> Result<Vec<Vec<Answer>>, Failure> {
+        self.bar.stage("asking", SIDES.len() * questions.len());
+        let side = |factor: &f64| {
+            let steering: Steering = combine(&[planned.dose(Unit::Gap)], *factor)?;
+            let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+            Ok(ask(model, tokenizer, questions, &steering, &self.asking(), &self.bar)?)
+        };
+        SIDES.iter().map(side).collect()
+    }
+
+    fn shown_questions(&self) -> &[String] {
+        &self.material.questions[..QUESTIONS.min(self.material.questions.len())]
+    }
+
+    fn answers(&self, planned: &PlannedVector) -> Result<Vec<Answers>, Failure> {
+        let questions = self.shown_questions();
+        let sides = self.ask_all(planned, questions)?;
+        let run = |side: usize, i: usize| Run {
+            label: label(planned.alpha * SIDES[side]),
+            alpha: planned.alpha * SIDES[side],
+            text: sides[side][i].text.clone(),
+        };
+        let answers = |(i, prompt): (usize, &String)| Answers {
+            prompt: prompt.clone(),
+            runs: (0..SIDES.len()).map(|side| run(side, i)).collect(),
+        };
+        Ok(questions.iter().enumerate().map(answers).collect())
+    }
+
+    /// What kinds of answers all held-out questions get, where there is a classifier to tell.
+    fn shares(&self, planned: &PlannedVector) -> Result<Option<Shares>, Failure> {
+        let Some(classifier) = &self.material.classifier else { return Ok(None) };
+        let questions = &self.material.questions;
+        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+        let mut rows = Vec::new();
+        for (factor, answers) in SIDES.iter().zip(self.ask_all(planned, questions)?) {
+            let mut counts = vec![0.0; classifier.labels().len()];
+            answers.iter().for_each(|answer| counts[classifier.label(&answer.text)] += 1.0);
+            counts.iter_mut().for_each(|count| *count /= answers.len() as f64);
+            let perplexity = perplexity(model, tokenizer, &Frame::default(), questions, &answers)?;
+            rows.push((label(planned.alpha * factor), counts, perplexity));
+        }
+        Ok(Some(Shares { classes: classifier.labels().to_vec(), rows, n: questions.len() }))
+    }
+
+    /// Cosines on the unsteered answers, with every block injected and with the best one only.
+    fn cosines(&self, planned: &PlannedVector, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
+        let tokenizer = self.loaded.tokenizer()?;
+        let frame = Frame::default();
+        let text = |it: &Answers| {
+            let prompt = frame.prompt_ids(tokenizer, None, &it.prompt)?;
+            Ok([prompt, frame.answer_ids(tokenizer, &it.runs[0].text)?].concat())
+        };
+        let texts = answers.iter().map(text).collect::<Result<Vec<_>, Failure>>()?;
+        let skip = skipped_tokens(self.loaded, &texts);
+        let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
+            let steerings = steerings(planned, Unit::Gap, &layers, alphas)?;
+            Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
+        };
+        let every = measure(planned.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
+        let best = planned.vector.recommended.as_ref().map_or(planned.layers[0], |it| it.best_layer);
+        Ok([every, measure(vec![best], &ALPHAS_ONE)?])
+    }
+
+    fn print(
+        &self,
+        planned: &PlannedVector,
+        answers: &[Answers],
+        shares: Option<&Shares>,
+    ) -> Result<(), Failure> {
+        print_line(&format!(
+            "{} contrasts of a librarian who helps and one who brushes you off gave a direction in the\n\
+             activations of {}. alpha {} is added at {}.\n",
+            planned.vector.provenance.n_contrasts,
+            self.loaded.name,
+            planned.alpha,
+            panel_title(&planned.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
+        ))?;
+        for it in answers.iter().take(PRINTED) {
+            print_line(&paint(Tone::Heading, &it.prompt))?;
+            let tones = [Tone::Baseline, Tone::Plus, Tone::Minus];
+            let cells =
+                it.runs.iter().zip(tones).map(|(run, tone)| (tone, run.label.clone(), printable(&run.text)));
+            print_line(&columns(&cells.collect::<Vec<_>>(), width()))?;
+        }
+        let Some(shares) = shares else { return Ok(()) };
+        print_line(&format!("{} questions that the model never saw, answered each way:", shares.n))?;
+        let mut table = format!("  {:14}", "");
+        shares.classes.iter().for_each(|class| table += &format!("{class:>12}"));
+        table += &format!("{:>12}\n", "perplexity");
+        for (label, parts, perplexity) in &shares.rows {
+            table += &format!("  {label:14}");
+            parts.iter().for_each(|part| table += &format!("{:>11.0} %", part * 100.0));
+            table += &format!("{perplexity:>12.2}\n");
+        }
+        print(&table)
+    }
+
+    fn write(
+        &self,
+        dir: &Path,
+        planned: &PlannedVector,
+        answers: Vec<Answers>,
+        shares: Option<Shares>,
+        tables: &[CosineTable; 2],
+    ) -> Result<(), Failure> {
+        let [every, one] = tables;
+        let n_layers = every.n_layers();
+        let figure = Figure {
+            title: "How far the librarian vector turns the residual stream".into(),
+            subtitle: crate::commands::figure::subtitle(self.loaded, Unit::Gap, answers.len()),
+            panels: tables.iter().map(|it| it.panel(&panel_title(&it.injected, n_layers))).collect(),
+        };
+        planned.vector.write(&dir.join("librarian.safetensors"))?;
+        write_figure(dir, &figure)?;
+        write_atomically(&dir.join("cosine.csv"), every.csv().as_bytes())?;
+        write_atomically(&dir.join("cosine-one-block.csv"), one.csv().as_bytes())?;
+        write_atomically(
+            &dir.join("answers.json"),
+            self.answers_json(planned, &answers, shares.as_ref()).as_bytes(),
+        )?;
+        let report = self.report(planned, answers, shares, figure, one.injected[0]);
+        write_atomically(&dir.join("report.html"), report.html().as_bytes())?;
+        Ok(())
+    }
+
+    fn answers_json(&self, planned: &PlannedVector, answers: &[Answers], shares: Option<&Shares>) -> String {
+        let answer = |it: &Answers| {
+            let run = |run: &Run| json!({"alpha": run.alpha, "text": run.text});
+            json!({"prompt": it.prompt, "runs": it.runs.iter().map(run).collect::<Vec<_>>()})
+        };
+        let shares = shares.map(|it| {
+            let row = |(label, parts, perplexity): &(String, Vec<f64>, f64)| {
+                json!({"label": label, "shares": parts, "perplexity": perplexity})
+            };
+            json!({"n": it.n, "classes": it.classes, "rows": it.rows.iter().map(row).collect::<Vec<_>>()})
+        });
+        let json = json!({
+            "model": self.loaded.name, "alpha": planned.alpha, "unit": "gap", "layers": planned.layers,
+            "seed": self.seed, "answers": answers.iter().map(answer).collect::<Vec<_>>(), "shares": shares,
+        });
+        serde_json::to_string_pretty(&json).expect("plain data")
+    }
+
+    fn report(
+        &self,
+        planned: &PlannedVector,
+        questions: Vec<Answers>,
+        shares: Option<Shares>,
+        figure: Figure,
+        one: usize,
+    ) -> Report {
+        let vector = &planned.vector;
+        let asking = self.asking();
+        let setting = |name: &str, value: String| (name.to_owned(), value);
+        let layer_row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| LayerRow {
+            layer: *layer,
+            gap: it.gap,
+            rms: it.rms,
+            auc: it.auc.unwrap_or(f64::NAN),
+        };
+        Report {
+            title: "A librarian, dialled up and down".into(),
+            intro: format!(
+                "{} questions, each answered by a librarian who helps and by one who brushes you off, give a \
+                 direction in the model's activations. Added while the model writes, it makes the answers \
+                 helpful; subtracted, it makes them dismissive. The weights stay as they are.",
+                vector.provenance.n_contrasts
+            ),
+            model: self.loaded.name.clone(),
+            settings: vec![
+                setting("model weights", format!("sha256 {}", vector.provenance.model.weights_sha256)),
+                setting(
+                    "vector",
+                    format!("{} of {} tokens", vector.provenance.method, vector.provenance.tokens),
+                ),
+                setting(
+                    "contrasts",
+                    format!(
+                        "{} of `{}`, sha256 {}",
+                        vector.provenance.n_contrasts,
+                        vector.provenance.contrasts,
+                        vector.provenance.contrasts_sha256
+                    ),
+                ),
+                setting("frame", vector.provenance.frame.clone()),
+                setting("alpha", format!("{} in units of the gap", planned.alpha)),
+                setting("layers", planned.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+                setting(
+                    "sampling",
+                    format!(
+                        "temperature {}, top-p {}, seed {}, at most {} tokens",
+                        asking.sampling.temperature, asking.sampling.top_p, self.seed, asking.max_tokens
+                    ),
+                ),
+            ],
+            figure,
+            figure_note: format!(
+                "Each line is one alpha. A cosine of 1 means that the stream after a block points where it points \
+                 without steering. Left, the vector is added at every block: the similarity falls with alpha, most \
+                 in the later layers. Right, it is added at block {one} only: nothing changes before it, and what \
+                 follows is a step rather than a slope."
+            ),
+            questions,
+            shares,
+            vector: vector.layers.iter().map(layer_row).collect(),
+            command: self.command(),
+            version: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+
+    fn command(&self) -> String {
+        let model =
+            if self.loaded.embedded { String::new() } else { format!(" --model {}", self.loaded.name) };
+        format!("whipstaff demo{model} --seed {}", self.seed)
+    }
+}
+
+fn label(alpha: f64) -> String {
+    if alpha == 0.0 { "baseline".into() } else { format!("{alpha:+} gap") }
+}

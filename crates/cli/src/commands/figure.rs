@@ -1,0 +1,146 @@
+use crate::args::FigureArgs;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::print_line;
+use crate::plan::{self, PlannedVector, PromptLine, SteerArg};
+use crate::progress::Bar;
+use serde_json::json;
+use std::path::Path;
+use whipstaff_engine::Steering;
+use whipstaff_steering::{
+    CosineTable, Dose, Frame, Unit, combine, figure::Figure, measure_cosine, write_atomically,
+};
+
+/// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
+pub fn figure(args: FigureArgs) -> Result<(), Failure> {
+    let steer = SteerArg::parse(&args.steer)?;
+    if steer.alpha.is_some() {
+        return Err(Failure::Usage(format!(
+            "--steer {}: the alphas of a figure are given by --alphas",
+            args.steer
+        )));
+    }
+    let alphas = plan::alphas(&args.alphas)?;
+    let prompts = plan::prompts(&args.prompts)?;
+    plan::output_folder(&args.output)?;
+    let loaded = Loaded::new(args.model.model.as_deref())?;
+    // The alphas are given, so the unit's own alpha does not matter.
+    let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
+    let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
+    let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
+
+    let bar = Bar::new()?;
+    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)?;
+    let skip = skipped_tokens(&loaded, &texts);
+    let table = measure_cosine(&loaded.model, &texts, skip, &planned.layers, &steerings, &bar)?;
+    bar.clear();
+    bar.check()?;
+    let figure = Figure {
+        title: format!("How far `{}` turns the residual stream", planned.vector.name),
+        subtitle: subtitle(&loaded, args.unit, texts.len()),
+        panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
+    };
+    write_figure(&args.output, &figure)?;
+    write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
+    write_atomically(
+        &args.output.join("cosine.json"),
+        to_json(&loaded, &planned, args.unit, &table).as_bytes(),
+    )?;
+    print_line(&format!(
+        "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
+        args.output.display()
+    ))
+}
+
+/// The steering of a vector at each alpha.
+pub fn steerings(
+    planned: &PlannedVector,
+    unit: Unit,
+    layers: &[usize],
+    alphas: &[f64],
+) -> Result<Vec<(f64, Steering)>, Failure> {
+    let steering = |alpha: &f64| {
+        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose(unit) };
+        Ok((*alpha, combine(&[dose], 1.0)?))
+    };
+    alphas.iter().map(steering).collect()
+}
+
+/// How many leading tokens do not count: the bos token, where there is one.
+pub fn skipped_tokens(loaded: &Loaded, texts: &[Vec<u32>]) -> usize {
+    let bos = loaded.model.config().bos_token;
+    let starts_with_bos = |ids: &Vec<u32>| ids.len() > 1 && ids.first().copied() == bos;
+    usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
+}
+
+/// What the figure was measured on and what its parts mean.
+pub fn subtitle(loaded: &Loaded, unit: Unit, n_texts: usize) -> String {
+    format!(
+        "{} · alpha in units of `{unit}` · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
+        loaded.name,
+        if n_texts == 1 { "" } else { "s" }
+    )
+}
+
+/// Says where the vector is injected.
+pub fn panel_title(layers: &[usize], n_layers: usize) -> String {
+    match layers {
+        _ if layers.len() == n_layers => "injected at every block".into(),
+        [one] => format!("injected at block {one} only"),
+        many => format!("injected at {} of {n_layers} blocks", many.len()),
+    }
+}
+
+/// Writes cosine.svg and cosine.png.
+pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
+    let png = figure.png(2.0).map_err(|error| Failure::Failed(error.to_string()))?;
+    write_atomically(&dir.join("cosine.svg"), figure.svg().as_bytes())?;
+    write_atomically(&dir.join("cosine.png"), &png)?;
+    Ok(())
+}
+
+fn encode(
+    loaded: &Loaded,
+    frame: &Frame,
+    prompts: &[PromptLine],
+    path: &Path,
+) -> Result<Vec<Vec<u32>>, Failure> {
+    let tokenizer = loaded.tokenizer()?;
+    let max = loaded.model.config().max_positions;
+    let ids = |(i, line): (usize, &PromptLine)| {
+        let mut ids = frame.prompt_ids(tokenizer, None, &line.prompt)?;
+        if let Some(answer) = &line.answer {
+            ids.extend(frame.answer_ids(tokenizer, answer)?);
+        }
+        if ids.len() > max {
+            return Err(Failure::BadInput(format!(
+                "{}: prompt {} has {} tokens, the model's context is {max}",
+                path.display(),
+                i + 1,
+                ids.len()
+            )));
+        }
+        Ok(ids)
+    };
+    prompts.iter().enumerate().map(ids).collect()
+}
+
+fn to_json(loaded: &Loaded, planned: &PlannedVector, unit: Unit, table: &CosineTable) -> String {
+    let curves: Vec<_> = table
+        .panel("")
+        .curves
+        .into_iter()
+        .map(|curve| {
+            let points = curve
+                .points
+                .iter()
+                .map(|p| json!({"layer": p.layer, "cosine": p.mean, "low": p.low, "high": p.high}));
+            json!({"alpha": curve.alpha, "points": points.collect::<Vec<_>>()})
+        })
+        .collect();
+    json!({
+        "model": loaded.name, "vector": planned.vector.name, "unit": unit.name(), "injected": table.injected,
+        "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
+    })
+    .to_string()
+}

@@ -1,0 +1,128 @@
+use crate::args::GenerateArgs;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::{Tone, columns, print, print_line, printable, width};
+use crate::plan::{self, PlannedVector, SteerArg};
+use crate::progress::Bar;
+use serde_json::{Value, json};
+use whipstaff_engine::{Event, Generator, Request, Steering};
+use whipstaff_steering::{Unit, combine};
+
+/// `whipstaff generate`: plan the runs, generate them in one batch, print.
+pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
+    let steers = args.steer.iter().map(|text| SteerArg::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let sampling = plan::sampling(&args.sampling)?;
+    if args.compare && steers.is_empty() {
+        return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
+    }
+    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let vectors = steers
+        .iter()
+        .map(|arg| PlannedVector::new(arg, args.unit, &loaded))
+        .collect::<Result<Vec<_>, _>>()?;
+    let frame = plan::frame(args.raw, args.frame.as_deref(), &vectors)?;
+    let tokenizer = loaded.tokenizer()?;
+    let prompt = frame.prompt_ids(tokenizer, None, &args.prompt)?;
+
+    let runs = plan_runs(&vectors, args.unit, args.compare)?;
+    let request = |run: &Run| Request {
+        prompt: prompt.clone(),
+        steering: run.steering.clone(),
+        sampling,
+        max_tokens: args.max_tokens,
+        stop: frame.stops().into_iter().chain(args.stop.clone()).collect(),
+    };
+    let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
+    let bar = Bar::new()?;
+    let texts = Texts::new(runs.len(), args.raw);
+    match (args.json, args.compare) {
+        (true, _) => {
+            let texts = texts.collect(generator, &bar, |_| Ok(()))?;
+            print_line(&to_json(&args.prompt, &runs, &texts).to_string())
+        }
+        (false, true) => {
+            let texts = texts.collect(generator, &bar, |_| Ok(()))?;
+            let cell = |(run, (text, _)): (&Run, &(String, Vec<u32>))| {
+                (run.tone(), run.label(args.unit, vectors.len()), printable(text))
+            };
+            print(&columns(&runs.iter().zip(&texts).map(cell).collect::<Vec<_>>(), width()))
+        }
+        (false, false) => {
+            texts.collect(generator, &bar, |piece| print(&printable(piece)))?;
+            print("\n")
+        }
+    }
+}
+
+/// One way to run the prompt.
+struct Run {
+    /// Of the first vector; 0 for the baseline.
+    alpha: f64,
+    steering: Steering,
+}
+
+/// One run, or three: the baseline, as asked for, and the other way.
+fn plan_runs(vectors: &[PlannedVector], unit: Unit, compare: bool) -> Result<Vec<Run>, Failure> {
+    let doses: Vec<_> = vectors.iter().map(|it| it.dose(unit)).collect();
+    let alpha = doses.first().map_or(0.0, |dose| dose.alpha);
+    let factors: &[f64] = if compare { &[0.0, 1.0, -1.0] } else { &[1.0] };
+    let run = |factor: &f64| Ok(Run { alpha: alpha * factor + 0.0, steering: combine(&doses, *factor)? });
+    factors.iter().map(run).collect()
+}
+
+impl Run {
+    fn tone(&self) -> Tone {
+        match self.alpha {
+            0.0 => Tone::Baseline,
+            alpha if alpha > 0.0 => Tone::Plus,
+            _ => Tone::Minus,
+        }
+    }
+
+    fn label(&self, unit: Unit, n_vectors: usize) -> String {
+        match (self.alpha, n_vectors) {
+            (0.0, _) => "baseline".into(),
+            (alpha, 1) => format!("{alpha:+} {unit}"),
+            (alpha, n) => format!("{alpha:+} {unit}, {} more", n - 1),
+        }
+    }
+}
+
+/// The texts of runs as they grow.
+struct Texts {
+    runs: Vec<(String, Vec<u32>)>,
+    /// A framed answer begins with the space that joins it to the frame; a raw one is kept as it is.
+    raw: bool,
+}
+
+impl Texts {
+    fn new(n: usize, raw: bool) -> Texts {
+        Texts { runs: vec![(String::new(), Vec::new()); n], raw }
+    }
+
+    /// Takes all events; `show` sees each piece of text as it comes.
+    fn collect(
+        mut self,
+        generator: Generator,
+        bar: &Bar,
+        show: impl Fn(&str) -> Result<(), Failure>,
+    ) -> Result<Vec<(String, Vec<u32>)>, Failure> {
+        for event in generator {
+            let Event { request, token, text, .. } = event?;
+            bar.check()?;
+            let (so_far, tokens) = &mut self.runs[request];
+            let piece = if so_far.is_empty() && !self.raw { text.trim_start() } else { &text };
+            so_far.push_str(piece);
+            tokens.extend(token);
+            if !piece.is_empty() {
+                show(piece)?;
+            }
+        }
+        Ok(self.runs)
+    }
+}
+
+fn to_json(prompt: &str, runs: &[Run], texts: &[(String, Vec<u32>)]) -> Value {
+    let run = |(run, (text, tokens)): (&Run, &(String, Vec<u32>))| json!({"alpha": run.alpha, "text": text, "tokens": tokens});
+    json!({"prompt": prompt, "runs": runs.iter().zip(texts).map(run).collect::<Vec<_>>()})
+}

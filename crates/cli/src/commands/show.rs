@@ -1,0 +1,151 @@
+use crate::args::{Args, ShowModelArgs, ShowVectorArgs};
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::{Tone, paint, print, print_line};
+use clap::CommandFactory;
+use serde_json::{Value, json};
+use whipstaff_steering::PersonaVector;
+
+/// `whipstaff model show`.
+pub fn show_model(args: ShowModelArgs) -> Result<(), Failure> {
+    let loaded = Loaded::new(args.model.or(args.model_flag).as_deref())?;
+    let config = loaded.model.config();
+    let weights = loaded.model.weights();
+    let dtypes: Vec<&str> = weights.dtypes().iter().map(|dtype| dtype.name()).collect();
+    let kv_bytes = 2 * config.n_layers * config.n_kv_heads * config.head_dim * 4;
+    if args.json {
+        return print_line(
+            &json!({
+                "name": loaded.name, "family": config.family, "parameters": config.n_parameters(),
+                "d_model": config.d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
+                "n_kv_heads": config.n_kv_heads, "head_dim": config.head_dim, "d_ff": config.d_ff,
+                "vocab_size": config.vocab_size, "max_positions": config.max_positions,
+                "tied_embeddings": config.tied_embeddings, "dtypes": dtypes, "bytes": weights.n_bytes(),
+                "kv_bytes_per_token": kv_bytes, "eos_tokens": config.eos_tokens,
+                "kernels": loaded.model.isa().name(), "threads": whipstaff_engine::threads(),
+            })
+            .to_string(),
+        );
+    }
+    let rows = [
+        ("family", config.family.clone()),
+        ("parameters", format!("{} ({})", config.n_parameters(), short(config.n_parameters() as f64))),
+        ("weights", format!("{}B in {}", short(weights.n_bytes() as f64), dtypes.join(", "))),
+        ("layers", format!("{} (0-{})", config.n_layers, config.n_layers - 1)),
+        ("d_model", config.d_model.to_string()),
+        (
+            "attention",
+            format!(
+                "{} heads of {}, {} for keys and values",
+                config.n_heads, config.head_dim, config.n_kv_heads
+            ),
+        ),
+        ("d_ff", config.d_ff.to_string()),
+        (
+            "vocabulary",
+            format!("{}{}", config.vocab_size, if config.tied_embeddings { ", tied" } else { "" }),
+        ),
+        ("context", format!("{} tokens, {}B of cache each", config.max_positions, short(kv_bytes as f64))),
+        (
+            "runs on",
+            format!("{} kernels, {} threads", loaded.model.isa().name(), whipstaff_engine::threads()),
+        ),
+    ];
+    print_line(&paint(Tone::Heading, &loaded.name))?;
+    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:12} {value}")))
+}
+
+/// `whipstaff vector show`.
+pub fn show_vector(args: ShowVectorArgs) -> Result<(), Failure> {
+    let vector = PersonaVector::read(&args.vector)?;
+    if args.json { print_line(&vector_json(&vector).to_string()) } else { print_vector(&vector) }
+}
+
+/// What a vector is, for people.
+pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
+    let from = &vector.provenance;
+    let mut text = format!("{}\n", paint(Tone::Heading, &vector.name));
+    let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
+    line(
+        "model",
+        format!("{} (d_model {}, {} layers)", from.model.name, from.model.d_model, from.model.n_layers),
+    );
+    line("method", format!("{} of `{}` tokens at {}", from.method, from.tokens, from.site));
+    line("contrasts", format!("{} of `{}`", from.n_contrasts, from.contrasts));
+    line("frame", from.frame.escape_debug().to_string());
+    match &vector.recommended {
+        Some(it) => {
+            line(
+                "recommended",
+                format!(
+                    "alpha {} (gap) at layers {}; best single layer {}",
+                    it.alpha,
+                    list(&it.layers),
+                    it.best_layer
+                ),
+            );
+            let [plain, plus, minus] = it.margin;
+            line(
+                "measured",
+                format!(
+                    "log-probability margin of positive over negative answers, per token: {plain:+.3} unsteered, \
+                     {plus:+.3} at +alpha, {minus:+.3} at -alpha ({} held-out contrasts of `{}`)",
+                    it.n_contrasts, it.measured_on
+                ),
+            );
+        }
+        None => line("recommended", "nothing was measured; the middle layer at alpha 1 is used".into()),
+    }
+    text += &format!("\n  {:>5} {:>10} {:>10} {:>8} {:>6}\n", "layer", "gap", "rms", "gap/rms", "AUC");
+    for (layer, it) in &vector.layers {
+        let auc = it.auc.map_or("-".into(), |auc| format!("{auc:.3}"));
+        text +=
+            &format!("  {layer:>5} {:>10.4} {:>10.4} {:>8.3} {auc:>6}\n", it.gap, it.rms, it.gap / it.rms);
+    }
+    print(&text)
+}
+
+/// What a vector is, for machines.
+pub fn vector_json(vector: &PersonaVector) -> Value {
+    let from = &vector.provenance;
+    let layers: Vec<Value> = vector
+        .layers
+        .iter()
+        .map(|(layer, it)| json!({"layer": layer, "gap": it.gap, "rms": it.rms, "auc": it.auc}))
+        .collect();
+    let recommended = vector.recommended.as_ref().map(|it| {
+        json!({
+            "layers": it.layers, "alpha": it.alpha, "unit": "gap", "best_layer": it.best_layer,
+            "measured_on": it.measured_on, "n_contrasts": it.n_contrasts,
+            "margin": {"unsteered": it.margin[0], "plus": it.margin[1], "minus": it.margin[2]},
+        })
+    });
+    json!({
+        "name": vector.name, "method": from.method, "tokens": from.tokens, "site": from.site.name(),
+        "frame": from.frame, "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
+        "model": {"name": from.model.name, "weights_sha256": from.model.weights_sha256,
+                  "d_model": from.model.d_model, "n_layers": from.model.n_layers},
+        "recommended": recommended, "layers": layers, "tool": from.tool,
+    })
+}
+
+/// `whipstaff completions`.
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "whipstaff", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn list(layers: &[usize]) -> String {
+    layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// 1.24 G, 8.3 M and so on.
+fn short(n: f64) -> String {
+    match n {
+        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
+        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
+        n => format!("{n} "),
+    }
+}

@@ -1,0 +1,74 @@
+//! A model ready to use, wherever it came from.
+
+use crate::{embedded, failure::Failure, hub};
+use std::path::{Path, PathBuf};
+use whipstaff_engine::{Isa, Model, Tokenizer};
+
+/// A model, its tokenizer and its name.
+pub struct Loaded {
+    pub model: Model,
+    /// What it is called in vectors and reports.
+    pub name: String,
+    /// Is it the one that is compiled in?
+    pub embedded: bool,
+    tokenizer: Result<Tokenizer, whipstaff_engine::Error>,
+}
+
+impl Loaded {
+    /// Loads what `--model` names; the embedded model if it names nothing.
+    pub fn new(choice: Option<&str>) -> Result<Loaded, Failure> {
+        let isa = isa()?;
+        let Some(choice) = choice else {
+            return Ok(Loaded {
+                model: Model::from_files(embedded::FILES, isa)?,
+                tokenizer: Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
+                name: embedded::NAME.into(),
+                embedded: true,
+            });
+        };
+        let (dir, name) = locate(choice)?;
+        Ok(Loaded { model: Model::load(&dir, isa)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
+    }
+
+    /// The tokenizer; a model without one can still run token ids.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
+        // The error is wanted by reference, and is only ever shown.
+        self.tokenizer.as_ref().map_err(|error| Failure::BadInput(error.to_string()))
+    }
+}
+
+/// The kernel set: the best, or the one that the environment asks for.
+fn isa() -> Result<Isa, Failure> {
+    match std::env::var("WHIPSTAFF_KERNELS") {
+        Ok(name) if !name.is_empty() => Isa::named(&name).map_err(|error| {
+            let available = error.available.join(", ");
+            Failure::Usage(format!("WHIPSTAFF_KERNELS={name}: this processor offers {available}"))
+        }),
+        _ => Ok(Isa::best()),
+    }
+}
+
+/// The folder that `choice` means, and the model's name.
+fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
+    let dir = PathBuf::from(choice);
+    if dir.is_dir() {
+        let full = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        let name = full.file_name().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
+        return Ok((dir, name));
+    }
+    if dir.exists() {
+        return Err(Failure::BadInput(format!(
+            "--model {choice} is a file; give the Hugging Face directory that holds config.json"
+        )));
+    }
+    if !hub::is_id(choice) {
+        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory")));
+    }
+    match hub::cached(choice) {
+        Some(dir) => Ok((dir, choice.to_owned())),
+        None => Err(Failure::Access(format!(
+            "--model {choice} is neither a directory here nor in the local hub cache; this version does not \
+             download: fetch it first with `hf download {choice}`"
+        ))),
+    }
+}

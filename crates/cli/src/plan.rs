@@ -1,0 +1,215 @@
+//! What the command line means: arguments turned into domain values, with every cross-check.
+
+use crate::args::SamplingArgs;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::output::note;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use whipstaff_engine::Sampling;
+use whipstaff_steering::{Dose, Frame, LayerSpec, PersonaVector, Unit};
+
+/// `V[:ALPHA][@LAYERS]`, taken apart.
+#[derive(Debug, PartialEq)]
+pub struct SteerArg {
+    pub path: PathBuf,
+    pub alpha: Option<f64>,
+    pub layers: Option<LayerSpec>,
+}
+
+impl SteerArg {
+    /// Takes a `--steer` apart from the right, so that a path may hold colons and at signs.
+    pub fn parse(text: &str) -> Result<SteerArg, Failure> {
+        if Path::new(text).exists() {
+            return Ok(SteerArg { path: text.into(), alpha: None, layers: None });
+        }
+        let (rest, layers) = match text.rsplit_once('@') {
+            Some((rest, layers)) if !layers.contains('/') => (rest, Some(layers.parse()?)),
+            _ => (text, None),
+        };
+        let (path, alpha) = match rest.rsplit_once(':') {
+            Some((path, alpha)) => match alpha.parse::<f64>() {
+                Ok(alpha) if alpha.is_finite() => (path, Some(alpha)),
+                Ok(alpha) => {
+                    return Err(Failure::Usage(format!("--steer {text}: alpha {alpha} is not finite")));
+                }
+                Err(_) if Path::new(rest).exists() => (rest, None),
+                Err(_) => {
+                    return Err(Failure::Usage(format!(
+                        "--steer {text}: `{alpha}` is not a number for alpha"
+                    )));
+                }
+            },
+            None => (rest, None),
+        };
+        Ok(SteerArg { path: path.into(), alpha, layers })
+    }
+}
+
+/// A vector from a file that fits the model, with the dose asked for.
+pub struct PlannedVector {
+    pub vector: PersonaVector,
+    pub alpha: f64,
+    pub layers: Vec<usize>,
+}
+
+impl PlannedVector {
+    /// Reads the file and fills in what was left out from the vector's recommendation.
+    pub fn new(arg: &SteerArg, unit: Unit, loaded: &Loaded) -> Result<PlannedVector, Failure> {
+        let vector = PersonaVector::read(&arg.path)?;
+        let config = loaded.model.config();
+        vector.check_fits(&arg.path.display().to_string(), config.d_model, config.n_layers)?;
+        let made_for = &vector.provenance.model.name;
+        if *made_for != loaded.name {
+            note(&format!(
+                "{} was made on `{made_for}`, this is `{}`: only a vector from the same weights is sure to work",
+                arg.path.display(),
+                loaded.name
+            ));
+        }
+        let (auto_layers, auto_alpha) = vector.default_dose();
+        if unit != Unit::Gap && arg.alpha.is_none() {
+            return Err(Failure::Usage(format!(
+                "--unit {unit} needs an alpha: the vector's recommendation is in units of the gap (write {}:0.5)",
+                arg.path.display()
+            )));
+        }
+        let spec = arg.layers.as_ref().unwrap_or(&LayerSpec::Auto);
+        let layers = match spec {
+            // `all` means all that the vector has directions for.
+            LayerSpec::All => vector.layers.keys().copied().collect(),
+            spec => spec.resolve(config.n_layers, &auto_layers)?,
+        };
+        Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), vector, layers })
+    }
+
+    pub fn dose(&self, unit: Unit) -> Dose<'_> {
+        Dose { vector: &self.vector, alpha: self.alpha, unit, layers: self.layers.clone() }
+    }
+}
+
+/// The frame to use: `--raw`, else `--frame`, else the first vector's, else plain. A frame other
+/// than the vector's is worth a remark.
+pub fn frame(raw: bool, asked: Option<&str>, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
+    let of_vector = vectors.first().map(|it| Frame::parse(&it.vector.provenance.frame)).transpose()?;
+    let frame = match (raw, asked) {
+        (true, _) => Frame::parse("none")?,
+        (false, Some(text)) => Frame::parse(text)?,
+        (false, None) => of_vector.clone().unwrap_or_default(),
+    };
+    if let Some(of_vector) = of_vector.filter(|it| *it != frame) {
+        note(&format!(
+            "the vector was made with the frame `{}`, this run uses `{}`: its effect may be weaker",
+            of_vector.name().escape_debug(),
+            frame.name().escape_debug()
+        ));
+    }
+    Ok(frame)
+}
+
+/// The sampling settings, each within its range.
+pub fn sampling(args: &SamplingArgs) -> Result<Sampling, Failure> {
+    let within = |flag: &str, x: f32, low: f32, high: f32| {
+        if x >= low && x <= high {
+            return Ok(x);
+        }
+        Err(Failure::Usage(format!("--{flag} {x} is outside {low} to {high}")))
+    };
+    Ok(Sampling {
+        repetition_penalty: within("repetition-penalty", args.repetition_penalty, 0.1, 10.0)?,
+        temperature: within("temperature", args.temperature, 0.0, 100.0)?,
+        top_k: args.top_k,
+        top_p: within("top-p", args.top_p, 0.0, 1.0)?,
+        min_p: within("min-p", args.min_p, 0.0, 1.0)?,
+        seed: args.seed,
+    })
+}
+
+/// A list of alphas, each finite.
+pub fn alphas(text: &str) -> Result<Vec<f64>, Failure> {
+    let alpha = |part: &str| match part.trim().parse::<f64>() {
+        Ok(alpha) if alpha.is_finite() => Ok(alpha),
+        Ok(alpha) => Err(Failure::Usage(format!("--alphas {text}: alpha {alpha} is not finite"))),
+        Err(_) => Err(Failure::Usage(format!("--alphas {text}: `{part}` is not a number"))),
+    };
+    text.split(',').map(alpha).collect()
+}
+
+/// A text to measure on: what the user says and, perhaps, an answer.
+#[derive(Deserialize)]
+pub struct PromptLine {
+    pub prompt: String,
+    pub answer: Option<String>,
+}
+
+/// Reads prompts: one a line, or JSON objects with `prompt` and `answer` for a `.jsonl` file.
+pub fn prompts(path: &Path) -> Result<Vec<PromptLine>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))?;
+    let json = path.extension().is_some_and(|extension| extension == "jsonl");
+    let mut prompts = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        prompts.push(if json {
+            serde_json::from_str(line).map_err(|error| {
+                Failure::BadInput(format!("{}:{}: is not a prompt: {error}", path.display(), i + 1))
+            })?
+        } else {
+            PromptLine { prompt: line.to_owned(), answer: None }
+        });
+    }
+    if prompts.is_empty() {
+        return Err(Failure::BadInput(format!("{}: holds no prompt", path.display())));
+    }
+    Ok(prompts)
+}
+
+/// Makes the folder for outputs before any work is done for it.
+pub fn output_folder(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Failure::Failed(format!("cannot make the folder {}: {error}", dir.display())))?;
+    writable(dir)
+}
+
+/// Fails now rather than after minutes of work if the folder of an output file cannot be written to.
+pub fn output_file(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::Failed(format!("cannot write {}: it is a folder", path.display())));
+    }
+    writable(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+fn writable(dir: &Path) -> Result<(), Failure> {
+    tempfile::Builder::new()
+        .prefix(".whipstaff-")
+        .tempfile_in(dir)
+        .map(drop)
+        .map_err(|error| Failure::Failed(format!("cannot write to {}: {error}", dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steer_arguments_are_taken_apart_from_the_right() {
+        let check = |text: &str, path: &str, alpha: Option<f64>, layers: Option<&str>| {
+            let want = SteerArg { path: path.into(), alpha, layers: layers.map(|it| it.parse().unwrap()) };
+            assert_eq!(SteerArg::parse(text).unwrap(), want, "{text}");
+        };
+        check("v.safetensors", "v.safetensors", None, None);
+        check("v.safetensors:0.3", "v.safetensors", Some(0.3), None);
+        check("v.safetensors:-0.5@8-11", "v.safetensors", Some(-0.5), Some("8-11"));
+        check("v.safetensors@-1", "v.safetensors", None, Some("-1"));
+        check("a:b/v.safetensors:1", "a:b/v.safetensors", Some(1.0), None);
+        check("a@b/v.safetensors", "a@b/v.safetensors", None, None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_dose_is_wrong_usage() {
+        for text in ["v:nan", "v:inf", "v:-inf", "v:x", "v:1@y", "v@"] {
+            assert!(matches!(SteerArg::parse(text), Err(Failure::Usage(_))), "{text}");
+        }
+        assert!(alphas("0,0.5,-1").is_ok());
+        assert!(alphas("0,nan").is_err() && alphas("").is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! Progress bars on standard error, and ctrl-C.
+
+use crate::failure::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+use whipstaff_steering::{Error, Progress};
+
+/// Shows where long work is (only on a terminal), and stops it when the user asks to.
+pub struct Bar {
+    bar: Mutex<ProgressBar>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Bar {
+    /// A bar that listens to ctrl-C: the first asks the work to stop between two passes, so that
+    /// files are whole or absent; the second ends the program at once.
+    pub fn new() -> Result<Bar, Failure> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        let handler = move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        };
+        ctrlc::set_handler(handler).map_err(|error| Failure::Failed(format!("ctrl-C: {error}")))?;
+        Ok(Bar { bar: Mutex::new(ProgressBar::hidden()), interrupted })
+    }
+
+    /// Fails if the user has asked to stop.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.interrupted.load(Ordering::SeqCst) { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn clear(&self) {
+        self.bar.lock().expect("no one panics here").finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn stage(&self, name: &str, total: usize) {
+        self.clear();
+        // indicatif draws to standard error, and nothing at all if that is not a terminal.
+        let style = ProgressStyle::with_template("{msg:20} {bar:30} {pos}/{len} {eta} left");
+        let bar = ProgressBar::new(total as u64).with_message(name.to_owned());
+        bar.set_style(style.expect("a valid template"));
+        *self.bar.lock().expect("no one panics here") = bar;
+    }
+
+    fn advance(&self, n: usize) -> Result<(), Error> {
+        self.bar.lock().expect("no one panics here").inc(n as u64);
+        if self.interrupted.load(Ordering::SeqCst) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}

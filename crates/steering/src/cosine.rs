@@ -1,0 +1,174 @@
+//! How far steering turns the stream: cosine of steered and unsteered `resid_post`.
+
+use crate::figure::{Curve, Panel, Point};
+use crate::replay::{Replay, passes};
+use crate::{Error, Progress};
+use std::fmt::Write;
+use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
+
+/// Cosines per alpha and layer, over prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CosineTable {
+    /// The alphas, as given.
+    pub alphas: Vec<f64>,
+    /// Layers that are injected at.
+    pub injected: Vec<usize>,
+    /// `per_prompt[alpha][layer][prompt]`: the mean over the prompt's tokens.
+    pub per_prompt: Vec<Vec<Vec<f64>>>,
+}
+
+/// Mean and spread of a cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) mean: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+/// Measures the cosine of steered and unsteered `resid_post` at every layer, teacher-forced: both
+/// runs see the same tokens. `texts` are token ids, of which the first `skip` of each do not count
+/// (a bos token soaks up attention and hardly moves). All steerings of a text run in one batch; the
+/// blocks below the first injected one run once.
+///
+/// # Errors
+/// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
+pub fn measure_cosine(
+    model: &Model,
+    texts: &[Vec<u32>],
+    skip: usize,
+    injected: &[usize],
+    steerings: &[(f64, Steering)],
+    progress: &dyn Progress,
+) -> Result<CosineTable, Error> {
+    let n_layers = model.config().n_layers;
+    let mut per_prompt = vec![vec![vec![1.0; texts.len()]; n_layers]; steerings.len()];
+    let lens: Vec<usize> = texts.iter().map(Vec::len).collect();
+    progress.stage("measuring cosines", texts.len());
+    for pass in passes(&lens, steerings.len()) {
+        let ids: Vec<&[u32]> = texts[pass.clone()].iter().map(|ids| &ids[..]).collect();
+        let replay = Replay::new(model, &ids)?;
+        // Copies that change nothing stay at 1 by definition; only the others run.
+        let copies: Vec<(usize, usize)> = (0..steerings.len())
+            .filter(|s| !steerings[*s].1.is_empty())
+            .flat_map(|s| (0..replay.n_texts()).map(move |text| (s, text)))
+            .collect();
+        let runs: Vec<(usize, Steering)> =
+            copies.iter().map(|(s, text)| (*text, steerings[*s].1.clone())).collect();
+        let mut compare = Compare { replay: &replay, copies: &copies, skip, found: Vec::new() };
+        replay.run(&runs, &mut compare);
+        for (layer, copy, cosine) in compare.found {
+            let (s, text) = copies[copy];
+            per_prompt[s][layer][pass.start + text] = cosine;
+        }
+        progress.advance(pass.len())?;
+    }
+    let alphas = steerings.iter().map(|(alpha, _)| *alpha).collect();
+    Ok(CosineTable { alphas, injected: injected.to_vec(), per_prompt })
+}
+
+/// The tap that compares each copy's rows with those of the unsteered run.
+struct Compare<'a> {
+    replay: &'a Replay<'a>,
+    copies: &'a [(usize, usize)],
+    skip: usize,
+    /// Layer, copy, mean cosine over the copy's rows.
+    found: Vec<(usize, usize, f64)>,
+}
+
+impl Tap for Compare<'_> {
+    fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
+        if hook.site == Site::ResidPost {
+            let plain = self.replay.resid_post(hook.layer);
+            for (copy, (_, text)) in self.copies.iter().enumerate() {
+                let pairs = hook.rows.span(copy).zip(self.replay.span(*text)).skip(self.skip);
+                let cosines: Vec<f64> = pairs.map(|(a, b)| cosine(x.row(a), plain.row(b))).collect();
+                let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+                self.found.push((hook.layer, copy, mean));
+            }
+        }
+        x
+    }
+}
+
+/// `a · b / (|a| |b|)`, in `f64`.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+impl CosineTable {
+    /// Number of layers.
+    pub fn n_layers(&self) -> usize {
+        self.per_prompt.first().map_or(0, Vec::len)
+    }
+
+    /// Mean over prompts, with the 10th and 90th percentile.
+    pub(crate) fn cell(&self, alpha: usize, layer: usize) -> Cell {
+        let values = &self.per_prompt[alpha][layer];
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Cell { mean, low: percentile(&sorted, 0.1), high: percentile(&sorted, 0.9) }
+    }
+
+    /// The mean over prompts.
+    pub fn mean(&self, alpha: usize, layer: usize) -> f64 {
+        self.cell(alpha, layer).mean
+    }
+
+    /// The table as a panel of a figure.
+    pub fn panel(&self, title: &str) -> Panel {
+        let point = |alpha: usize, layer: usize| {
+            let Cell { mean, low, high } = self.cell(alpha, layer);
+            Point { layer, mean, low, high }
+        };
+        let curve = |(i, alpha): (usize, &f64)| Curve {
+            alpha: *alpha,
+            points: (0..self.n_layers()).map(|layer| point(i, layer)).collect(),
+        };
+        Panel {
+            title: title.to_owned(),
+            n_layers: self.n_layers(),
+            injected: self.injected.clone(),
+            curves: self.alphas.iter().enumerate().map(curve).collect(),
+        }
+    }
+
+    /// The table as CSV: `layer,alpha,cosine,low,high`.
+    pub fn csv(&self) -> String {
+        let mut csv = String::from("layer,alpha,cosine,low,high\n");
+        for (i, alpha) in self.alphas.iter().enumerate() {
+            for layer in 0..self.n_layers() {
+                let Cell { mean, low, high } = self.cell(i, layer);
+                writeln!(csv, "{layer},{alpha},{mean:.6},{low:.6},{high:.6}").expect("writing to a string");
+            }
+        }
+        csv
+    }
+}
+
+/// Linear between the two nearest of sorted values.
+fn percentile(sorted: &[f64], p: f64) -> f64 {
+    let at = p * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_lie_between_neighbours() {
+        assert_eq!(percentile(&[1.0], 0.9), 1.0);
+        assert_eq!(percentile(&[0.0, 1.0], 0.1), 0.1);
+        assert_eq!(percentile(&[0.0, 1.0, 2.0, 3.0, 4.0], 0.5), 2.0);
+    }
+
+    #[test]
+    fn equal_rows_have_cosine_exactly_one() {
+        let row = [0.1f32, -3.7, 12.25, 1e-4];
+        assert_eq!(cosine(&row, &row), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+    }
+}

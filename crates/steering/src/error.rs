@@ -1,0 +1,70 @@
+//! What can go wrong between contrasts and a figure.
+
+use std::{io, path::PathBuf};
+
+/// Errors of the steering crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] whipstaff_engine::Error),
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line of a text file is wrong.
+    #[error("{}:{line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The contrasts give no direction at some layer.
+    #[error(
+        "the contrasts of `{set}` give a zero direction at layer {layer}: their positive and negative \
+         answers are the same to the model"
+    )]
+    ZeroDirection {
+        /// The contrast set.
+        set: String,
+        /// The layer.
+        layer: usize,
+    },
+    /// A vector does not fit a model or a request.
+    #[error("vector `{vector}`: {reason}")]
+    Vector {
+        /// The vector's name or file.
+        vector: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Setting(String),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}

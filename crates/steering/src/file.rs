@@ -1,0 +1,251 @@
+//! The vector file: safetensors with `direction.{layer}` tensors and one JSON in the metadata.
+//!
+//! Everything about the shape on disk is in this file; the rest of the crate knows
+//! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
+
+use crate::{Error, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::{io::Write, path::Path};
+
+/// The version that is written; a file with a later one is refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+const METADATA_KEY: &str = "whipstaff";
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format_version: u32,
+    name: String,
+    model: ModelEntry,
+    site: String,
+    method: String,
+    tokens: String,
+    frame: String,
+    contrasts: ContrastsEntry,
+    layers: BTreeMap<usize, LayerEntry>,
+    recommended: Option<RecommendedEntry>,
+    tool: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ModelEntry {
+    name: String,
+    weights_sha256: String,
+    d_model: usize,
+    n_layers: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContrastsEntry {
+    name: String,
+    sha256: String,
+    n: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LayerEntry {
+    gap: f64,
+    rms: f64,
+    auc: Option<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecommendedEntry {
+    layers: Vec<usize>,
+    alpha: f64,
+    unit: String,
+    best_layer: usize,
+    measured_on: String,
+    n_contrasts: usize,
+    margin: [f64; 3],
+}
+
+impl PersonaVector {
+    /// Writes the vector to a file, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        write_atomically(path, &self.to_bytes())
+    }
+
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let metadata = serde_json::to_string(&self.to_metadata()).expect("plain data");
+        let tensors: Vec<(String, Vec<u8>)> = self
+            .layers
+            .iter()
+            .map(|(layer, it)| {
+                let bytes = it.direction.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (format!("direction.{layer}"), bytes)
+            })
+            .collect();
+        let shape = vec![self.provenance.model.d_model];
+        let views = tensors.iter().map(|(name, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("d_model floats"))
+        });
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
+        safetensors::serialize(views, Some(metadata)).expect("names are distinct")
+    }
+
+    /// Reads a vector file and checks it: the version, the shapes, every number.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::File`] naming what is wrong.
+    pub fn read(path: &Path) -> Result<PersonaVector, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        PersonaVector::from_bytes(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<PersonaVector, String> {
+        let not_ours = "is not a Whipstaff vector: `whipstaff extract` makes them";
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| format!("{not_ours} ({error})"))?;
+        let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or(not_ours)?;
+        let metadata: Metadata =
+            serde_json::from_str(json).map_err(|error| format!("its `{METADATA_KEY}` metadata: {error}"))?;
+        if metadata.format_version > FORMAT_VERSION {
+            return Err(format!(
+                "has format version {}, this program reads up to {FORMAT_VERSION}: update it",
+                metadata.format_version
+            ));
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let mut layers = BTreeMap::new();
+        for (layer, entry) in &metadata.layers {
+            let direction = direction_of(&tensors, *layer, &metadata.model)?;
+            if !entry.gap.is_finite() || !entry.rms.is_finite() {
+                return Err(format!("the gap or rms of layer {layer} is not finite"));
+            }
+            layers
+                .insert(*layer, LayerDirection { direction, gap: entry.gap, rms: entry.rms, auc: entry.auc });
+        }
+        if layers.is_empty() {
+            return Err("holds no direction".into());
+        }
+        metadata.into_vector(layers)
+    }
+
+    fn to_metadata(&self) -> Metadata {
+        let Provenance { model, site, method, tokens, frame, contrasts, contrasts_sha256, n_contrasts, tool } =
+            self.provenance.clone();
+        Metadata {
+            format_version: FORMAT_VERSION,
+            name: self.name.clone(),
+            model: ModelEntry {
+                name: model.name,
+                weights_sha256: model.weights_sha256,
+                d_model: model.d_model,
+                n_layers: model.n_layers,
+            },
+            site: site.name().into(),
+            method,
+            tokens,
+            frame,
+            contrasts: ContrastsEntry { name: contrasts, sha256: contrasts_sha256, n: n_contrasts },
+            layers: self
+                .layers
+                .iter()
+                .map(|(layer, it)| (*layer, LayerEntry { gap: it.gap, rms: it.rms, auc: it.auc }))
+                .collect(),
+            recommended: self.recommended.clone().map(|it| RecommendedEntry {
+                layers: it.layers,
+                alpha: it.alpha,
+                unit: "gap".into(),
+                best_layer: it.best_layer,
+                measured_on: it.measured_on,
+                n_contrasts: it.n_contrasts,
+                margin: it.margin,
+            }),
+            tool,
+        }
+    }
+}
+
+impl Metadata {
+    fn into_vector(self, layers: BTreeMap<usize, LayerDirection>) -> Result<PersonaVector, String> {
+        let recommended = match self.recommended {
+            Some(it) if !it.alpha.is_finite() || it.layers.iter().any(|l| !layers.contains_key(l)) => {
+                return Err("its recommendation names layers or an alpha that it does not have".into());
+            }
+            Some(it) => Some(Recommendation {
+                layers: it.layers,
+                alpha: it.alpha,
+                best_layer: it.best_layer,
+                measured_on: it.measured_on,
+                n_contrasts: it.n_contrasts,
+                margin: it.margin,
+            }),
+            None => None,
+        };
+        Ok(PersonaVector {
+            name: self.name,
+            layers,
+            recommended,
+            provenance: Provenance {
+                model: ModelId {
+                    name: self.model.name,
+                    weights_sha256: self.model.weights_sha256,
+                    d_model: self.model.d_model,
+                    n_layers: self.model.n_layers,
+                },
+                site: self.site.parse()?,
+                method: self.method,
+                tokens: self.tokens,
+                frame: self.frame,
+                contrasts: self.contrasts.name,
+                contrasts_sha256: self.contrasts.sha256,
+                n_contrasts: self.contrasts.n,
+                tool: self.tool,
+            },
+        })
+    }
+}
+
+/// The checked direction of a layer.
+fn direction_of(tensors: &SafeTensors, layer: usize, model: &ModelEntry) -> Result<Vec<f32>, String> {
+    let name = format!("direction.{layer}");
+    let view = tensors.tensor(&name).map_err(|_| format!("lacks the tensor `{name}`"))?;
+    if layer >= model.n_layers {
+        return Err(format!("`{name}` is past the {} layers of its model", model.n_layers));
+    }
+    if view.dtype() != Dtype::F32 || view.shape() != [model.d_model] {
+        let (dtype, shape) = (view.dtype(), view.shape());
+        return Err(format!("`{name}` is {dtype:?} {shape:?}, expected F32 [{}]", model.d_model));
+    }
+    let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let direction: Vec<f32> = numbers.collect();
+    if let Some(bad) = direction.iter().find(|x| !x.is_finite()) {
+        return Err(format!("`{name}` holds {bad}, which is not a finite number"));
+    }
+    let norm = direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    if (norm - 1.0).abs() > 1e-3 {
+        return Err(format!("`{name}` has norm {norm:.4}, but a direction has norm 1"));
+    }
+    Ok(direction)
+}
+
+/// Writes a file so that readers see the old one or the new one, never half of either: a temporary
+/// file in the same folder, flushed to disk, then renamed.
+///
+/// # Errors
+/// [`Error::Write`]; the old file, if any, is untouched and the temporary one is gone.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fail = |source| Error::Write { path: path.to_owned(), source };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".whipstaff-");
+    #[cfg(unix)]
+    {
+        // What an ordinary new file gets, less the umask; temporary files are private otherwise.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(dir).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}

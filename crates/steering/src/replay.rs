@@ -1,0 +1,82 @@
+//! Texts run once unsteered, then again from any block up, under any number of steerings at once.
+
+use crate::Error;
+use std::ops::Range;
+use whipstaff_engine::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, Steering, Tap};
+
+/// A few texts that have run unsteered, with what entered every block kept.
+pub(crate) struct Replay<'m> {
+    model: &'m Model,
+    sessions: Vec<Session>,
+    spans: Vec<Range<usize>>,
+    /// What entered block ℓ, `[n_rows, d_model]`; the last is what left the last block.
+    entering: Vec<Rows>,
+}
+
+impl<'m> Replay<'m> {
+    /// Runs the texts unsteered.
+    pub(crate) fn new(model: &'m Model, texts: &[&[u32]]) -> Result<Replay<'m>, Error> {
+        let mut sessions = vec![Session::new(); texts.len()];
+        let mut batch = Batch::new();
+        for (session, text) in sessions.iter_mut().zip(texts) {
+            batch.push(session, text);
+        }
+        let mut entering = vec![model.embed(&batch)?];
+        for layer in 0..model.config().n_layers {
+            let x = entering[layer].clone();
+            entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
+        }
+        let spans = (0..texts.len()).map(|i| batch.rows().span(i)).collect();
+        Ok(Replay { model, sessions, spans, entering })
+    }
+
+    /// Number of texts.
+    pub(crate) fn n_texts(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The rows of a text.
+    pub(crate) fn span(&self, text: usize) -> Range<usize> {
+        self.spans[text].clone()
+    }
+
+    /// The unsteered `resid_post` of a layer, rows of all texts.
+    pub(crate) fn resid_post(&self, layer: usize) -> &Rows {
+        &self.entering[layer + 1]
+    }
+
+    /// Runs `(text, steering)` copies in one batch, from the first block that any of them changes;
+    /// the blocks below have run already. Returns what leaves the last block, copies in order.
+    pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Rows {
+        let n_layers = self.model.config().n_layers;
+        let first =
+            copies.iter().filter_map(|(_, steering)| steering.first_layer()).min().unwrap_or(n_layers);
+        let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
+        let entering = self.entering[first].select(&rows);
+        let fork =
+            |(text, steering): &(usize, Steering)| self.sessions[*text].fork_above(first, steering.clone());
+        let mut sessions: Vec<Session> = copies.iter().map(fork).collect();
+        let mut batch = Batch::new();
+        for session in &mut sessions {
+            batch.again(session, 0);
+        }
+        self.model.run_blocks(&mut batch, entering, first..n_layers, tap)
+    }
+}
+
+/// Cuts texts into passes whose copies, `n_copies` of each, fit the row budget together.
+pub(crate) fn passes(lens: &[usize], n_copies: usize) -> Vec<Range<usize>> {
+    let mut passes: Vec<Range<usize>> = Vec::new();
+    let mut rows = 0;
+    for (i, len) in lens.iter().enumerate() {
+        match passes.last_mut() {
+            Some(pass) if (rows + len) * n_copies.max(1) <= ROW_BUDGET => pass.end = i + 1,
+            _ => {
+                passes.push(i..i + 1);
+                rows = 0;
+            }
+        }
+        rows += len;
+    }
+    passes
+}

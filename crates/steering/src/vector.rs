@@ -1,0 +1,96 @@
+//! Persona vectors: directions with their statistics and where they came from.
+
+use std::collections::BTreeMap;
+use whipstaff_engine::{Model, Site};
+
+/// One unit direction per layer, and everything that a later reader needs to know about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PersonaVector {
+    /// What it is called: the contrast set's name.
+    pub name: String,
+    /// By 0-based block; each acts on and was read from `provenance.site` of that block.
+    pub layers: BTreeMap<usize, LayerDirection>,
+    /// The layers and the alpha to begin with, if they were measured.
+    pub recommended: Option<Recommendation>,
+    /// How it was made.
+    pub provenance: Provenance,
+}
+
+/// The direction of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerDirection {
+    /// `[d_model]`, of norm 1; the positive answers project higher on average.
+    pub direction: Vec<f32>,
+    /// Mean projection of the positive answers minus that of the negative ones.
+    pub gap: f64,
+    /// Root mean square norm of the residual rows that were averaged.
+    pub rms: f64,
+    /// Cross-validated AUC of the projections; `None` for a single contrast.
+    pub auc: Option<f64>,
+}
+
+/// The dose that did best on contrasts that the direction was not fitted on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recommendation {
+    /// The layers to inject at.
+    pub layers: Vec<usize>,
+    /// The alpha, in units of the gap.
+    pub alpha: f64,
+    /// The single layer that did best alone.
+    pub best_layer: usize,
+    /// Contrasts it was measured on, by name of the set.
+    pub measured_on: String,
+    /// Their number.
+    pub n_contrasts: usize,
+    /// Mean per-token log-probability margin of positive over negative answers, in nats:
+    /// unsteered, at +alpha, at −alpha.
+    pub margin: [f64; 3],
+}
+
+/// How a vector was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provenance {
+    /// The model.
+    pub model: ModelId,
+    /// Where in the block.
+    pub site: Site,
+    /// How the direction was fitted: `mean`.
+    pub method: String,
+    /// Which tokens were averaged: `answer`, `last` or `answer-first`.
+    pub tokens: String,
+    /// The frame around the prompts.
+    pub frame: String,
+    /// Name of the contrast set.
+    pub contrasts: String,
+    /// SHA-256 of its file.
+    pub contrasts_sha256: String,
+    /// Number of contrasts.
+    pub n_contrasts: usize,
+    /// The tool and version that made it.
+    pub tool: String,
+}
+
+/// Which model a vector belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelId {
+    /// The folder's or the hub's name.
+    pub name: String,
+    /// SHA-256 of the weights.
+    pub weights_sha256: String,
+    /// Width of its residual stream.
+    pub d_model: usize,
+    /// Its number of blocks.
+    pub n_layers: usize,
+}
+
+impl ModelId {
+    /// The identity of a loaded model; hashes all its weights.
+    pub fn of(model: &Model, name: &str) -> ModelId {
+        ModelId {
+            name: name.to_owned(),
+            weights_sha256: model.weights().sha256(),
+            d_model: model.config().d_model,
+            n_layers: model.config().n_layers,
+        }
+    }
+}
