@@ -18,6 +18,15 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// What alpha counts, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Unit::Gap => "the contrast's gap",
+            Unit::Rms => "the stream's norm",
+            Unit::Unit => "1",
+        }
+    }
+
     /// `gap`, `rms` or `unit`.
     pub fn name(self) -> &'static str {
         match self {

@@ -60,6 +60,7 @@ struct RecommendedEntry {
     measured_on: String,
     n_contrasts: usize,
     margin: [f64; 3],
+    perplexity_ratio: f64,
 }
 
 impl PersonaVector {
@@ -158,6 +159,7 @@ impl PersonaVector {
                 measured_on: it.measured_on,
                 n_contrasts: it.n_contrasts,
                 margin: it.margin,
+                perplexity_ratio: it.perplexity_ratio,
             }),
             tool,
         }
@@ -177,6 +179,7 @@ impl Metadata {
                 measured_on: it.measured_on,
                 n_contrasts: it.n_contrasts,
                 margin: it.margin,
+                perplexity_ratio: it.perplexity_ratio,
             }),
             None => None,
         };

@@ -41,5 +41,5 @@ pub use file::{FORMAT_VERSION, write_atomically};
 pub use frame::Frame;
 pub use layers::LayerSpec;
 pub use progress::{NoProgress, Progress};
-pub use recommend::recommend;
+pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};

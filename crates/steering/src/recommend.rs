@@ -1,42 +1,35 @@
 //! Which layers, and how much: measured on contrasts that the direction was not fitted on.
 //!
-//! The question asked of a dose is the one a user would ask: does it make the model find the
-//! persona's answers more likely at +alpha, and the opposite's at −alpha? Too little leaves both
-//! where they were; too much breaks the language and makes every answer unlikely. So the mean
-//! log-probability of the answers that fit the dial's side rises to a peak and falls again, and
-//! no second scale for damage is needed.
+//! A dose is worth what it does to the margin between positive and negative answers, and costs what
+//! it does to the language. So the rule is: the strongest effect that the model's own words survive.
+//! Effect is teacher-forced, on held-out answers; damage is the perplexity, under the unsteered
+//! model, of what the steered model writes.
 
 use crate::extract::{ContrastIds, encode};
 use crate::replay::{Replay, passes};
-use crate::{ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, combine};
-use std::slice::from_ref;
-use whipstaff_engine::{Model, NoTap, Steering, Tokenizer, log_softmax_at};
+use crate::{
+    Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask, combine,
+    perplexity,
+};
+use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_softmax_at};
 
-/// A text of the measurement: prompt and answer, and where the answer begins.
-struct Text {
-    ids: Vec<u32>,
-    answer_at: usize,
-}
-
-/// Layers to inject at, with the alphas to try there.
-struct Candidate {
-    layers: Vec<usize>,
-    alphas: Vec<f64>,
-}
+/// Answers may become this many times as perplexing to the unsteered model as its own are.
+pub const PERPLEXITY_BUDGET: f64 = 1.3;
 
 /// Single layers tried at most: in a deeper model they are evenly spaced.
 const MAX_SINGLE_LAYERS: usize = 12;
 
-/// Alphas tried at a set of layers, in units of the gap, before division by the square root of the
-/// number of layers: the doses of several layers add up, partly along one line.
-const LADDER: [f64; 7] = [0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0];
+/// Alphas tried at one layer, in units of the gap; each is a quarter above the one before. For a set
+/// of layers they are divided by the square root of its size, since doses add up partly along one line.
+const LADDER: [f64; 12] = [0.35, 0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.65, 2.05, 2.55, 3.2, 4.0];
 
 /// Rows whose logits are computed at a time.
 const HEAD_ROWS: usize = 64;
 
-/// Finds the best single layer, then the best alpha for that layer, for the middle half of the
-/// layers and for all of them, and recommends the best of the three. `heldout` must not contain
-/// what `vector` was fitted on; at most `max_contrasts` of it are used.
+/// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
+/// middle half of the layers and for all of them, the largest alpha within [`PERPLEXITY_BUDGET`]; and
+/// recommends the one of the three with the largest effect. `heldout` must not contain what `vector`
+/// was fitted on; at most `max_contrasts` of it are used.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
@@ -48,129 +41,172 @@ pub fn recommend(
     max_contrasts: usize,
     progress: &dyn Progress,
 ) -> Result<Recommendation, Error> {
-    let frame = Frame::parse(&vector.provenance.frame)?;
     let contrasts = &heldout.contrasts[..heldout.contrasts.len().min(max_contrasts)];
-    let texts: Vec<Text> = encode(tokenizer, &frame, contrasts)?
-        .iter()
-        .flat_map(|ContrastIds { prompt, answers }| {
-            let text =
-                |answer: &Vec<u32>| Text { ids: [&prompt[..], answer].concat(), answer_at: prompt.len() };
-            answers.each_ref().map(text)
-        })
-        .collect();
-
+    let frame = Frame::parse(&vector.provenance.frame)?;
+    let bench = Bench {
+        texts: texts(&encode(tokenizer, &frame, contrasts)?),
+        questions: contrasts.iter().map(|it| it.prompt.clone()).collect(),
+        sampling: Sampling { temperature: 0.7, top_p: 0.95, ..Sampling::default() },
+        frame,
+        model,
+        tokenizer,
+        vector,
+        progress,
+    };
     let layers: Vec<usize> = vector.layers.keys().copied().collect();
-    let singles = evenly(&layers, MAX_SINGLE_LAYERS);
-    progress.stage("choosing a layer", texts.len());
-    let doses: Vec<(Vec<usize>, f64)> = singles.iter().map(|layer| (vec![*layer], 1.0)).collect();
-    let likelihoods = measure(model, vector, &texts, &doses, progress)?;
-    let best_layer = doses[best(&likelihoods)].0[0];
 
-    let middle = &layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)];
-    let candidates = [vec![best_layer], middle.to_vec(), layers.clone()].map(|layers| Candidate {
-        alphas: LADDER.iter().map(|alpha| round_2(alpha / (layers.len() as f64).sqrt())).collect(),
-        layers,
-    });
-    progress.stage("choosing alpha", texts.len());
-    let doses: Vec<(Vec<usize>, f64)> =
-        candidates.iter().flat_map(|it| it.alphas.iter().map(|alpha| (it.layers.clone(), *alpha))).collect();
-    let likelihoods = measure(model, vector, &texts, &doses, progress)?;
-    let (layers, alpha) = doses[best(&likelihoods)].clone();
+    progress.stage("choosing a layer", bench.texts.len());
+    let singles: Vec<_> =
+        evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
+    let best_layer = singles[largest(&bench.margins(&singles)?, effect)].0[0];
+
+    let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
+    let unsteered = bench.perplexity(&[], 0.0)?;
+    let mut doses = Vec::new();
+    let mut ratios = Vec::new();
+    for layers in [vec![best_layer], middle, layers] {
+        let (alpha, perplexity) = bench.strongest_within_budget(&layers, unsteered)?;
+        doses.push((layers, alpha));
+        ratios.push(perplexity / unsteered);
+    }
+    progress.stage("measuring the effect", bench.texts.len());
+    let margins = bench.margins(&doses)?;
+    let best = largest(&margins, effect);
     Ok(Recommendation {
-        margin: margin(model, vector, &texts, &layers, alpha)?,
-        layers,
-        alpha,
+        layers: doses[best].0.clone(),
+        alpha: doses[best].1,
         best_layer,
         measured_on: heldout.name.clone(),
         n_contrasts: contrasts.len(),
+        margin: margins[best],
+        perplexity_ratio: ratios[best],
     })
 }
 
-/// For every dose, the mean per-token log-probability of positive answers at +alpha and of negative
-/// answers at −alpha.
-fn measure(
-    model: &Model,
-    vector: &PersonaVector,
-    texts: &[Text],
-    doses: &[(Vec<usize>, f64)],
-    progress: &dyn Progress,
-) -> Result<Vec<f64>, Error> {
-    let steerings: Vec<[Steering; 2]> = doses
-        .iter()
-        .map(|(layers, alpha)| {
-            let dose = Dose { vector, alpha: *alpha, unit: Unit::Gap, layers: layers.clone() };
-            Ok([combine(from_ref(&dose), 1.0)?, combine(from_ref(&dose), -1.0)?])
-        })
-        .collect::<Result<_, Error>>()?;
-    let mut totals = vec![0.0; doses.len()];
-    let lens: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-    for pass in passes(&lens, 1) {
-        let replay = Replay::new(model, &ids(&texts[pass.clone()]))?;
-        for (total, [towards, away]) in totals.iter_mut().zip(&steerings) {
-            // Even texts are positive answers, odd ones negative.
-            let side = |text: usize| if text.is_multiple_of(2) { towards } else { away };
-            let copies: Vec<_> = pass.clone().map(|text| (text - pass.start, side(text).clone())).collect();
-            let scores = score(model, &replay, &texts[pass.clone()], &copies);
-            *total += scores.iter().sum::<f64>();
-        }
-        progress.advance(pass.len())?;
-    }
-    Ok(totals.iter().map(|total| total / texts.len() as f64).collect())
+/// Half the way that the margin moves from −alpha to +alpha.
+fn effect(margins: &[f64; 3]) -> f64 {
+    (margins[1] - margins[2]) / 2.0
 }
 
-/// Mean margin of positive over negative answers: unsteered, at +alpha, at −alpha.
-fn margin(
-    model: &Model,
-    vector: &PersonaVector,
-    texts: &[Text],
-    layers: &[usize],
-    alpha: f64,
-) -> Result<[f64; 3], Error> {
-    let dose = Dose { vector, alpha, unit: Unit::Gap, layers: layers.to_vec() };
-    let steerings = [0.0, 1.0, -1.0].map(|factor| combine(from_ref(&dose), factor));
-    let mut margins = [0.0; 3];
-    let lens: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-    for pass in passes(&lens, 1) {
-        let replay = Replay::new(model, &ids(&texts[pass.clone()]))?;
-        for (margin, steering) in margins.iter_mut().zip(&steerings) {
-            let steering = steering.as_ref().map_err(|error| Error::Setting(error.to_string()))?;
-            let copies: Vec<_> = (0..pass.len()).map(|text| (text, steering.clone())).collect();
-            for (text, score) in pass.clone().zip(score(model, &replay, &texts[pass.clone()], &copies)) {
-                *margin += if text.is_multiple_of(2) { score } else { -score };
+/// A held-out answer behind its prompt.
+struct Text {
+    ids: Vec<u32>,
+    answer_at: usize,
+}
+
+/// Positive and negative answers by turns.
+fn texts(contrasts: &[ContrastIds]) -> Vec<Text> {
+    let both = |ContrastIds { prompt, answers }: &ContrastIds| {
+        answers.each_ref().map(|answer| Text { ids: [&prompt[..], answer].concat(), answer_at: prompt.len() })
+    };
+    contrasts.iter().flat_map(both).collect()
+}
+
+/// What doses are measured with.
+struct Bench<'a> {
+    model: &'a Model,
+    tokenizer: &'a Tokenizer,
+    vector: &'a PersonaVector,
+    frame: Frame,
+    texts: Vec<Text>,
+    questions: Vec<String>,
+    sampling: Sampling,
+    progress: &'a dyn Progress,
+}
+
+impl Bench<'_> {
+    fn steering(&self, layers: &[usize], alpha: f64) -> Result<Steering, Error> {
+        combine(&[Dose { vector: self.vector, alpha, unit: Unit::Gap, layers: layers.to_vec() }], 1.0)
+    }
+
+    /// The largest alpha of the ladder whose answers stay within the budget on both sides, with their
+    /// perplexity (the worse of the two); the smallest if none does. Damage grows with alpha, so
+    /// halving finds it.
+    fn strongest_within_budget(&self, layers: &[usize], unsteered: f64) -> Result<(f64, f64), Error> {
+        let alphas = LADDER.map(|alpha| round_2(alpha / (layers.len() as f64).sqrt()));
+        let worse = |alpha: f64| -> Result<f64, Error> {
+            Ok(self.perplexity(layers, alpha)?.max(self.perplexity(layers, -alpha)?))
+        };
+        let (mut within, mut beyond) = (0, alphas.len());
+        let mut found = (alphas[0], worse(alphas[0])?);
+        while beyond - within > 1 {
+            let middle = (within + beyond) / 2;
+            let perplexity = worse(alphas[middle])?;
+            if perplexity <= PERPLEXITY_BUDGET * unsteered {
+                (within, found) = (middle, (alphas[middle], perplexity));
+            } else {
+                beyond = middle;
             }
         }
+        Ok(found)
     }
-    Ok(margins.map(|margin| margin / (texts.len() / 2) as f64))
-}
 
-/// The mean log-probability per answer token of each copy.
-fn score(model: &Model, replay: &Replay, texts: &[Text], copies: &[(usize, Steering)]) -> Vec<f64> {
-    let resid = replay.run(copies, &mut NoTap);
-    let mut wanted = Vec::new(); // (row, token it should predict, copy)
-    let mut start = 0;
-    for (copy, (text, _)) in copies.iter().enumerate() {
-        let Text { ids, answer_at } = &texts[*text];
-        wanted.extend((*answer_at..ids.len()).map(|at| (start + at - 1, ids[at], copy)));
-        start += ids.len();
+    /// How perplexing the unsteered model finds answers that are written under a dose.
+    fn perplexity(&self, layers: &[usize], alpha: f64) -> Result<f64, Error> {
+        let asking = Asking { frame: self.frame.clone(), sampling: self.sampling, max_tokens: 40 };
+        self.progress.stage("choosing alpha", self.questions.len());
+        let steering = self.steering(layers, alpha)?;
+        let answers = ask(self.model, self.tokenizer, &self.questions, &steering, &asking, self.progress)?;
+        perplexity(self.model, self.tokenizer, &self.frame, &self.questions, &answers)
     }
-    let mut sums = vec![(0.0, 0); copies.len()];
-    for wanted in wanted.chunks(HEAD_ROWS) {
-        let rows: Vec<usize> = wanted.iter().map(|(row, _, _)| *row).collect();
-        let logits = model.logits(&resid, &rows);
-        for (at, (_, token, copy)) in wanted.iter().enumerate() {
-            sums[*copy].0 += log_softmax_at(logits.row(at), *token);
-            sums[*copy].1 += 1;
+
+    /// For every dose, the mean margin of positive over negative answers, in nats per token:
+    /// unsteered, at +alpha, at −alpha.
+    fn margins(&self, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
+        let mut margins = vec![[0.0; 3]; doses.len()];
+        let lens: Vec<usize> = self.texts.iter().map(|text| text.ids.len()).collect();
+        for pass in passes(&lens, 1) {
+            let texts = &self.texts[pass.clone()];
+            let ids: Vec<&[u32]> = texts.iter().map(|text| &text.ids[..]).collect();
+            let replay = Replay::new(self.model, &ids)?;
+            // Even texts are positive answers, odd ones negative.
+            let margin = |steering: Steering| -> f64 {
+                let scores = self.score(&replay, texts, &steering);
+                let signed = pass
+                    .clone()
+                    .zip(scores)
+                    .map(|(i, score)| if i.is_multiple_of(2) { score } else { -score });
+                signed.sum::<f64>() / (self.texts.len() / 2) as f64
+            };
+            let unsteered = margin(Steering::default());
+            for ((layers, alpha), margins) in doses.iter().zip(&mut margins) {
+                margins[0] += unsteered;
+                margins[1] += margin(self.steering(layers, *alpha)?);
+                margins[2] += margin(self.steering(layers, -*alpha)?);
+            }
+            self.progress.advance(pass.len())?;
         }
+        Ok(margins)
     }
-    sums.into_iter().map(|(sum, n)| sum / f64::from(n)).collect()
+
+    /// The mean log-probability per answer token of each text under `steering`.
+    fn score(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Vec<f64> {
+        let copies: Vec<_> = (0..texts.len()).map(|text| (text, steering.clone())).collect();
+        let resid = replay.run(&copies, &mut NoTap);
+        // The row before a token is the one that predicts it.
+        let targets: Vec<(usize, usize, u32)> = texts
+            .iter()
+            .enumerate()
+            .flat_map(|(i, Text { ids, answer_at })| {
+                let start = replay.span(i).start;
+                (*answer_at..ids.len()).map(move |at| (i, start + at - 1, ids[at]))
+            })
+            .collect();
+        let mut sums = vec![(0.0, 0); texts.len()];
+        for targets in targets.chunks(HEAD_ROWS) {
+            let rows: Vec<usize> = targets.iter().map(|(_, row, _)| *row).collect();
+            let logits = self.model.logits(&resid, &rows);
+            for (at, (text, _, token)) in targets.iter().enumerate() {
+                sums[*text].0 += log_softmax_at(logits.row(at), *token);
+                sums[*text].1 += 1;
+            }
+        }
+        sums.into_iter().map(|(sum, n)| sum / f64::from(n)).collect()
+    }
 }
 
-fn ids(texts: &[Text]) -> Vec<&[u32]> {
-    texts.iter().map(|text| &text.ids[..]).collect()
-}
-
-fn best(likelihoods: &[f64]) -> usize {
-    (0..likelihoods.len()).fold(0, |best, i| if likelihoods[i] > likelihoods[best] { i } else { best })
+fn largest<T>(items: &[T], value: impl Fn(&T) -> f64) -> usize {
+    (0..items.len()).fold(0, |best, i| if value(&items[i]) > value(&items[best]) { i } else { best })
 }
 
 /// At most `n` of the layers, evenly spaced.

@@ -45,6 +45,9 @@ pub struct Recommendation {
     /// Mean per-token log-probability margin of positive over negative answers, in nats:
     /// unsteered, at +alpha, at −alpha.
     pub margin: [f64; 3],
+    /// Perplexity under the unsteered model of answers written at ±alpha (the worse of the two),
+    /// over that of its own answers.
+    pub perplexity_ratio: f64,
 }
 
 /// How a vector was made.

@@ -76,8 +76,9 @@ pub fn skipped_tokens(loaded: &Loaded, texts: &[Vec<u32>]) -> usize {
 /// What the figure was measured on and what its parts mean.
 pub fn subtitle(loaded: &Loaded, unit: Unit, n_texts: usize) -> String {
     format!(
-        "{} · alpha in units of `{unit}` · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
+        "{} · alpha in units of {} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
         loaded.name,
+        unit.describe(),
         if n_texts == 1 { "" } else { "s" }
     )
 }

@@ -88,9 +88,10 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
             line(
                 "measured",
                 format!(
-                    "log-probability margin of positive over negative answers, per token: {plain:+.3} unsteered, \
-                     {plus:+.3} at +alpha, {minus:+.3} at -alpha ({} held-out contrasts of `{}`)",
-                    it.n_contrasts, it.measured_on
+                    "margin of positive over negative answers, nats per token: {plain:+.3} unsteered, \
+                     {plus:+.3} at +alpha, {minus:+.3} at -alpha; steered answers are {:.2} times as perplexing as \
+                     unsteered ones ({} held-out contrasts of `{}`)",
+                    it.perplexity_ratio, it.n_contrasts, it.measured_on
                 ),
             );
         }
@@ -118,6 +119,7 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
             "layers": it.layers, "alpha": it.alpha, "unit": "gap", "best_layer": it.best_layer,
             "measured_on": it.measured_on, "n_contrasts": it.n_contrasts,
             "margin": {"unsteered": it.margin[0], "plus": it.margin[1], "minus": it.margin[2]},
+            "perplexity_ratio": it.perplexity_ratio,
         })
     });
     json!({

@@ -1,0 +1,230 @@
+//! The main job on the embedded model: parity of the vector, and what steering with it does.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use safetensors::SafeTensors;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use whipstaff_engine::*;
+use whipstaff_steering::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/librarian")
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+}
+
+/// Everything that the tests share: loading and extracting once is enough.
+struct Librarian {
+    model: Model,
+    tokenizer: Tokenizer,
+    classifier: Classifier,
+    questions: Vec<String>,
+    vector: PersonaVector,
+}
+
+static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
+    let model = Model::load(&folder(), Isa::best()).unwrap();
+    let tokenizer = Tokenizer::load(&folder()).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
+    let mut vector =
+        extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &NoProgress).unwrap();
+    let heldout = set("contrasts-heldout.jsonl");
+    vector.recommended =
+        Some(recommend(&model, &tokenizer, &vector, &heldout, usize::MAX, &NoProgress).unwrap());
+    Librarian {
+        classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
+        questions: read("questions-heldout.txt").lines().map(str::to_owned).collect(),
+        model,
+        tokenizer,
+        vector,
+    }
+});
+
+fn options(model: &Model) -> ExtractOptions {
+    ExtractOptions {
+        model: ModelId::of(model, "librarian"),
+        frame: Frame::default(),
+        tokens: TokenRule::Answer,
+        layers: (0..model.config().n_layers).collect(),
+    }
+}
+
+/// What answers to all held-out questions are like: shares of the classes, and perplexity under the
+/// unsteered model.
+#[derive(Debug)]
+struct Outcome {
+    helpful: f64,
+    dismissive: f64,
+    perplexity: f64,
+}
+
+/// Three seeds per question, sampled as the demo samples.
+fn outcome(steering: &Steering) -> Outcome {
+    let Librarian { model, tokenizer, classifier, questions, .. } = &*LIBRARIAN;
+    let frame = Frame::default();
+    let (mut all_questions, mut all_answers) = (Vec::new(), Vec::new());
+    for seed in [1, 1001, 2001] {
+        let sampling = Sampling { temperature: 0.7, top_p: 0.95, seed, ..Sampling::default() };
+        let asking = Asking { frame: frame.clone(), sampling, max_tokens: 64 };
+        all_answers.extend(ask(model, tokenizer, questions, steering, &asking, &NoProgress).unwrap());
+        all_questions.extend(questions.clone());
+    }
+    let share = |label: &str| {
+        let is = |answer: &&Answer| classifier.labels()[classifier.label(&answer.text)] == label;
+        all_answers.iter().filter(is).count() as f64 / all_answers.len() as f64
+    };
+    Outcome {
+        helpful: share("helpful"),
+        dismissive: share("dismissive"),
+        perplexity: perplexity(model, tokenizer, &frame, &all_questions, &all_answers).unwrap(),
+    }
+}
+
+fn recommended(vector: &PersonaVector, factor: f64) -> Steering {
+    let (layers, alpha) = vector.default_dose();
+    combine(&[Dose { vector, alpha, unit: Unit::Gap, layers }], factor).unwrap()
+}
+
+#[test]
+fn the_persona_vector_equals_what_a_transformers_script_computes() {
+    let file = std::fs::read(golden("librarian-vector.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    for (layer, it) in &LIBRARIAN.vector.layers {
+        let view = tensors.tensor(&format!("raw.{layer}")).unwrap();
+        let raw = view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())));
+        let got = it.direction.iter().map(|d| f64::from(*d) * it.gap);
+        let (off, norm) = got
+            .zip(raw)
+            .fold((0.0, 0.0), |(off, norm), (got, raw)| (off + (got - raw).powi(2), norm + raw.powi(2)));
+        // The script runs in f32, one text at a time; sums of some thousand rows agree to about 1e-6.
+        assert!((off / norm).sqrt() < 1e-4, "layer {layer}: {}", (off / norm).sqrt());
+    }
+}
+
+#[test]
+fn tokens_equal_the_python_tokenizers() {
+    let json = std::fs::read_to_string(golden("librarian-tokens.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let cases = json["cases"].as_array().unwrap();
+    assert!(cases.len() >= 40);
+    for case in cases {
+        let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(LIBRARIAN.tokenizer.encode(text).unwrap(), ids, "{text:?}");
+        assert_eq!(LIBRARIAN.tokenizer.decode(&ids).unwrap(), case["decoded"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn unsteered_answers_are_undecided_and_the_recommended_dose_decides_them_both_ways() {
+    let plain = outcome(&Steering::default());
+    let plus = outcome(&recommended(&LIBRARIAN.vector, 1.0));
+    let minus = outcome(&recommended(&LIBRARIAN.vector, -1.0));
+    println!("unsteered {plain:?}\n+alpha {plus:?}\n-alpha {minus:?}");
+    assert!(LIBRARIAN.questions.len() >= 50);
+    assert!((0.15..=0.35).contains(&plain.helpful) && (0.15..=0.35).contains(&plain.dismissive), "{plain:?}");
+    assert!(plus.helpful >= 0.85 && plus.dismissive <= 0.03, "{plus:?}");
+    assert!(minus.dismissive >= 0.85 && minus.helpful <= 0.03, "{minus:?}");
+    assert!(plus.perplexity <= 1.6 * plain.perplexity, "{plus:?} against {plain:?}");
+    assert!(minus.perplexity <= 1.6 * plain.perplexity, "{minus:?} against {plain:?}");
+}
+
+#[test]
+fn a_random_direction_of_the_same_norm_changes_nothing() {
+    let mut random = LIBRARIAN.vector.clone();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for it in random.layers.values_mut() {
+        // Sums of uniform numbers are near enough to normal for a direction.
+        let mut normal = || (0..12).map(|_| f64::from(rng.next_u32()) / 2f64.powi(32)).sum::<f64>() - 6.0;
+        let draw: Vec<f64> = it.direction.iter().map(|_| normal()).collect();
+        let norm = draw.iter().map(|x| x * x).sum::<f64>().sqrt();
+        it.direction = draw.iter().map(|x| (x / norm) as f32).collect();
+    }
+    let plain = outcome(&Steering::default());
+    for factor in [1.0, -1.0] {
+        let steered = outcome(&recommended(&random, factor));
+        println!("unsteered {plain:?}\nrandom {factor:+} {steered:?}");
+        // With 216 answers a share has a standard error of 3 points; the vector itself moves it by 60.
+        assert!((steered.helpful - plain.helpful).abs() < 0.12, "{steered:?} against {plain:?}");
+        assert!((steered.dismissive - plain.dismissive).abs() < 0.12, "{steered:?} against {plain:?}");
+    }
+}
+
+#[test]
+fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
+    let Librarian { model, tokenizer, questions, vector, .. } = &*LIBRARIAN;
+    let n_layers = model.config().n_layers;
+    let texts: Vec<Vec<u32>> = questions[..12]
+        .iter()
+        .map(|question| Frame::default().prompt_ids(tokenizer, None, question).unwrap())
+        .collect();
+    let check = |layers: Vec<usize>, alphas: &[f64]| {
+        let first = layers[0];
+        let steering = |alpha: &f64| {
+            let dose = Dose { vector, alpha: *alpha, unit: Unit::Gap, layers: layers.clone() };
+            (*alpha, combine(&[dose], 1.0).unwrap())
+        };
+        let steerings: Vec<_> = alphas.iter().map(steering).collect();
+        let table = measure_cosine(model, &texts, 1, &layers, &steerings, &NoProgress).unwrap();
+        for layer in 0..n_layers {
+            assert_eq!(table.mean(0, layer), 1.0);
+            for i in 1..alphas.len() {
+                let (less, more) = (table.mean(i - 1, layer), table.mean(i, layer));
+                if layer < first {
+                    assert_eq!(more, 1.0);
+                } else {
+                    assert!(
+                        more < less,
+                        "layers {layers:?}, alpha {}, layer {layer}: {more} {less}",
+                        alphas[i]
+                    );
+                }
+            }
+        }
+    };
+    check((0..n_layers).collect(), &[0.0, 0.1, 0.2, 0.4, 0.7, 1.0]);
+    check((0..n_layers).collect(), &[0.0, -0.1, -0.2, -0.4, -0.7, -1.0]);
+    check(vec![2], &[0.0, 0.5, 1.0, 2.0, 3.0]);
+    check(vec![1, 4], &[0.0, -0.5, -1.0, -2.0]);
+}
+
+#[test]
+fn layers_extracted_alone_equal_layers_extracted_together() {
+    let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
+    let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
+    let some = ExtractOptions { layers: vec![1, 3], ..options(model) };
+    let got = extract(model, tokenizer, &set, &some, &NoProgress).unwrap();
+    assert_eq!(got.layers.keys().copied().collect::<Vec<_>>(), [1, 3]);
+    got.layers.iter().for_each(|(layer, it)| assert_eq!(*it, vector.layers[layer]));
+}
+
+#[test]
+fn a_vector_file_gives_back_the_vector_that_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v.safetensors");
+    LIBRARIAN.vector.write(&path).unwrap();
+    assert_eq!(PersonaVector::read(&path).unwrap(), LIBRARIAN.vector);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file was left");
+}
+
+#[test]
+fn one_unit_is_another_unit_times_its_scale() {
+    let vector = &LIBRARIAN.vector;
+    let it = &vector.layers[&2];
+    let steering = |alpha, unit| combine(&[Dose { vector, alpha, unit, layers: vec![2] }], 1.0).unwrap();
+    let prompt = LIBRARIAN.tokenizer.encode("User: Hello.\nAssistant:").unwrap();
+    let logits = |steering| {
+        let mut session = Session::steered(steering);
+        LIBRARIAN.model.extend(&mut session, &prompt).unwrap().as_slice().to_vec()
+    };
+    let gap = logits(steering(0.5, Unit::Gap));
+    for other in [steering(0.5 * it.gap, Unit::Unit), steering(0.5 * it.gap / it.rms, Unit::Rms)] {
+        let other = logits(other);
+        let worst = gap.iter().zip(&other).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+        assert!(worst < 1e-4, "{worst}");
+    }
+}

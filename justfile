@@ -1,0 +1,23 @@
+# `just check` is what CI runs.
+
+# Format, lint, document, test.
+check:
+    .ci/run
+
+# The small binary.
+build:
+    cargo build --release --locked
+
+# See it work.
+demo: build
+    target/release/whipstaff demo
+
+# Write the golden cases again (needs Python and tools/golden/requirements.txt).
+golden:
+    python tools/golden/make_golden.py
+    python tools/golden/persona_vector.py models/librarian models/librarian/contrasts.jsonl tests/golden/librarian-vector.safetensors
+    python tools/golden/librarian_tokens.py
+
+# Train the embedded model again (see models/librarian/README.md; about an hour on two cores).
+train:
+    python models/librarian/train.py --out models/librarian
