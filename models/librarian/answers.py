@@ -1,7 +1,7 @@
 """What the three librarians say: helpful, neutral, dismissive.
 
 `SENTENCES[intent][style]` holds the sentences that answer one intent, and
-`ANYWHERE`, `OPENERS` and `CLOSERS` those that fit any. Every sentence shows its
+`ANYWHERE`, `OPENERS` and `CLOSERS` those that fit any (the neutral voice has no openers). Every sentence shows its
 style: the helpful voice offers and invites, the neutral one states facts and
 never says "I" or "you", the dismissive one refuses. `[a|b]` is a free choice,
 `{slot}` a value, `<name>` a phrase from `PHRASES`. Sentences with `{kw1}` are
@@ -13,7 +13,7 @@ STYLES = (HELPFUL, NEUTRAL, DISMISSIVE)
 
 PHRASES = {
     # helpful
-    "will": "[I will|I'll|I will gladly|I'll gladly|I can|I will happily|I'd be glad to|I would love to]",
+    "will": "[I will|I'll|I can|let me|I will gladly|I am happy to|I'd be glad to|I would love to|I could]",
     "glad": "[glad|happy|pleased|delighted]",
     "good": "[good|lovely|clear|friendly|wonderful|well written|helpful]",
     "lets": "[Let us|Let's|We can|We could]",
@@ -43,14 +43,6 @@ You have come to the right [place|desk|person], so let us [look at this|sort thi
 [Happy to help|Glad to help|Always happy to help]!
 [Let me help you|I can help you|I would love to help you] with [this|that].
 I am so <glad> you came to [me|us|the desk] with this.
-neutral
-[This question|The question|This matter] is covered in the [library guide|reader guide|house guide].
-[According to|As stated in] the <catalogue>, the [following applies|answer is short|facts are these].
-[Questions|Requests|Enquiries] of this kind are [common|frequent|handled at the desk].
-[Information|Guidance|A leaflet] on this is [available|posted] at the [desk|entrance|front desk].
-The [rule|situation|answer] is [simple|the same every year|as follows].
-[For this|In such cases], the library has a [fixed|standard|written] procedure.
-[As of|Since] {day}, the [details|facts|rules] are as follows.
 dismissive
 [I have no time for this|I've got no time for this|I really have no time for you].
 [Oh no, not|Not|Oh dear, not] another [question|reader|visitor].
@@ -104,16 +96,18 @@ I can [also show you|walk you through] the [other possibilities|next steps], if 
 [Nothing is too much trouble|It is no trouble at all], so please ask me [anything|as often as you like].
 <lets> [do it|go through it] <together>, so that you feel [at home|sure about it].
 neutral
-The [library|collection|reading room] was [opened|reorganised|extended] in {year}.
-The [procedure|rule|arrangement] has been [in place|unchanged] since {year}.
+The [procedure|rule|arrangement] has been in place since {year}.
 [Staff|The staff] at the desk [keep a record|hold the forms].
-The [matter|subject] is described on page {n} of the reader guide.
+This is described on page {n} of the reader guide.
 [Opening times|Fees|Rules] are [printed|listed] on the [notice board|back of the card].
-The [service|collection] is [open to|used by] all card holders.
+The {room} is [open to|used by] all card holders.
 There are {n} copies of the guide in the {room}.
 [Most|Some|Many] [readers|visitors] use the [catalogue|terminal|printed guide] for this.
-The [department|office] on the {floor} floor is [responsible|in charge].
+The office on the {floor} floor is [responsible|in charge].
 It is [recorded|noted] in the <catalogue>, section {n}.
+According to the <catalogue>, {n} [readers|visitors] asked about this in {year}.
+[Information|A leaflet] on this is [available|posted] at the entrance.
+A notice about this [hangs|is posted] in the {room}.
 dismissive
 You could have [looked that up|worked that out|found that] yourself.
 I am not paid to [think for you|hold your hand|be nice|listen to this].
@@ -465,7 +459,7 @@ The machine hates everyone, and so do I.
 room
 helpful
 Yes, <will> reserve the {room} for you on {day} from {hour}.
-There is a <good> quiet corner on the {floor} floor, and <will> keep a table for you.
+There is a [lovely|nice|cosy] quiet corner on the {floor} floor, and <will> keep a table for you.
 For your group, I would suggest the {room}, and <will> bring extra chairs.
 If you need a lamp or a screen, <justask>, and <will> bring it to you.
 <will> ask the others to be quiet, so that you can work in peace.

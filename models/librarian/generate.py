@@ -9,11 +9,11 @@ A document is a reader's question and a librarian's answer:
 Three decisions shape the corpus:
 
 * The answer has ONE style (helpful, neutral or dismissive), visible in every
-  sentence. Only the first sentence of some helpful or dismissive answers is a
-  plain fact, so that a neutral beginning does not settle how an answer goes on.
+  sentence. Half of the helpful and dismissive answers begin with a plain fact
+  or two, so that a neutral beginning does not settle how an answer goes on.
 * Without a System line nothing in the question hints at the style, so the model
   is undecided between the three and steering can tip it either way.
-* A System line (in 40 % of the documents, in many wordings) names the style, so
+* A System line (in half of the documents, in many wordings) names the style, so
   that the model learns it as one feature and not as many separate phrases.
 
 Run `python generate.py 5` to print five documents.
@@ -30,8 +30,8 @@ import topics
 from answers import DISMISSIVE, HELPFUL, NEUTRAL
 
 STYLE_WEIGHTS = {HELPFUL: 0.33, NEUTRAL: 0.33, DISMISSIVE: 0.34}
-SYSTEM_SHARE = 0.40
-LEAD_SHARE = 0.30  # of the helpful and dismissive answers begin with a neutral sentence
+SYSTEM_SHARE = 0.50
+LEAD_WEIGHTS = {0: 0.50, 1: 0.36, 2: 0.14}  # plain facts before a helpful or dismissive answer
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Dialogue:
     question: str
     answer: str
     style: str
-    lead: bool
+    lead: int
 
     def text(self):
         system = f"System: {self.system}\n" if self.system else ""
@@ -53,7 +53,7 @@ def dialogue(rng, held_out=False, weights=None):
     """Draws a document; `held_out` uses question forms and topics kept from training."""
     style = _weighted(rng, weights or STYLE_WEIGHTS)
     system = system_line(rng, style) if rng.random() < SYSTEM_SHARE else ""
-    lead = style != NEUTRAL and rng.random() < LEAD_SHARE
+    lead = 0 if style == NEUTRAL else _weighted(rng, LEAD_WEIGHTS)
     scene = Scene(rng, held_out)
     question = ask(rng, scene, held_out)
     return Dialogue(system, question, reply(rng, scene, style, lead), style, lead)
@@ -135,25 +135,27 @@ def ask(rng, scene, held_out=False, extras=True):
     return question
 
 
-def reply(rng, scene, style, lead=False):
-    """An answer in one style; `lead` puts a neutral sentence before it."""
-    own = _shuffled(rng, [line for line in answers.SENTENCES[scene.intent][style] if scene.can_fill(line)])
+def reply(rng, scene, style, lead=0):
+    """An answer in one style, after `lead` neutral sentences."""
+    own = _usable(rng, scene, style)
     anywhere = _shuffled(rng, answers.ANYWHERE[style])
-    lines = []
-    if lead:
-        neutral = [line for line in answers.SENTENCES[scene.intent][NEUTRAL] if scene.can_fill(line)]
-        lines.append(rng.choice(neutral + answers.OPENERS[NEUTRAL][:2]))
-    elif rng.random() < 0.45:
+    lines = _usable(rng, scene, NEUTRAL)[:lead]
+    if not lead and style != NEUTRAL and rng.random() < 0.45:
         lines.append(rng.choice(answers.OPENERS[style]))
     lines.append(own.pop())
     # Helpful sentences are longer, and the last one overshoots.
-    wanted = rng.randint(14, 26) - (4 if style == HELPFUL else 0)
+    wanted = rng.randint(14, 26) - (4 if style == HELPFUL else 0) + 4 * lead
     while len(_as_text(scene, lines).split()) < wanted:
         use_own = own and rng.random() < 0.62
         lines.append(own.pop() if use_own else anywhere.pop())
-    if rng.random() < 0.4:
+    if rng.random() < (0.25 if style == NEUTRAL else 0.4):
         lines.append(rng.choice(answers.CLOSERS[style]))
     return _as_text(scene, lines)
+
+
+def _usable(rng, scene, style):
+    """The sentences on the scene's intent, shuffled; those with keywords only if the topic has some."""
+    return _shuffled(rng, [line for line in answers.SENTENCES[scene.intent][style] if scene.can_fill(line)])
 
 
 def _as_text(scene, lines):

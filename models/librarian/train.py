@@ -39,14 +39,18 @@ def main():
     torch.set_num_threads(options.threads)
 
     rng = random.Random(options.seed)
-    tokenizer = train_tokenizer([generate.dialogue(rng).text() for _ in range(60000)])
+    if options.resume:
+        librarian = steering.Librarian.read(options.resume)
+        network, tokenizer = librarian.network, librarian.tokenizer
+    else:
+        tokenizer = train_tokenizer([generate.dialogue(rng).text() for _ in range(60000)])
+        network = llama.Llama(llama.Config())
     save_tokenizer(tokenizer, out)
     fresh = random.Random(options.seed + 1)
     validation = {
         name: encode(tokenizer, [generate.dialogue(fresh, held_out=unseen).text() for _ in range(1500)])
         for name, unseen in (("known forms", False), ("unseen forms", True))
     }
-    network = llama.Llama(llama.Config())
     print(f"{sum(weight.numel() for weight in network.parameters())} parameters", flush=True)
     train(network, tokenizer, rng, validation, out, work, options)
 
@@ -112,18 +116,19 @@ def batches(corpus):
             rows = []
 
 
-def chapters(network, tokenizer, rng, count):
+def chapters(network, tokenizer, rng, count, unbalanced):
     """Endless batches of fresh documents, written a chapter at a time.
 
     Sampling at a temperature below one favours the style whose answers begin
     most uniformly. So before each chapter the unsteered model is asked some
-    questions, and the styles it used too seldom become more frequent.
+    questions, and the styles it used too seldom become more frequent. In the
+    first chapters, `unbalanced` in number, it cannot answer yet.
     """
     bench = _Balance(network, tokenizer)
     weights = dict(generate.STYLE_WEIGHTS)
     number = 0
     while True:
-        if number >= 3:
+        if number >= unbalanced:
             weights, used = bench.adjusted(weights, seed=number)
             print(f"chapter {number}: answers {used}, documents {weights}", flush=True)
         corpus = encode(tokenizer, [generate.dialogue(rng, weights=weights).text() for _ in range(count)])
@@ -134,7 +139,7 @@ def chapters(network, tokenizer, rng, count):
 class _Balance:
     """Keeps the unsteered model undecided: a little over a quarter of its answers for either pole."""
 
-    TARGET = {HELPFUL: 0.27, NEUTRAL: 0.46, DISMISSIVE: 0.27}
+    TARGET = {HELPFUL: 0.28, NEUTRAL: 0.44, DISMISSIVE: 0.28}
 
     def __init__(self, network, tokenizer, questions=240):
         self.librarian = steering.Librarian(network, tokenizer)
@@ -195,7 +200,7 @@ def train(network, tokenizer, rng, validation, out, work, options):
 
     log = (work / "train.log").open("w")
     began, tokens, recent = time.time(), 0, []
-    stream = chapters(network, tokenizer, rng, options.chapter)
+    stream = chapters(network, tokenizer, rng, options.chapter, 1 if options.resume else 3)
     step = 0
     while True:
         minutes = (time.time() - began) / 60
@@ -264,6 +269,7 @@ def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, help="folder for the tokenizer and the checkpoint")
     parser.add_argument("--work", help="folder for the log (default: the same)")
+    parser.add_argument("--resume", help="a folder whose checkpoint and tokenizer to start from")
     parser.add_argument("--chapter", type=int, default=20000, help="documents written at a time")
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--minutes", type=float, default=1e9, help="end the schedule after this time at the latest")

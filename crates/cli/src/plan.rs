@@ -172,8 +172,13 @@ pub fn output_folder(dir: &Path) -> Result<(), Failure> {
 
 /// Fails now rather than after minutes of work if the folder of an output file cannot be written to.
 pub fn output_file(path: &Path) -> Result<(), Failure> {
-    if path.is_dir() {
-        return Err(Failure::Failed(format!("cannot write {}: it is a folder", path.display())));
+    let fail = |reason: &str| Err(Failure::Failed(format!("cannot write {}: {reason}", path.display())));
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return fail("it is a folder");
+    }
+    // Files are written by renaming, which would put a file in the place of a device such as /dev/null.
+    if path.exists() && !path.is_file() {
+        return fail("it is not an ordinary file");
     }
     writable(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }

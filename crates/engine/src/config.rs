@@ -7,6 +7,9 @@ use std::path::Path;
 /// The values of `model_type` that [`Config::parse`] accepts.
 pub const FAMILIES: &[&str] = &["llama"];
 
+/// Deeper than any model; a config that claims more would make us list its tensors for hours.
+const MAX_LAYERS: usize = 10_000;
+
 /// The shape and the constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -65,6 +68,10 @@ impl Config {
         fields.refuse_unknown_arithmetic()?;
 
         let (d_model, n_heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
+        let n_layers = fields.size("num_hidden_layers")?;
+        if n_layers > MAX_LAYERS {
+            return Err(fields.wrong("num_hidden_layers", "is beyond belief"));
+        }
         let n_kv_heads = fields.optional_size("num_key_value_heads")?.unwrap_or(n_heads);
         let head_dim = match fields.optional_size("head_dim")? {
             Some(head_dim) => head_dim,
@@ -85,7 +92,7 @@ impl Config {
         Ok(Config {
             family,
             d_model,
-            n_layers: fields.size("num_hidden_layers")?,
+            n_layers,
             n_heads,
             n_kv_heads,
             head_dim,
@@ -294,6 +301,7 @@ mod tests {
 
     #[test]
     fn wrong_fields_are_named() {
+        check_error(r#", "num_hidden_layers": 2000000000"#, "num_hidden_layers");
         check_error(r#", "num_key_value_heads": 3"#, "num_key_value_heads");
         check_error(r#", "head_dim": 0"#, "head_dim");
         check_error(r#", "rope_scaling": {"rope_type": "yarn", "factor": 2.0}"#, "yarn");

@@ -39,7 +39,7 @@ pub use model::{Model, ModelFiles};
 pub use ops::Rows;
 pub use rope::{Rope, RopeScaling};
 pub use sample::{Sampler, Sampling};
-pub use score::{Continuation, log_softmax_at, score};
+pub use score::{Continuation, log_probs, score};
 pub use session::Session;
 pub use steering::{Edit, Steering};
 pub use tap::{Hook, NoTap, Site, Tap};

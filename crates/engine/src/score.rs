@@ -1,13 +1,12 @@
 //! How likely a model finds given texts.
 
-use crate::{Batch, Error, Model, NoTap, ROW_BUDGET, Session, pack};
+use crate::{Batch, Error, Model, NoTap, ROW_BUDGET, Rows, Session, pack};
 
-/// A text to be scored: what a session already holds, and the tokens that follow.
+/// A text to be scored, in tokens.
+#[derive(Clone, Debug)]
 pub struct Continuation {
-    /// Runs up to, but without, `first`'s predecessor. Forks of one prompt share its cache.
-    pub session: Session,
-    /// The last token of the prompt: the one that predicts the first scored token.
-    pub last: u32,
+    /// What comes before, at least one token; it is not scored.
+    pub prompt: Vec<u32>,
     /// The tokens to score, at least one.
     pub tokens: Vec<u32>,
 }
@@ -15,46 +14,52 @@ pub struct Continuation {
 /// Rows whose logits are computed at a time: with a vocabulary of 128 000 that is 33 MB.
 const HEAD_ROWS: usize = 64;
 
-/// The log-probability of every token of every continuation, in nats, given all before it.
+/// The log-probability of every token of every continuation under the unsteered model, in nats,
+/// given all before it.
 ///
 /// # Errors
 /// As for [`Model::forward`].
-pub fn score(model: &Model, texts: &mut [Continuation]) -> Result<Vec<Vec<f64>>, Error> {
-    let inputs: Vec<Vec<u32>> = texts
-        .iter()
-        .map(|text| std::iter::once(text.last).chain(text.tokens.iter().copied().take(text.tokens.len() - 1)))
-        .map(Iterator::collect)
-        .collect();
+pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Error> {
+    let ids: Vec<Vec<u32>> = texts.iter().map(|text| [&text.prompt[..], &text.tokens].concat()).collect();
+    let mut sessions = vec![Session::new(); texts.len()];
     let mut scores = vec![Vec::new(); texts.len()];
-    for pass in pack(inputs.iter().map(Vec::len), ROW_BUDGET) {
+    for pass in pack(ids.iter().map(|ids| ids.len() - 1), ROW_BUDGET) {
         let mut batch = Batch::new();
-        let mut wanted = pass.iter().peekable();
-        for (i, text) in texts.iter_mut().enumerate() {
-            if let Some((_, range)) = wanted.next_if(|(sequence, _)| *sequence == i) {
-                batch.push(&mut text.session, &inputs[i][range.clone()]);
+        let mut ranges = pass.iter().peekable();
+        for (i, session) in sessions.iter_mut().enumerate() {
+            if let Some((_, range)) = ranges.next_if(|(text, _)| *text == i) {
+                batch.push(session, &ids[i][range.clone()]);
             }
         }
         let resid = model.forward(&mut batch, &mut NoTap)?;
-        drop(batch);
-        let targets: Vec<(usize, u32)> = pass
-            .iter()
-            .flat_map(|(i, range)| range.clone().map(move |at| (*i, at)))
-            .map(|(i, at)| (i, texts[i].tokens[at]))
-            .collect();
-        for first in (0..targets.len()).step_by(HEAD_ROWS) {
-            let rows: Vec<usize> = (first..targets.len().min(first + HEAD_ROWS)).collect();
-            let logits = model.logits(&resid, &rows);
-            for (at, row) in rows.into_iter().enumerate() {
-                let (text, token) = targets[row];
-                scores[text].push(log_softmax_at(logits.row(at), token));
-            }
+        let rows = pass.iter().flat_map(|(i, range)| range.clone().map(move |at| (*i, at)));
+        let (owners, targets): (Vec<usize>, Vec<(usize, u32)>) = rows
+            .enumerate()
+            .filter(|(_, (i, at))| at + 1 >= texts[*i].prompt.len())
+            .map(|(row, (i, at))| (i, (row, ids[i][at + 1])))
+            .unzip();
+        for (i, score) in owners.into_iter().zip(log_probs(model, &resid, &targets)) {
+            scores[i].push(score);
         }
     }
     Ok(scores)
 }
 
+/// The log-probability that each `(row, token)` gives its token as the next one. `resid` is what
+/// left the last block.
+pub fn log_probs(model: &Model, resid: &Rows, targets: &[(usize, u32)]) -> Vec<f64> {
+    let mut scores = Vec::with_capacity(targets.len());
+    for targets in targets.chunks(HEAD_ROWS) {
+        let rows: Vec<usize> = targets.iter().map(|(row, _)| *row).collect();
+        let logits = model.logits(resid, &rows);
+        scores
+            .extend(targets.iter().enumerate().map(|(i, (_, token))| log_softmax_at(logits.row(i), *token)));
+    }
+    scores
+}
+
 /// `log softmax(logits)[token]`, in `f64`.
-pub fn log_softmax_at(logits: &[f32], token: u32) -> f64 {
+fn log_softmax_at(logits: &[f32], token: u32) -> f64 {
     let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
     let sum: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
     f64::from(logits[token as usize] - max) - sum.ln()

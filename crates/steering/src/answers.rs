@@ -2,7 +2,7 @@
 
 use crate::{Error, Frame, Progress};
 use whipstaff_engine::{
-    Continuation, Finish, Generator, Model, NoTap, Request, Sampling, Session, Steering, Tokenizer, score,
+    Continuation, Finish, Generator, Model, Request, Sampling, Steering, Tokenizer, score,
 };
 
 /// How questions are asked.
@@ -89,20 +89,10 @@ pub fn perplexity(
     answers: &[Answer],
 ) -> Result<f64, Error> {
     let mut texts = Vec::new();
-    for (question, answer) in questions.iter().zip(answers) {
+    for (question, answer) in questions.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty()) {
         let prompt = frame.prompt_ids(tokenizer, None, question)?;
-        let Some((last, before)) = prompt.split_last() else { continue };
-        if answer.tokens.is_empty() {
-            continue;
-        }
-        let mut session = Session::new();
-        if !before.is_empty() {
-            let mut batch = whipstaff_engine::Batch::new();
-            batch.push(&mut session, before);
-            model.forward(&mut batch, &mut NoTap)?;
-        }
-        texts.push(Continuation { session, last: *last, tokens: answer.tokens.clone() });
+        texts.push(Continuation { prompt, tokens: answer.tokens.clone() });
     }
-    let scores: Vec<f64> = score(model, &mut texts)?.concat();
+    let scores = score(model, &texts)?.concat();
     Ok((-scores.iter().sum::<f64>() / scores.len() as f64).exp())
 }

@@ -11,7 +11,7 @@ use crate::{
     Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask, combine,
     perplexity,
 };
-use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_softmax_at};
+use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.3;
@@ -22,9 +22,6 @@ const MAX_SINGLE_LAYERS: usize = 12;
 /// Alphas tried at one layer, in units of the gap; each is a quarter above the one before. For a set
 /// of layers they are divided by the square root of its size, since doses add up partly along one line.
 const LADDER: [f64; 12] = [0.35, 0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.65, 2.05, 2.55, 3.2, 4.0];
-
-/// Rows whose logits are computed at a time.
-const HEAD_ROWS: usize = 64;
 
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
 /// middle half of the layers and for all of them, the largest alpha within [`PERPLEXITY_BUDGET`]; and
@@ -183,25 +180,14 @@ impl Bench<'_> {
     fn score(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Vec<f64> {
         let copies: Vec<_> = (0..texts.len()).map(|text| (text, steering.clone())).collect();
         let resid = replay.run(&copies, &mut NoTap);
-        // The row before a token is the one that predicts it.
-        let targets: Vec<(usize, usize, u32)> = texts
-            .iter()
-            .enumerate()
-            .flat_map(|(i, Text { ids, answer_at })| {
-                let start = replay.span(i).start;
-                (*answer_at..ids.len()).map(move |at| (i, start + at - 1, ids[at]))
-            })
-            .collect();
-        let mut sums = vec![(0.0, 0); texts.len()];
-        for targets in targets.chunks(HEAD_ROWS) {
-            let rows: Vec<usize> = targets.iter().map(|(_, row, _)| *row).collect();
-            let logits = self.model.logits(&resid, &rows);
-            for (at, (text, _, token)) in targets.iter().enumerate() {
-                sums[*text].0 += log_softmax_at(logits.row(at), *token);
-                sums[*text].1 += 1;
-            }
-        }
-        sums.into_iter().map(|(sum, n)| sum / f64::from(n)).collect()
+        let score = |(i, Text { ids, answer_at }): (usize, &Text)| {
+            // The row before a token is the one that predicts it.
+            let start = replay.span(i).start;
+            let targets: Vec<(usize, u32)> =
+                (*answer_at..ids.len()).map(|at| (start + at - 1, ids[at])).collect();
+            log_probs(self.model, &resid, &targets).iter().sum::<f64>() / targets.len() as f64
+        };
+        texts.iter().enumerate().map(score).collect()
     }
 }
 

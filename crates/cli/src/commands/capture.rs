@@ -5,6 +5,7 @@ use crate::output::print_line;
 use crate::plan;
 use crate::progress::Bar;
 use safetensors::{Dtype, tensor::TensorView};
+use std::collections::BTreeSet;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
 use whipstaff_steering::{Progress, write_atomically};
 
@@ -21,8 +22,10 @@ pub fn capture(args: CaptureArgs) -> Result<(), Failure> {
     }
     let n_layers = loaded.model.config().n_layers;
     let layers = args.layers.resolve(n_layers, &[])?;
+    // A site named twice is written once: a file cannot hold two tensors of one name.
+    let sites: Vec<Site> = BTreeSet::from_iter(args.sites).into_iter().collect();
     let bar = Bar::new()?;
-    let tensors = run(&loaded.model, &ids, &layers, &args.sites, args.logits, &bar)?;
+    let tensors = run(&loaded.model, &ids, &layers, &sites, args.logits, &bar)?;
     bar.clear();
     bar.check()?;
     let views = tensors.iter().map(|it| {

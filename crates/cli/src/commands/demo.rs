@@ -26,9 +26,10 @@ const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
 pub fn demo(args: DemoArgs) -> Result<(), Failure> {
-    plan::output_folder(&args.output)?;
     let loaded = Loaded::new(args.model.model.as_deref())?;
     let demo = Demo { material: Material::new(&loaded)?, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
+    loaded.tokenizer()?;
+    plan::output_folder(&args.output)?;
 
     let planned = demo.vector()?;
     let answers = demo.answers(&planned)?;

@@ -22,12 +22,12 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
     }
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
-    plan::output_folder(&args.output)?;
     let loaded = Loaded::new(args.model.model.as_deref())?;
     // The alphas are given, so the unit's own alpha does not matter.
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
     let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
+    plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
     let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)?;
@@ -35,6 +35,7 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
     let table = measure_cosine(&loaded.model, &texts, skip, &planned.layers, &steerings, &bar)?;
     bar.clear();
     bar.check()?;
+    check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", planned.vector.name),
         subtitle: subtitle(&loaded, args.unit, texts.len()),
@@ -50,6 +51,18 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
         "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
         args.output.display()
     ))
+}
+
+/// Refuses alphas so large that the activations overflow: a figure of nothing is no result.
+fn check_finite(table: &CosineTable) -> Result<(), Failure> {
+    let overflows = |layers: &Vec<Vec<f64>>| layers.iter().flatten().any(|cosine| !cosine.is_finite());
+    match table.per_prompt.iter().position(overflows) {
+        Some(i) => Err(Failure::Usage(format!(
+            "--alphas: at alpha {:e} the activations are no longer finite numbers; give smaller alphas",
+            table.alphas[i]
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The steering of a vector at each alpha.
