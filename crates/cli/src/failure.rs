@@ -70,6 +70,7 @@ impl From<SteeringError> for Failure {
             | SteeringError::Line { .. }
             | SteeringError::File { .. }
             | SteeringError::ZeroDirection { .. }
+            | SteeringError::TooLong { .. }
             | SteeringError::Vector { .. } => Failure::BadInput(message),
             SteeringError::Setting(_) => Failure::Usage(message),
             SteeringError::Write { .. } => Failure::Failed(message),

@@ -81,6 +81,11 @@ impl ContrastSet {
         Ok(ContrastSet { name, sha256, contrasts })
     }
 
+    /// The first `n` contrasts, or all.
+    pub fn first(&self, n: usize) -> ContrastSet {
+        ContrastSet { contrasts: self.contrasts.iter().take(n).cloned().collect(), ..self.clone() }
+    }
+
     /// Cuts the set in two: three of four contrasts, and every fourth.
     pub fn split(&self) -> (ContrastSet, ContrastSet) {
         let part = |held_out: bool| ContrastSet {

@@ -53,6 +53,20 @@ pub enum Error {
         /// The layer.
         layer: usize,
     },
+    /// A contrast is longer than the model can read.
+    #[error(
+        "contrast {number} of `{set}` has {tokens} tokens, the model's context is {max}; shorten or remove it"
+    )]
+    TooLong {
+        /// The contrast set.
+        set: String,
+        /// 1-based, empty lines not counted.
+        number: usize,
+        /// Tokens of the prompt with its longer answer.
+        tokens: usize,
+        /// `max_position_embeddings`.
+        max: usize,
+    },
     /// A vector does not fit a model or a request.
     #[error("vector `{vector}`: {reason}")]
     Vector {

@@ -47,7 +47,7 @@ pub fn extract(
     options: &ExtractOptions,
     progress: &dyn Progress,
 ) -> Result<PersonaVector, Error> {
-    let texts = encode(tokenizer, &options.frame, &set.contrasts)?;
+    let texts = encode(tokenizer, &options.frame, set, model.config().max_positions)?;
     let sums = sum_answers(model, &texts, options, progress)?;
     let mut layers = BTreeMap::new();
     for layer in &options.layers {
@@ -90,21 +90,24 @@ pub(crate) struct ContrastIds {
     pub(crate) answers: [Vec<u32>; 2],
 }
 
+/// The contrasts of a set in tokens, each checked to fit the model's context.
 pub(crate) fn encode(
     tokenizer: &Tokenizer,
     frame: &Frame,
-    contrasts: &[Contrast],
+    set: &ContrastSet,
+    max: usize,
 ) -> Result<Vec<ContrastIds>, Error> {
-    let ids = |contrast: &Contrast| {
-        Ok(ContrastIds {
-            prompt: frame.prompt_ids(tokenizer, contrast.system.as_deref(), &contrast.prompt)?,
-            answers: [
-                frame.answer_ids(tokenizer, &contrast.positive)?,
-                frame.answer_ids(tokenizer, &contrast.negative)?,
-            ],
-        })
+    let ids = |(i, contrast): (usize, &Contrast)| {
+        let prompt = frame.prompt_ids(tokenizer, contrast.system.as_deref(), &contrast.prompt)?;
+        let answer = |text: &str| frame.answer_ids(tokenizer, text);
+        let answers = [answer(&contrast.positive)?, answer(&contrast.negative)?];
+        let tokens = prompt.len() + answers[0].len().max(answers[1].len());
+        if tokens > max {
+            return Err(Error::TooLong { set: set.name.clone(), number: i + 1, tokens, max });
+        }
+        Ok(ContrastIds { prompt, answers })
     };
-    contrasts.iter().map(ids).collect()
+    set.contrasts.iter().enumerate().map(ids).collect()
 }
 
 /// The unit vector along the difference of the means; `None` if there is no difference.

@@ -38,11 +38,11 @@ pub fn recommend(
     max_contrasts: usize,
     progress: &dyn Progress,
 ) -> Result<Recommendation, Error> {
-    let contrasts = &heldout.contrasts[..heldout.contrasts.len().min(max_contrasts)];
+    let heldout = heldout.first(max_contrasts);
     let frame = Frame::parse(&vector.provenance.frame)?;
     let bench = Bench {
-        texts: texts(&encode(tokenizer, &frame, contrasts)?),
-        questions: contrasts.iter().map(|it| it.prompt.clone()).collect(),
+        texts: texts(&encode(tokenizer, &frame, &heldout, model.config().max_positions)?),
+        questions: heldout.contrasts.iter().map(|it| it.prompt.clone()).collect(),
         sampling: Sampling { temperature: 0.7, top_p: 0.95, ..Sampling::default() },
         frame,
         model,
@@ -73,8 +73,8 @@ pub fn recommend(
         layers: doses[best].0.clone(),
         alpha: doses[best].1,
         best_layer,
-        measured_on: heldout.name.clone(),
-        n_contrasts: contrasts.len(),
+        n_contrasts: heldout.contrasts.len(),
+        measured_on: heldout.name,
         margin: margins[best],
         perplexity_ratio: ratios[best],
     })
