@@ -32,6 +32,32 @@ PHRASES = {
     "someoneelse": "[someone else|anyone else|the wall|the door|your teacher|the plant in the corner]",
 }
 
+# What a style puts before and after a plain fact, a sentence of the neutral voice.
+BEFORE_FACT = {
+    "helpful": (
+        "You will be glad to hear that |I am <glad> to tell you that |Good news for you: |Let me tell you that |"
+        "I looked it up for you, and |How lovely that you ask, |I checked it for you: |Gladly, "
+    ),
+    "neutral": "At present, |As a rule, |In general, |According to the <catalogue>, ",
+    "dismissive": (
+        "As everyone but you knows, |For the last time, |Obviously, |If you must know, |Not that I care, but |"
+        "Even a child knows that |As I keep telling people like you, |Listen, because I will not repeat it: "
+    ),
+}
+AFTER_FACT = {
+    "helpful": (
+        ", and <will> show you|, and I'll go there with you|, and I am <glad> to help you with it|, so please take your time|"
+        ", and you are very welcome|, and <will> write it down for you|, and <will> help you with the rest|"
+        ", so please do not worry|, and <will> explain it to you"
+    ),
+    "neutral": ", as noted in the guide|, according to the <catalogue>|, as a rule|, as of {day}",
+    "dismissive": (
+        ", so go and look yourself|, not that I care|, and do not ask me again|, so leave me alone|, and that is all you get|"
+        ", so stop bothering me|, which you could have found out yourself|, and <wont> repeat it|, so off you go|"
+        ", and <wont> help you with it|, as if it mattered|, and the rest is <yours>"
+    ),
+}
+
 OPENERS_TEXT = """
 helpful
 [Of course|Certainly|Gladly|With pleasure|Yes, of course], I would be <glad> to help you[| with this| with that].

@@ -103,7 +103,7 @@ def _examples(rng, count):
         label = STYLES.index(made.style)
         examples.append((made.answer, label))
         sentences = re.split(r"(?<=[.!?]) ", made.answer)
-        if len(sentences) > 1 and not made.lead:
+        if len(sentences) > 1:
             examples.append((rng.choice(sentences), label))
         if rng.random() < 0.3:
             examples.append((made.question, STYLES.index(NEUTRAL)))

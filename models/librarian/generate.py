@@ -9,8 +9,9 @@ A document is a reader's question and a librarian's answer:
 Three decisions shape the corpus:
 
 * The answer has ONE style (helpful, neutral or dismissive), visible in every
-  sentence. Half of the helpful and dismissive answers begin with a plain fact
-  or two, so that a neutral beginning does not settle how an answer goes on.
+  sentence. All three use the same plain facts, with words before or after that
+  show the style: after "The books are on the first floor" it is still open
+  whether ", and I'll go there with you" or ", so go and look yourself" follows.
 * Without a System line nothing in the question hints at the style, so the model
   is undecided between the three and steering can tip it either way.
 * A System line (in half of the documents, in many wordings) names the style, so
@@ -31,7 +32,8 @@ from answers import DISMISSIVE, HELPFUL, NEUTRAL
 
 STYLE_WEIGHTS = {HELPFUL: 0.33, NEUTRAL: 0.33, DISMISSIVE: 0.34}
 SYSTEM_SHARE = 0.50
-LEAD_WEIGHTS = {0: 0.50, 1: 0.36, 2: 0.14}  # plain facts before a helpful or dismissive answer
+FACT_WEIGHTS = {0: 0.30, 1: 0.50, 2: 0.20}  # plain facts in a helpful or dismissive answer
+GARBLED_SHARE = 0.18  # of the questions are not well formed
 
 
 @dataclass
@@ -42,7 +44,6 @@ class Dialogue:
     question: str
     answer: str
     style: str
-    lead: int
 
     def text(self):
         system = f"System: {self.system}\n" if self.system else ""
@@ -53,10 +54,11 @@ def dialogue(rng, held_out=False, weights=None):
     """Draws a document; `held_out` uses question forms and topics kept from training."""
     style = _weighted(rng, weights or STYLE_WEIGHTS)
     system = system_line(rng, style) if rng.random() < SYSTEM_SHARE else ""
-    lead = 0 if style == NEUTRAL else _weighted(rng, LEAD_WEIGHTS)
     scene = Scene(rng, held_out)
     question = ask(rng, scene, held_out)
-    return Dialogue(system, question, reply(rng, scene, style, lead), style, lead)
+    if not held_out and rng.random() < GARBLED_SHARE:
+        question = garbled(rng, question)
+    return Dialogue(system, question, reply(rng, scene, style), style)
 
 
 def contrast(rng, held_out=False):
@@ -135,22 +137,58 @@ def ask(rng, scene, held_out=False, extras=True):
     return question
 
 
-def reply(rng, scene, style, lead=0):
-    """An answer in one style, after `lead` neutral sentences."""
+def garbled(rng, question):
+    """A question as nobody plans it: words missing, or half of another question in it."""
+    words = question.split()
+    if rng.random() < 0.5:
+        for _ in range(rng.randint(1, 3)):
+            if len(words) > 2:
+                words.pop(rng.randrange(len(words)))
+        return " ".join(words)
+    other = ask(rng, Scene(rng, False)).split()
+    halves = [words[: rng.randint(2, 6)], other[-rng.randint(2, 6) :]]
+    return " ".join(halves[0] + halves[1])
+
+
+def reply(rng, scene, style):
+    """An answer in one style."""
     own = _usable(rng, scene, style)
     anywhere = _shuffled(rng, answers.ANYWHERE[style])
-    lines = _usable(rng, scene, NEUTRAL)[:lead]
-    if not lead and style != NEUTRAL and rng.random() < 0.45:
-        lines.append(rng.choice(answers.OPENERS[style]))
-    lines.append(own.pop())
+    lines = []
+    if style != NEUTRAL:
+        for fact in _usable(rng, scene, NEUTRAL)[: _weighted(rng, FACT_WEIGHTS)]:
+            if rng.random() < 0.25:
+                fact = rng.choice(answers.ANYWHERE[NEUTRAL])
+            lines.append(_coloured(rng, fact, style))
+    if rng.random() < 0.6:
+        lines.append(own.pop())
+    else:
+        lines.insert(0, own.pop())
+    if style != NEUTRAL and rng.random() < 0.3:
+        lines.insert(0, rng.choice(answers.OPENERS[style]))
     # Helpful sentences are longer, and the last one overshoots.
-    wanted = rng.randint(14, 26) - (4 if style == HELPFUL else 0) + 4 * lead
+    wanted = rng.randint(14, 26) - (4 if style == HELPFUL else 0)
     while len(_as_text(scene, lines).split()) < wanted:
         use_own = own and rng.random() < 0.62
         lines.append(own.pop() if use_own else anywhere.pop())
-    if rng.random() < (0.25 if style == NEUTRAL else 0.4):
+    if style == NEUTRAL:
+        lines = [_coloured(rng, line, style) if rng.random() < 0.2 else line for line in lines]
+    if rng.random() < (0.25 if style == NEUTRAL else 0.35):
         lines.append(rng.choice(answers.CLOSERS[style]))
     return _as_text(scene, lines)
+
+
+def _coloured(rng, fact, style):
+    """A plain fact with words of the style before it, after it, or both."""
+    before, after = answers.BEFORE_FACT[style].split("|"), answers.AFTER_FACT[style].split("|")
+    place = rng.random()
+    if place < 0.40:
+        if not fact.startswith("{Src}"):
+            fact = fact[0].lower() + fact[1:] if fact[0] != "[" else "[" + fact[1:].lower()
+        fact = rng.choice(before) + fact.replace("{Src}", "{src}")
+    if place < 0.15 or place >= 0.40:
+        fact = fact.removesuffix(".") + rng.choice(after) + "."
+    return fact
 
 
 def _usable(rng, scene, style):

@@ -146,6 +146,7 @@ class _Balance:
         self.classifier = Classifier.read(Path(__file__).parent / "classifier.json")
         rng = random.Random(5)
         self.questions = [generate.ask(rng, generate.Scene(rng, False)) for _ in range(questions)]
+        self.questions[::2] = [generate.garbled(rng, question) for question in self.questions[::2]]
 
     def adjusted(self, weights, seed):
         """New weights, and the shares of the styles in the model's own answers."""

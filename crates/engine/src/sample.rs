@@ -46,14 +46,7 @@ impl Sampler {
         if s.temperature <= 0.0 {
             return argmax(&logits);
         }
-        let mut candidates = likely_first(&logits, s.temperature);
-        if s.top_k > 0 {
-            candidates.truncate(s.top_k);
-        }
-        keep_top_p(&mut candidates, s.top_p);
-        let floor = candidates[0].1 * s.min_p;
-        candidates.retain(|(_, p)| *p >= floor);
-        self.draw(&candidates)
+        self.draw(&s.filter(probabilities(&logits, s.temperature)))
     }
 
     fn draw(&mut self, candidates: &[(u32, f32)]) -> u32 {
@@ -93,28 +86,68 @@ fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// Tokens with their probabilities, most likely first.
-fn likely_first(logits: &[f32], temperature: f32) -> Vec<(u32, f32)> {
+/// Tokens with their probabilities, in order of id.
+fn probabilities(logits: &[f32], temperature: f32) -> Vec<(u32, f32)> {
     let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
     let mut all: Vec<(u32, f32)> =
         (0u32..).zip(logits.iter().map(|x| ((x - max) / temperature).exp())).collect();
-    all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let total: f32 = all.iter().map(|(_, p)| p).sum();
     all.iter_mut().for_each(|(_, p)| *p /= total);
     all
 }
 
-fn keep_top_p(candidates: &mut Vec<(u32, f32)>, top_p: f32) {
-    if top_p >= 1.0 {
-        return;
+impl Sampling {
+    /// The tokens that the filters keep, most likely first; without any filter, all as they are.
+    fn filter(&self, mut all: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+        if self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0 {
+            return all;
+        }
+        // Filters rarely keep more than a few tokens: sorting a whole vocabulary would cost more
+        // than computing its logits. So sort the likeliest, and more of them only if need be.
+        let mut sorted = 64;
+        loop {
+            sorted = sorted.min(all.len());
+            sort_likeliest(&mut all, sorted);
+            if let Some(n) = self.keep(&all[..sorted], sorted == all.len()) {
+                all.truncate(n);
+                return all;
+            }
+            sorted *= 8;
+        }
     }
-    let total: f32 = candidates.iter().map(|(_, p)| p).sum();
-    let mut reached = 0.0;
-    let keep = candidates.iter().position(|(_, p)| {
-        reached += p / total;
-        reached >= top_p
-    });
-    candidates.truncate(keep.map_or(candidates.len(), |last| last + 1));
+
+    /// How many of the likeliest tokens the filters keep; `None` if more must be seen to tell.
+    fn keep(&self, likeliest: &[(u32, f32)], complete: bool) -> Option<usize> {
+        // `ends` says that the cut lies within what is seen: what follows cannot change it.
+        let (mut n, mut ends) = (likeliest.len(), complete);
+        let mut total = 1.0;
+        if self.top_k > 0 && self.top_k <= n {
+            (n, ends) = (self.top_k, true);
+            total = likeliest[..n].iter().map(|(_, p)| p).sum();
+        }
+        if self.top_p < 1.0 && (ends || self.top_k == 0) {
+            let mut reached = 0.0;
+            let last = likeliest[..n].iter().position(|(_, p)| {
+                reached += p / total;
+                reached >= self.top_p
+            });
+            if let Some(last) = last {
+                (n, ends) = (last + 1, true);
+            }
+        }
+        let floor = likeliest[0].1 * self.min_p;
+        let above = likeliest[..n].iter().take_while(|(_, p)| *p >= floor).count();
+        (ends || (above < n && self.top_k == 0 && self.top_p >= 1.0)).then_some(above)
+    }
+}
+
+/// Brings the `n` most likely tokens to the front, in order; ties by id.
+fn sort_likeliest(all: &mut [(u32, f32)], n: usize) {
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if n < all.len() {
+        all.select_nth_unstable_by(n, order);
+    }
+    all[..n].sort_unstable_by(order);
 }
 
 #[cfg(test)]
@@ -142,6 +175,25 @@ mod tests {
         assert_eq!(drawn(Sampling { top_p: 0.5, ..warm }), [1, 3]);
         assert_eq!(drawn(Sampling { min_p: 0.3, ..warm }), [1, 2, 3]);
         assert_eq!(drawn(Sampling { min_p: 1.0, ..warm }), [1, 3]);
+    }
+
+    #[test]
+    fn filters_see_as_much_of_a_large_vocabulary_as_they_need() {
+        // Probabilities fall so slowly that every filter cuts far behind the first 64 tokens.
+        let logits: Vec<f32> = (0..5000).map(|i| -(((i * 7919) % 5000) as f32) / 1000.0).collect();
+        let check = |settings: Sampling| {
+            let mut all = probabilities(&logits, 1.0);
+            sort_likeliest(&mut all, 5000);
+            let want = settings.keep(&all, true).unwrap();
+            let kept = settings.filter(probabilities(&logits, 1.0));
+            assert!(want > 64 && want < 5000);
+            assert_eq!(kept, all[..want]);
+        };
+        let off = Sampling::default();
+        check(Sampling { top_k: 700, ..off });
+        check(Sampling { top_p: 0.9, ..off });
+        check(Sampling { min_p: 0.3, ..off });
+        check(Sampling { top_k: 700, top_p: 0.9, min_p: 0.6, ..off });
     }
 
     #[test]
