@@ -108,7 +108,7 @@ impl Head<'_> {
             // SAFETY: the keys of the block and `q` are valid for `head_dim` elements.
             unsafe {
                 while p + 4 <= scores.len() {
-                    let keys = std::array::from_fn(|i| key(p + i));
+                    let keys = [key(p), key(p + 1), key(p + 2), key(p + 3)];
                     let [four] = dot_tile::<L, f32, f32, 1, 4>([q.as_ptr()], keys, n);
                     scores[p..p + 4].copy_from_slice(&four);
                     p += 4;

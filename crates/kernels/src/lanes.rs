@@ -24,21 +24,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, p: *mut f32);
     /// `self + a * b`, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// The lanes as an array, in order.
-    unsafe fn to_array(self) -> [f32; LANES];
-}
-
-/// Adds the lanes up, always by the same tree: halves onto each other, 16 → 8 → 4 → 2 → 1.
-#[inline(always)]
-pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
+    /// The sum of the lanes, always by the same tree: halves onto each other, 16 → 8 → 4 → 2 → 1.
+    unsafe fn sum(self) -> f32;
 }
 
 /// An element type that lanes can be loaded from.
@@ -113,8 +100,15 @@ impl Lanes for PlainLanes {
         self
     }
     #[inline(always)]
-    unsafe fn to_array(self) -> [f32; LANES] {
-        self.0
+    unsafe fn sum(mut self) -> f32 {
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                self.0[i] += self.0[i + half];
+            }
+            half /= 2;
+        }
+        self.0[0]
     }
 }
 
@@ -123,7 +117,7 @@ pub(crate) use x86::{Avx2Lanes, Avx512Lanes};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Lanes, bf16, f16};
+    use super::{Lanes, bf16, f16};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -162,10 +156,11 @@ mod x86 {
             unsafe { Avx512Lanes(_mm512_fmadd_ps(a.0, b.0, self.0)) }
         }
         #[inline(always)]
-        unsafe fn to_array(self) -> [f32; LANES] {
-            let mut lanes = [0.0; LANES];
-            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self.0) };
-            lanes
+        unsafe fn sum(self) -> f32 {
+            unsafe {
+                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0)));
+                sum_eight(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+            }
         }
     }
 
@@ -188,18 +183,17 @@ mod x86 {
         #[inline(always)]
         unsafe fn load_bf16(p: *const bf16) -> Self {
             unsafe {
-                let widen = |p: *const bf16| {
-                    let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-                };
-                Avx2Lanes(widen(p), widen(p.add(8)))
+                let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+                let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8).cast()));
+                let widen = (_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high));
+                Avx2Lanes(_mm256_castsi256_ps(widen.0), _mm256_castsi256_ps(widen.1))
             }
         }
         #[inline(always)]
         unsafe fn load_f16(p: *const f16) -> Self {
             unsafe {
-                let widen = |p: *const f16| _mm256_cvtph_ps(_mm_loadu_si128(p.cast()));
-                Avx2Lanes(widen(p), widen(p.add(8)))
+                let low = _mm256_cvtph_ps(_mm_loadu_si128(p.cast()));
+                Avx2Lanes(low, _mm256_cvtph_ps(_mm_loadu_si128(p.add(8).cast())))
             }
         }
         #[inline(always)]
@@ -214,10 +208,22 @@ mod x86 {
             unsafe { Avx2Lanes(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
         }
         #[inline(always)]
-        unsafe fn to_array(self) -> [f32; LANES] {
-            let mut lanes = [0.0; LANES];
-            unsafe { self.store(lanes.as_mut_ptr()) };
-            lanes
+        unsafe fn sum(self) -> f32 {
+            unsafe { sum_eight(_mm256_add_ps(self.0, self.1)) }
+        }
+    }
+
+    /// 8 → 4 → 2 → 1.
+    ///
+    /// # Safety
+    /// The caller runs with AVX2.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    #[inline(always)]
+    unsafe fn sum_eight(x: __m256) -> f32 {
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
     }
 }

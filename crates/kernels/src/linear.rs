@@ -5,7 +5,7 @@
 //! along the shared dimension, so that neither needs packing.
 
 use crate::isa::{Isa, Kernel};
-use crate::lanes::{Element, LANES, Lanes, sum_lanes};
+use crate::lanes::{Element, LANES, Lanes};
 use crate::matrix::{Elements, Matrix};
 use rayon::prelude::*;
 
@@ -134,14 +134,21 @@ impl<W: Element> Columns<'_, W> {
         // SAFETY: `row + R` and `column + C` are in range, so are the rows of x and w they start,
         // and no other task writes these columns of `out`.
         unsafe {
-            let sums = dot_tile::<L, f32, W, R, C>(
-                std::array::from_fn(|r| x.as_ptr().add((row + r) * n_in)),
-                std::array::from_fn(|c| w.as_ptr().add((column + c) * n_in)),
-                n_in,
-            );
+            let mut rows = [x.as_ptr(); R];
+            for (r, start) in rows.iter_mut().enumerate() {
+                *start = x.as_ptr().add((row + r) * n_in);
+            }
+            let mut columns = [w.as_ptr(); C];
+            for (c, start) in columns.iter_mut().enumerate() {
+                *start = w.as_ptr().add((column + c) * n_in);
+            }
+            let sums = dot_tile::<L, f32, W, R, C>(rows, columns, n_in);
             for (r, sums) in sums.iter().enumerate() {
                 for (c, sum) in sums.iter().enumerate() {
-                    let bias = bias.map_or(0.0, |b| b[column + c]);
+                    let bias = match bias {
+                        Some(bias) => *bias.get_unchecked(column + c),
+                        None => 0.0,
+                    };
                     out.0.add((row + r) * n_out + column + c).write(sum + bias);
                 }
             }
@@ -153,37 +160,52 @@ impl<W: Element> Columns<'_, W> {
 ///
 /// # Safety
 /// Each pointer is valid for `n` elements; the caller runs with the features that `L` needs.
+#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
 #[inline(always)]
 pub(crate) unsafe fn dot_tile<L: Lanes, A: Element, B: Element, const R: usize, const C: usize>(
     a: [*const A; R],
     b: [*const B; C],
     n: usize,
 ) -> [[f32; C]; R] {
+    // Plain loops throughout: a closure handed to the standard library is compiled without the
+    // features of this function, and calls out for every vector.
     // SAFETY: whole groups of lanes lie within the `n` elements; the rest goes through a buffer.
     unsafe {
-        let mut sums = [[L::splat(0.0); C]; R];
+        let zero = L::splat(0.0);
+        let mut sums = [[zero; C]; R];
+        let mut columns = [zero; C];
         let whole = n - n % LANES;
         let mut i = 0;
         while i < whole {
-            let b: [L; C] = std::array::from_fn(|c| B::load::<L>(b[c].add(i)));
+            for c in 0..C {
+                columns[c] = B::load::<L>(b[c].add(i));
+            }
             for r in 0..R {
-                let a = A::load::<L>(a[r].add(i));
+                let row = A::load::<L>(a[r].add(i));
                 for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(a, b[c]);
+                    sums[r][c] = sums[r][c].add_product(row, columns[c]);
                 }
             }
             i += LANES;
         }
         if whole < n {
-            let b: [L; C] = std::array::from_fn(|c| load_rest(b[c].add(whole), n - whole));
+            for c in 0..C {
+                columns[c] = load_rest(b[c].add(whole), n - whole);
+            }
             for r in 0..R {
-                let a: L = load_rest(a[r].add(whole), n - whole);
+                let row: L = load_rest(a[r].add(whole), n - whole);
                 for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(a, b[c]);
+                    sums[r][c] = sums[r][c].add_product(row, columns[c]);
                 }
             }
         }
-        sums.map(|sums| sums.map(|sum| sum_lanes(sum.to_array())))
+        let mut totals = [[0.0; C]; R];
+        for r in 0..R {
+            for c in 0..C {
+                totals[r][c] = sums[r][c].sum();
+            }
+        }
+        totals
     }
 }
 
