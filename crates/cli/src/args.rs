@@ -10,7 +10,7 @@ use whipstaff_steering::{LayerSpec, TokenRule, Unit};
 ///
 /// Begin with `whipstaff demo`: it needs no model, no network and half a minute.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "whipstaff", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! How a run fails: the message, and the exit code that scripts can rely on.
 
+use crate::output::tell;
 use std::process::ExitCode;
 use whipstaff_engine::Error as EngineError;
 use whipstaff_steering::Error as SteeringError;
@@ -36,8 +37,8 @@ impl Failure {
             Failure::Failed(message)
             | Failure::Usage(message)
             | Failure::BadInput(message)
-            | Failure::Access(message) => eprintln!("error: {message}"),
-            Failure::Interrupted => eprintln!("interrupted: nothing half-written was left behind"),
+            | Failure::Access(message) => tell(&format!("error: {message}")),
+            Failure::Interrupted => tell("interrupted: nothing half-written was left behind"),
             Failure::BrokenPipe => {}
         }
         ExitCode::from(code)
@@ -56,7 +57,7 @@ impl From<EngineError> for Failure {
             EngineError::TooLong { .. } | EngineError::UnknownToken { .. } | EngineError::Empty => {
                 Failure::Usage(message)
             }
-            EngineError::Tokenize(_) => Failure::Failed(message),
+            EngineError::Tokenize(_) | EngineError::NotANumber => Failure::Failed(message),
         }
     }
 }
@@ -71,6 +72,7 @@ impl From<SteeringError> for Failure {
             | SteeringError::File { .. }
             | SteeringError::ZeroDirection { .. }
             | SteeringError::TooLong { .. }
+            | SteeringError::NotFinite { .. }
             | SteeringError::Vector { .. } => Failure::BadInput(message),
             SteeringError::Setting(_) => Failure::Usage(message),
             SteeringError::Write { .. } => Failure::Failed(message),

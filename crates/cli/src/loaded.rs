@@ -3,6 +3,7 @@
 use crate::{embedded, failure::Failure, hub};
 use std::path::{Path, PathBuf};
 use whipstaff_engine::{Isa, Model, Tokenizer};
+use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
 pub struct Loaded {
@@ -28,6 +29,16 @@ impl Loaded {
         };
         let (dir, name) = locate(choice)?;
         Ok(Loaded { model: Model::load(&dir, isa)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
+    }
+
+    /// Is this the model that a vector was made on? Weights of some size are not hashed again at
+    /// every use, which would take seconds; their name has to do.
+    pub fn is(&self, id: &ModelId) -> bool {
+        const QUICKLY_HASHED: usize = 100 << 20;
+        if self.model.weights().n_bytes() > QUICKLY_HASHED {
+            return self.name == id.name;
+        }
+        self.model.weights().sha256() == id.weights_sha256
     }
 
     /// The tokenizer; a model without one can still run token ids.

@@ -20,7 +20,12 @@ pub fn print_line(text: &str) -> Result<(), Failure> {
 
 /// A remark that is not part of the result.
 pub fn note(text: &str) {
-    eprintln!("note: {text}");
+    tell(&format!("note: {text}"));
+}
+
+/// Writes a line to standard error, where there is someone to read it. Names out of files may be in it.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
 /// What a piece of output is, which decides its colour.

@@ -23,8 +23,13 @@ impl SteerArg {
         if Path::new(text).exists() {
             return Ok(SteerArg { path: text.into(), alpha: None, layers: None });
         }
+        let before_alpha = text.rsplit_once(':').map_or(text, |(path, _)| path);
         let (rest, layers) = match text.rsplit_once('@') {
-            Some((rest, layers)) if !layers.contains('/') => (rest, Some(layers.parse()?)),
+            Some((rest, layers)) if !layers.contains('/') => match layers.parse::<LayerSpec>() {
+                Ok(layers) => (rest, Some(layers)),
+                Err(_) if Path::new(before_alpha).exists() && before_alpha.len() > rest.len() => (text, None),
+                Err(error) => return Err(error.into()),
+            },
             _ => (text, None),
         };
         let (path, alpha) = match rest.rsplit_once(':') {
@@ -59,11 +64,11 @@ impl PlannedVector {
         let vector = PersonaVector::read(&arg.path)?;
         let config = loaded.model.config();
         vector.check_fits(&arg.path.display().to_string(), config.d_model, config.n_layers)?;
-        let made_for = &vector.provenance.model.name;
-        if *made_for != loaded.name {
+        if !loaded.is(&vector.provenance.model) {
             note(&format!(
-                "{} was made on `{made_for}`, this is `{}`: only a vector from the same weights is sure to work",
+                "{} was made on `{}`, this is `{}`: only a vector from the same weights is sure to work",
                 arg.path.display(),
+                vector.provenance.model.name,
                 loaded.name
             ));
         }
@@ -148,7 +153,9 @@ pub fn prompts(path: &Path) -> Result<Vec<PromptLine>, Failure> {
         .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))?;
     let json = path.extension().is_some_and(|extension| extension == "jsonl");
     let mut prompts = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in
+        text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
+    {
         prompts.push(if json {
             serde_json::from_str(line).map_err(|error| {
                 Failure::BadInput(format!("{}:{}: is not a prompt: {error}", path.display(), i + 1))

@@ -64,6 +64,11 @@ pub enum Error {
     /// Text could not be turned into tokens or back.
     #[error("tokenizer: {0}")]
     Tokenize(String),
+    /// The model computed something that is no number.
+    #[error(
+        "the model's output is not a number: the steering is far too strong or the checkpoint is damaged"
+    )]
+    NotANumber,
     /// A steering vector does not fit the model.
     #[error("{0}")]
     SteeringMismatch(String),

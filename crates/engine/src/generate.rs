@@ -162,6 +162,9 @@ impl<'m> Generator<'m> {
         }
         let resid = self.model.forward(&mut batch, &mut NoTap)?;
         let logits = self.model.logits(&resid, &last_rows);
+        if logits.as_slice().iter().any(|x| x.is_nan()) {
+            return Err(Error::NotANumber);
+        }
         let choose = |(row, at): (usize, usize)| {
             let it = &mut self.running[at];
             (at, it.sampler.choose(logits.row(row), it.session.tokens()))

@@ -11,10 +11,13 @@ use std::{
 use whipstaff_kernels::{Bytes, Dtype, Matrix};
 
 /// The tensors of a checkpoint, by name.
+#[derive(Default)]
 pub struct Weights {
     path: PathBuf,
     shards: Vec<Bytes>,
     tensors: BTreeMap<String, Tensor>,
+    /// Tensors in types that cannot be computed with, and those types.
+    unusable: BTreeMap<String, String>,
 }
 
 struct Tensor {
@@ -33,7 +36,7 @@ impl Weights {
         let single = dir.join("model.safetensors");
         let index = dir.join("model.safetensors.index.json");
         let files = if index.exists() && !single.exists() { shards_of(&index, dir)? } else { vec![single] };
-        let mut weights = Weights { path: dir.to_owned(), shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut weights = Weights { path: dir.to_owned(), ..Weights::default() };
         for file in files {
             let bytes = Bytes::map(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
             weights.add(bytes, &file)?;
@@ -46,7 +49,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn from_bytes(bytes: Bytes, name: &Path) -> Result<Weights, Error> {
-        let mut weights = Weights { path: name.to_owned(), shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut weights = Weights { path: name.to_owned(), ..Weights::default() };
         weights.add(bytes, name)?;
         Ok(weights)
     }
@@ -65,7 +68,10 @@ impl Weights {
                 safetensors::Dtype::BF16 => Dtype::Bf16,
                 safetensors::Dtype::F16 => Dtype::F16,
                 // Buffers of other types (masks, counters) may be there; only those we need matter.
-                _ => continue,
+                other => {
+                    self.unusable.insert(name, format!("{other:?}"));
+                    continue;
+                }
             };
             let range = data + info.data_offsets.0..data + info.data_offsets.1;
             if range.end > bytes.len() {
@@ -134,7 +140,15 @@ impl Weights {
 
     /// Fails with every missing name at once.
     pub(crate) fn require<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let names: Vec<String> = names.filter(|name| !self.contains(name)).map(str::to_owned).collect();
+        let names: Vec<&str> = names.collect();
+        if let Some((name, dtype)) = names.iter().find_map(|name| self.unusable.get_key_value(*name)) {
+            let reason = format!(
+                "tensor `{name}` is stored as {dtype}, which is not supported (supported: F32, BF16, F16)"
+            );
+            return Err(Error::malformed(&self.path, reason));
+        }
+        let names: Vec<String> =
+            names.into_iter().filter(|name| !self.contains(name)).map(str::to_owned).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::MissingTensors { path: self.path.clone(), names }) }
     }
 

@@ -24,7 +24,12 @@ fn main() {
                 .fold(f64::INFINITY, f64::min);
             let flop = 2.0 * (n_rows * n_out * n_in) as f64;
             let read = (n_out * n_in * 2) as f64;
-            println!("{:7} {n_rows:4} rows {:8.1} GFLOP/s {:6.1} GB/s", isa.name(), flop / best / 1e9, read / best / 1e9);
+            println!(
+                "{:7} {n_rows:4} rows {:8.1} GFLOP/s {:6.1} GB/s",
+                isa.name(),
+                flop / best / 1e9,
+                read / best / 1e9
+            );
         }
     }
 }

@@ -85,7 +85,11 @@ impl Dose<'_> {
                 Unit::Rms => it.rms,
                 Unit::Unit => 1.0,
             };
-            let add = it.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
+            let add: Vec<f32> =
+                it.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
+            if !add.iter().all(|x| x.is_finite()) {
+                return Err(Error::Setting(format!("alpha {} is too large to compute with", self.alpha)));
+            }
             Ok(Edit { layer: *layer, site: self.vector.provenance.site, add })
         };
         self.layers.iter().map(edit).collect()

@@ -53,6 +53,12 @@ pub enum Error {
         /// The layer.
         layer: usize,
     },
+    /// The model computed something that is no number.
+    #[error("the activations at layer {layer} are not finite numbers: the checkpoint is damaged")]
+    NotFinite {
+        /// The layer.
+        layer: usize,
+    },
     /// A contrast is longer than the model can read.
     #[error(
         "contrast {number} of `{set}` has {tokens} tokens, the model's context is {max}; shorten or remove it"

@@ -55,6 +55,9 @@ pub fn extract(
             (0..texts.len()).map(|i| sums.mean(2 * i + side, *layer).expect("answers have tokens")).collect()
         };
         let (positives, negatives) = (rows(0), rows(1));
+        if positives.iter().chain(&negatives).flatten().any(|x| !x.is_finite()) {
+            return Err(Error::NotFinite { layer: *layer });
+        }
         let direction = mean_difference(&positives, &negatives)
             .ok_or_else(|| Error::ZeroDirection { set: set.name.clone(), layer: *layer })?;
         let gap = dot(&mean_row(&positives), &direction) - dot(&mean_row(&negatives), &direction);
@@ -116,7 +119,7 @@ fn mean_difference(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec
     delta.iter_mut().zip(mean_row(negatives)).for_each(|(p, n)| *p -= n);
     let norm = dot(&delta, &delta).sqrt();
     delta.iter_mut().for_each(|x| *x /= norm);
-    (norm > 0.0 && norm.is_finite()).then_some(delta)
+    (norm > 0.0).then_some(delta)
 }
 
 fn rms(sums: &SumRows, layer: usize, n_slots: usize) -> f64 {

@@ -3,7 +3,7 @@
 //! Everything about the shape on disk is in this file; the rest of the crate knows
 //! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
 
-use crate::{Error, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+use crate::{Error, Frame, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +27,11 @@ struct Metadata {
     layers: BTreeMap<usize, LayerEntry>,
     recommended: Option<RecommendedEntry>,
     tool: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,21 +110,20 @@ impl PersonaVector {
         let (_, header) =
             SafeTensors::read_metadata(bytes).map_err(|error| format!("{not_ours} ({error})"))?;
         let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or(not_ours)?;
-        let metadata: Metadata =
-            serde_json::from_str(json).map_err(|error| format!("its `{METADATA_KEY}` metadata: {error}"))?;
-        if metadata.format_version > FORMAT_VERSION {
+        let fail = |error: serde_json::Error| format!("its `{METADATA_KEY}` metadata: {error}");
+        // The version first: a later one may have other fields.
+        let Version { format_version } = serde_json::from_str(json).map_err(fail)?;
+        if !(1..=FORMAT_VERSION).contains(&format_version) {
             return Err(format!(
-                "has format version {}, this program reads up to {FORMAT_VERSION}: update it",
-                metadata.format_version
+                "has format version {format_version}, this program reads 1 to {FORMAT_VERSION}: update it"
             ));
         }
+        let metadata: Metadata = serde_json::from_str(json).map_err(fail)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let mut layers = BTreeMap::new();
         for (layer, entry) in &metadata.layers {
             let direction = direction_of(&tensors, *layer, &metadata.model)?;
-            if !entry.gap.is_finite() || !entry.rms.is_finite() {
-                return Err(format!("the gap or rms of layer {layer} is not finite"));
-            }
+            entry.check().map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
             layers
                 .insert(*layer, LayerDirection { direction, gap: entry.gap, rms: entry.rms, auc: entry.auc });
         }
@@ -169,8 +173,8 @@ impl PersonaVector {
 impl Metadata {
     fn into_vector(self, layers: BTreeMap<usize, LayerDirection>) -> Result<PersonaVector, String> {
         let recommended = match self.recommended {
-            Some(it) if !it.alpha.is_finite() || it.layers.iter().any(|l| !layers.contains_key(l)) => {
-                return Err("its recommendation names layers or an alpha that it does not have".into());
+            Some(it) if !it.fits(&layers) => {
+                return Err("its recommendation names layers, a unit or an alpha that cannot be".into());
             }
             Some(it) => Some(Recommendation {
                 layers: it.layers,
@@ -183,6 +187,7 @@ impl Metadata {
             }),
             None => None,
         };
+        Frame::parse(&self.frame).map_err(|_| format!("its frame `{}` has no {{prompt}}", self.frame))?;
         Ok(PersonaVector {
             name: self.name,
             layers,
@@ -204,6 +209,29 @@ impl Metadata {
                 tool: self.tool,
             },
         })
+    }
+}
+
+impl LayerEntry {
+    /// Fails with the name of a number that no extraction gives.
+    fn check(&self) -> Result<(), &'static str> {
+        let within = |x: f64, low: f64, high: f64| x >= low && x <= high;
+        match self {
+            it if !within(it.gap, 0.0, f64::MAX) => Err("gap"),
+            it if !within(it.rms, 0.0, f64::MAX) => Err("rms"),
+            it if !it.auc.is_none_or(|auc| within(auc, 0.0, 1.0)) => Err("AUC"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RecommendedEntry {
+    fn fits(&self, layers: &BTreeMap<usize, LayerDirection>) -> bool {
+        let mut named = self.layers.iter().chain([&self.best_layer]);
+        self.unit == "gap"
+            && self.alpha.is_finite()
+            && !self.layers.is_empty()
+            && named.all(|layer| layers.contains_key(layer))
     }
 }
 
@@ -236,7 +264,8 @@ fn direction_of(tensors: &SafeTensors, layer: usize, model: &ModelEntry) -> Resu
 /// # Errors
 /// [`Error::Write`]; the old file, if any, is untouched and the temporary one is gone.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |source| Error::Write { path: path.to_owned(), source };
+    // Only the kind: the full error names the temporary file, which nobody asked for.
+    let fail = |error: std::io::Error| Error::Write { path: path.to_owned(), source: error.kind().into() };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".whipstaff-");

@@ -49,6 +49,11 @@ impl LayerSpec {
     /// [`Error::Setting`] for a layer that the model does not have.
     pub fn resolve(&self, n_layers: usize, auto: &[usize]) -> Result<Vec<usize>, Error> {
         let mut layers = match self {
+            LayerSpec::Auto if auto.is_empty() => {
+                return Err(Error::Setting(
+                    "layers `auto` are what a vector recommends; there is none here".into(),
+                ));
+            }
             LayerSpec::Auto => auto.to_vec(),
             LayerSpec::All => (0..n_layers).collect(),
             LayerSpec::List(ranges) => {

@@ -27,10 +27,10 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
     let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
+    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
-    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)?;
     let skip = skipped_tokens(&loaded, &texts);
     let table = measure_cosine(&loaded.model, &texts, skip, &planned.layers, &steerings, &bar)?;
     bar.clear();

@@ -1,7 +1,7 @@
 use crate::args::{Args, ShowModelArgs, ShowVectorArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
-use crate::output::{Tone, paint, print, print_line};
+use crate::output::{Tone, paint, print, print_line, printable};
 use clap::CommandFactory;
 use serde_json::{Value, json};
 use whipstaff_steering::PersonaVector;
@@ -64,8 +64,8 @@ pub fn show_vector(args: ShowVectorArgs) -> Result<(), Failure> {
 /// What a vector is, for people.
 pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
     let from = &vector.provenance;
-    let mut text = format!("{}\n", paint(Tone::Heading, &vector.name));
-    let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
+    let mut text = format!("{}\n", paint(Tone::Heading, &printable(&vector.name)));
+    let mut line = |name: &str, value: String| text += &format!("  {name:12} {}\n", printable(&value));
     line(
         "model",
         format!("{} (d_model {}, {} layers)", from.model.name, from.model.d_model, from.model.n_layers),
