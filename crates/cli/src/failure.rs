@@ -23,6 +23,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The same failure, with the flag it is about in front.
+    pub fn about(self, flag: &str) -> Failure {
+        match self {
+            Failure::Usage(message) => Failure::Usage(format!("{flag}: {message}")),
+            other => other,
+        }
+    }
+
     /// Tells the user, and gives the exit code.
     pub fn report(self) -> ExitCode {
         let code = match &self {

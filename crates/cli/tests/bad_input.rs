@@ -394,7 +394,11 @@ fn metadata_that_cannot_be_right_is_refused() {
         check_vector(tiny().metadata(pointer, value).to_bytes(), part);
     };
     check("/format_version", json!(2), "has format version 2, this program reads up to 1: update it");
+    check("/format_version", json!(0), "has format version 0, which there never was");
     check("/format_version", json!("1"), "its `whipstaff` metadata: ");
+    check("/frame", json!("no placeholder"), "its frame `no placeholder` has no {prompt}");
+    check("/layers/1/gap", json!(-3.0), "the gap of layer 1 cannot be");
+    check("/layers/1/auc", json!(7.0), "the AUC of layer 1 cannot be");
     check("/layers", json!({}), "holds no direction");
     check("/layers", json!({"7": {"gap": 1.0, "rms": 1.0, "auc": null}}), "lacks the tensor `direction.7`");
     check("/layers/1", json!({"gap": 1.0}), "its `whipstaff` metadata: missing field `rms`");
@@ -406,7 +410,7 @@ fn metadata_that_cannot_be_right_is_refused() {
         "layers": [9], "alpha": 1.0, "unit": "gap", "best_layer": 1, "measured_on": "x", "n_contrasts": 1,
         "margin": [0.0, 0.0, 0.0], "perplexity_ratio": 1.0,
     });
-    check("/recommended", recommended, "its recommendation names layers or an alpha that it does not have");
+    check("/recommended", recommended, "its recommendation names layers, a unit or an alpha that cannot be");
 }
 
 #[test]
@@ -596,7 +600,7 @@ fn alphas_of_a_figure_are_finite_and_leave_the_activations_finite() {
     check("0,inf", "alpha inf is not finite");
     check("0,0.1,x", "`x` is not a number");
     check("0,,1", "`` is not a number");
-    check("0,1e300", "at alpha 1e300 the activations are no longer finite numbers; give smaller alphas");
+    check("0,1e300", "alpha 1e300 is too large to compute with");
     let figure = "figure --model model --prompts prompts.txt --steer v.safetensors:0.5 -o out";
     place.run(figure).fails(2, "the alphas of a figure are given by --alphas");
 }

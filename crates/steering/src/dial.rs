@@ -88,7 +88,7 @@ impl Dose<'_> {
             let add: Vec<f32> =
                 it.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
             if !add.iter().all(|x| x.is_finite()) {
-                return Err(Error::Setting(format!("alpha {} is too large to compute with", self.alpha)));
+                return Err(Error::Setting(format!("alpha {:e} is too large to compute with", self.alpha)));
             }
             Ok(Edit { layer: *layer, site: self.vector.provenance.site, add })
         };

@@ -113,10 +113,13 @@ impl PersonaVector {
         let fail = |error: serde_json::Error| format!("its `{METADATA_KEY}` metadata: {error}");
         // The version first: a later one may have other fields.
         let Version { format_version } = serde_json::from_str(json).map_err(fail)?;
-        if !(1..=FORMAT_VERSION).contains(&format_version) {
+        if format_version > FORMAT_VERSION {
             return Err(format!(
-                "has format version {format_version}, this program reads 1 to {FORMAT_VERSION}: update it"
+                "has format version {format_version}, this program reads up to {FORMAT_VERSION}: update it"
             ));
+        }
+        if format_version == 0 {
+            return Err("has format version 0, which there never was".into());
         }
         let metadata: Metadata = serde_json::from_str(json).map_err(fail)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;

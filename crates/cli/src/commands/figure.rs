@@ -27,7 +27,8 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
     let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)?;
+    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)
+        .map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;

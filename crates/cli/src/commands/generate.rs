@@ -24,7 +24,7 @@ pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, None, &args.prompt)?;
 
-    let runs = plan_runs(&vectors, args.unit, args.compare)?;
+    let runs = plan_runs(&vectors, args.unit, args.compare).map_err(|failure| failure.about("--steer"))?;
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
         steering: run.steering.clone(),
