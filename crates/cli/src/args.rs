@@ -27,7 +27,8 @@ const AFTER_HELP: &str = "Examples:
   whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access, 130 interrupted.
-Set WHIPSTAFF_KERNELS to avx512, avx2 or plain to choose the kernel set; NO_COLOR turns colour off.";
+Environment: WHIPSTAFF_KERNELS=avx512|avx2|plain chooses the kernel set, NO_COLOR turns colour off,
+CLICOLOR_FORCE turns it on, HF_HOME and HF_HUB_CACHE say where the hub cache is.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -127,7 +128,8 @@ pub struct GenerateArgs {
     /// What the user says
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
-    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS]; may be given several times
+    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS]; may be given several times.
+    /// LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto
     #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
     pub steer: Vec<String>,
     /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit

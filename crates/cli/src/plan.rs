@@ -28,7 +28,7 @@ impl SteerArg {
             Some((rest, layers)) if !layers.contains('/') => match layers.parse::<LayerSpec>() {
                 Ok(layers) => (rest, Some(layers)),
                 Err(_) if Path::new(before_alpha).exists() && before_alpha.len() > rest.len() => (text, None),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Failure::Usage(format!("--steer {text}: {error}"))),
             },
             _ => (text, None),
         };
@@ -66,7 +66,7 @@ impl PlannedVector {
         vector.check_fits(&arg.path.display().to_string(), config.d_model, config.n_layers)?;
         if !loaded.is(&vector.provenance.model) {
             note(&format!(
-                "{} was made on `{}`, this is `{}`: only a vector from the same weights is sure to work",
+                "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
                 arg.path.display(),
                 vector.provenance.model.name,
                 loaded.name
@@ -83,7 +83,9 @@ impl PlannedVector {
         let layers = match spec {
             // `all` means all that the vector has directions for.
             LayerSpec::All => vector.layers.keys().copied().collect(),
-            spec => spec.resolve(config.n_layers, &auto_layers)?,
+            spec => spec
+                .resolve(config.n_layers, &auto_layers)
+                .map_err(|error| Failure::from(error).about("--steer"))?,
         };
         Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), vector, layers })
     }

@@ -104,7 +104,7 @@ impl ContrastSet {
 
 fn parse_line(line: &str) -> Result<Contrast, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| format!("is not a contrast: {error}"))?;
-    if line.messages.is_some() && line.prompt.is_none() {
+    if line.messages.is_some() {
         return Err("`messages` is not supported yet: give a `prompt` (and a `system`)".into());
     }
     let field = |name: &str, value: Option<String>| match value {

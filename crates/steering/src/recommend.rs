@@ -19,13 +19,16 @@ pub const PERPLEXITY_BUDGET: f64 = 1.3;
 /// Single layers tried at most: in a deeper model they are evenly spaced.
 const MAX_SINGLE_LAYERS: usize = 12;
 
-/// Alphas tried at one layer, in units of the gap; each is a quarter above the one before. For a set
-/// of layers they are divided by the square root of its size, since doses add up partly along one line.
-const LADDER: [f64; 12] = [0.35, 0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.65, 2.05, 2.55, 3.2, 4.0];
+/// Alphas tried at one layer, in units of the gap: from `LOWEST` on, each a tenth above the one
+/// before. For a set of layers they are divided by the square root of its size, since doses add up
+/// partly along one line.
+const LOWEST: f64 = 0.3;
+const STEP: f64 = 1.1;
+const N_ALPHAS: usize = 28; // up to 3.9
 
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
-/// middle half of the layers and for all of them, the largest alpha within [`PERPLEXITY_BUDGET`]; and
-/// recommends the one of the three with the largest effect. `heldout` must not contain what `vector`
+/// middle half of the layers, for the last two thirds and for all of them, the largest alpha within
+/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect. `heldout` must not contain what `vector`
 /// was fitted on; at most `max_contrasts` of it are used.
 ///
 /// # Errors
@@ -58,10 +61,11 @@ pub fn recommend(
     let best_layer = singles[largest(&bench.margins(&singles)?, effect)].0[0];
 
     let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
+    let late = layers[layers.len() / 3..].to_vec();
     let unsteered = bench.perplexity(&[], 0.0)?;
     let mut doses = Vec::new();
     let mut ratios = Vec::new();
-    for layers in [vec![best_layer], middle, layers] {
+    for layers in [vec![best_layer], middle, late, layers] {
         let (alpha, perplexity) = bench.strongest_within_budget(&layers, unsteered)?;
         doses.push((layers, alpha));
         ratios.push(perplexity / unsteered);
@@ -120,17 +124,17 @@ impl Bench<'_> {
     /// perplexity (the worse of the two); the smallest if none does. Damage grows with alpha, so
     /// halving finds it.
     fn strongest_within_budget(&self, layers: &[usize], unsteered: f64) -> Result<(f64, f64), Error> {
-        let alphas = LADDER.map(|alpha| round_2(alpha / (layers.len() as f64).sqrt()));
+        let alpha = |i: usize| round_2(LOWEST * STEP.powi(i as i32) / (layers.len() as f64).sqrt());
         let worse = |alpha: f64| -> Result<f64, Error> {
             Ok(self.perplexity(layers, alpha)?.max(self.perplexity(layers, -alpha)?))
         };
-        let (mut within, mut beyond) = (0, alphas.len());
-        let mut found = (alphas[0], worse(alphas[0])?);
+        let (mut within, mut beyond) = (0, N_ALPHAS);
+        let mut found = (alpha(0), worse(alpha(0))?);
         while beyond - within > 1 {
             let middle = (within + beyond) / 2;
-            let perplexity = worse(alphas[middle])?;
+            let perplexity = worse(alpha(middle))?;
             if perplexity <= PERPLEXITY_BUDGET * unsteered {
-                (within, found) = (middle, (alphas[middle], perplexity));
+                (within, found) = (middle, (alpha(middle), perplexity));
             } else {
                 beyond = middle;
             }

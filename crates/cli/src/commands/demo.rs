@@ -183,7 +183,7 @@ impl Demo<'_> {
     ) -> Result<(), Failure> {
         print_line(&format!(
             "{} contrasts of a librarian who helps and one who brushes you off gave a direction in the\n\
-             activations of {}. alpha {} is added at {}.\n",
+             activations of {}. {} times that gap is added, or subtracted, at {}.\n",
             planned.vector.provenance.n_contrasts,
             self.loaded.name,
             planned.alpha,

@@ -5,8 +5,8 @@ use crate::output::{Tone, columns, print, print_line, printable, width};
 use crate::plan::{self, PlannedVector, SteerArg};
 use crate::progress::Bar;
 use serde_json::{Value, json};
-use whipstaff_engine::{Event, Generator, Request, Steering};
-use whipstaff_steering::{Unit, combine};
+use whipstaff_engine::{Event, Finish, Generator, Request, Steering};
+use whipstaff_steering::{Answer, Unit, combine};
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
 pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
@@ -34,24 +34,21 @@ pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
     };
     let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
     let bar = Bar::new()?;
-    let texts = Texts::new(runs.len(), args.raw);
-    match (args.json, args.compare) {
-        (true, _) => {
-            let texts = texts.collect(generator, &bar, |_| Ok(()))?;
-            print_line(&to_json(&args.prompt, &runs, &texts).to_string())
-        }
-        (false, true) => {
-            let texts = texts.collect(generator, &bar, |_| Ok(()))?;
-            let cell = |(run, (text, _)): (&Run, &(String, Vec<u32>))| {
-                (run.tone(), run.label(args.unit, vectors.len()), printable(text))
-            };
-            print(&columns(&runs.iter().zip(&texts).map(cell).collect::<Vec<_>>(), width()))
-        }
-        (false, false) => {
-            texts.collect(generator, &bar, |piece| print(&printable(piece)))?;
-            print("\n")
-        }
+    let collect =
+        |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), args.raw, &bar, show);
+    if args.json {
+        let answers = collect(&|_| Ok(()))?;
+        return print_line(&to_json(&args, &runs, &answers).to_string());
     }
+    if args.compare {
+        let answers = collect(&|_| Ok(()))?;
+        let cell = |(run, answer): (&Run, &Answer)| {
+            (run.tone(), run.label(args.unit, vectors.len()), printable(&answer.text))
+        };
+        return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
+    }
+    collect(&|piece| print(&printable(piece)))?;
+    print("\n")
 }
 
 /// One way to run the prompt.
@@ -88,41 +85,39 @@ impl Run {
     }
 }
 
-/// The texts of runs as they grow.
-struct Texts {
-    runs: Vec<(String, Vec<u32>)>,
-    /// A framed answer begins with the space that joins it to the frame; a raw one is kept as it is.
+/// Takes all events and gathers the answers of `n` runs; `show` sees each piece of text as it comes. A
+/// framed answer begins with the space that joins it to the frame; a raw one is kept as it is.
+fn collect(
+    generator: Generator,
+    n: usize,
     raw: bool,
-}
-
-impl Texts {
-    fn new(n: usize, raw: bool) -> Texts {
-        Texts { runs: vec![(String::new(), Vec::new()); n], raw }
-    }
-
-    /// Takes all events; `show` sees each piece of text as it comes.
-    fn collect(
-        mut self,
-        generator: Generator,
-        bar: &Bar,
-        show: impl Fn(&str) -> Result<(), Failure>,
-    ) -> Result<Vec<(String, Vec<u32>)>, Failure> {
-        for event in generator {
-            let Event { request, token, text, .. } = event?;
-            bar.check()?;
-            let (so_far, tokens) = &mut self.runs[request];
-            let piece = if so_far.is_empty() && !self.raw { text.trim_start() } else { &text };
-            so_far.push_str(piece);
-            tokens.extend(token);
-            if !piece.is_empty() {
-                show(piece)?;
-            }
+    bar: &Bar,
+    show: &dyn Fn(&str) -> Result<(), Failure>,
+) -> Result<Vec<Answer>, Failure> {
+    let mut answers = vec![Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length }; n];
+    for event in generator {
+        let Event { request, token, text, finish } = event?;
+        bar.check()?;
+        let answer = &mut answers[request];
+        let piece = if answer.text.is_empty() && !raw { text.trim_start() } else { &text };
+        answer.text.push_str(piece);
+        answer.tokens.extend(token);
+        answer.finish = finish.unwrap_or(answer.finish);
+        if !piece.is_empty() {
+            show(piece)?;
         }
-        Ok(self.runs)
     }
+    Ok(answers)
 }
 
-fn to_json(prompt: &str, runs: &[Run], texts: &[(String, Vec<u32>)]) -> Value {
-    let run = |(run, (text, tokens)): (&Run, &(String, Vec<u32>))| json!({"alpha": run.alpha, "text": text, "tokens": tokens});
-    json!({"prompt": prompt, "runs": runs.iter().zip(texts).map(run).collect::<Vec<_>>()})
+fn to_json(args: &GenerateArgs, runs: &[Run], answers: &[Answer]) -> Value {
+    let finish = |answer: &Answer| match answer.finish {
+        Finish::Eos => "eos",
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::Context => "context",
+    };
+    let run = |(run, it): (&Run, &Answer)| json!({"alpha": run.alpha, "text": it.text, "tokens": it.tokens, "finish": finish(it)});
+    let runs: Vec<Value> = runs.iter().zip(answers).map(run).collect();
+    json!({"prompt": args.prompt, "unit": args.unit.name(), "steer": args.steer, "runs": runs})
 }

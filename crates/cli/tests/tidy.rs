@@ -1,0 +1,361 @@
+//! What the architecture promises to be absent, looked for in the sources themselves.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The crates, and which of the others each may know.
+const ARROWS: [(&str, &[&str]); 4] =
+    [("kernels", &[]), ("engine", &["kernels"]), ("steering", &["engine"]), ("cli", &["engine", "steering"])];
+
+/// Crates by which a program talks HTTP.
+const HTTP: &[&str] = &[
+    "actix-web",
+    "attohttpc",
+    "axum",
+    "curl",
+    "hf-hub",
+    "http",
+    "hyper",
+    "isahc",
+    "minreq",
+    "reqwest",
+    "tiny_http",
+    "tokio",
+    "ureq",
+    "warp",
+];
+
+// Reading.
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn read(path: &str) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The Rust files below a folder, as paths from the root.
+fn rust_files(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The names of the folders in `crates`.
+fn crates() -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root().join("crates")).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|it| it.path().join("Cargo.toml").exists());
+    folders.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// What a manifest depends on, of every kind.
+fn dependencies(name: &str) -> Vec<String> {
+    dependencies_in(&read(&format!("crates/{name}/Cargo.toml")))
+}
+
+fn dependencies_in(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut listing = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            let header = header.trim_end_matches(']');
+            listing = header.ends_with("dependencies");
+            if let Some((_, name)) = header.rsplit_once("dependencies.") {
+                names.push(name.to_owned());
+            }
+        } else if listing && !line.is_empty() && !line.starts_with('#') {
+            let end = line.find(['.', '=', ' ']).unwrap_or(line.len());
+            names.push(line[..end].trim_matches('"').to_owned());
+        }
+    }
+    names
+}
+
+/// Rust source without comments, strings, characters and lifetimes; lines stay where they are.
+fn code(source: &str) -> String {
+    let text: Vec<char> = source.chars().collect();
+    let at = |i: usize| text.get(i).copied().unwrap_or(' ');
+    let mut code = String::new();
+    let mut i = 0;
+    while i < text.len() {
+        let end = match (text[i], at(i + 1)) {
+            ('/', '/') => (i..text.len()).find(|j| text[*j] == '\n').unwrap_or(text.len()),
+            ('/', '*') => end_of_comment(&text, i),
+            ('"', _) => end_of_string(&text, i),
+            ('r', '"' | '#') if !(i > 0 && is_word(at(i - 1)) && at(i - 1) != 'b') => end_of_raw(&text, i),
+            ('\'', '\\') => (i + 3..text.len()).find(|j| text[*j] == '\'').map_or(text.len(), |j| j + 1),
+            ('\'', _) if at(i + 2) == '\'' => i + 3,
+            ('\'', _) => (i + 1..text.len()).find(|j| !is_word(text[*j])).unwrap_or(text.len()),
+            _ => i,
+        };
+        if end == i {
+            code.push(text[i]);
+            i += 1;
+        } else {
+            code.push(' ');
+            code.extend(text[i..end].iter().filter(|c| **c == '\n'));
+            i = end;
+        }
+    }
+    code
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Past a block comment, which may hold others.
+fn end_of_comment(text: &[char], start: usize) -> usize {
+    let mut depth = 0;
+    let mut i = start;
+    while i + 1 < text.len() {
+        match (text[i], text[i + 1]) {
+            ('/', '*') => depth += 1,
+            ('*', '/') => depth -= 1,
+            _ => {
+                i += 1;
+                continue;
+            }
+        }
+        i += 2;
+        if depth == 0 {
+            return i;
+        }
+    }
+    text.len()
+}
+
+fn end_of_string(text: &[char], start: usize) -> usize {
+    let mut i = start + 1;
+    while i < text.len() && text[i] != '"' {
+        i += if text[i] == '\\' { 2 } else { 1 };
+    }
+    (i + 1).min(text.len())
+}
+
+/// Past a raw string; `start` itself if it is a raw name such as `r#type`.
+fn end_of_raw(text: &[char], start: usize) -> usize {
+    let n_hashes = text[start + 1..].iter().take_while(|c| **c == '#').count();
+    let open = start + 1 + n_hashes;
+    if text.get(open) != Some(&'"') {
+        return start;
+    }
+    let closes = |j: &usize| {
+        text[*j] == '"' && text[j + 1..].iter().take(n_hashes).filter(|c| **c == '#').count() == n_hashes
+    };
+    (open + 1..text.len()).find(closes).map_or(text.len(), |j| j + 1 + n_hashes)
+}
+
+/// `file:line: word` for every word of the text that `is_wrong`.
+fn words_in(file: &str, text: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let words = line.split(|c| !is_word(c)).filter(|word| is_wrong(word));
+        found.extend(words.map(|word| format!("{file}:{}: {word}", i + 1)));
+    }
+    found
+}
+
+#[track_caller]
+fn none(promise: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{promise}\n{}", found.join("\n"));
+}
+
+// The reader itself.
+
+#[test]
+fn code_is_told_from_what_only_looks_like_it() {
+    let check = |source: &str, word: &str, is_there: bool| {
+        let found = words_in("x", &code(source), |it| it == word);
+        assert_eq!(!found.is_empty(), is_there, "{word} in {source}");
+    };
+    check("unsafe { f() }", "unsafe", true);
+    check("// unsafe\n/* a /* unsafe */ unsafe */", "unsafe", false);
+    check(r#"f("un\"safe unsafe")"#, "unsafe", false);
+    check(r##"f(r#"a " unsafe"#)"##, "unsafe", false);
+    check("f('\"'); unsafe {}", "unsafe", true);
+    check(r"f('\''); unsafe {}", "unsafe", true);
+    check("fn f() -> &'static str", "static", false);
+    check("static A: u8 = 1;", "static", true);
+    check("let r#type = 1; unsafe {}", "unsafe", true);
+    check("#![forbid(unsafe_code)]", "unsafe", false);
+    assert_eq!(words_in("x", &code("/*\n*/\nunsafe"), |it| it == "unsafe"), ["x:3: unsafe"]);
+}
+
+#[test]
+fn a_manifests_dependencies_are_read_in_every_spelling() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\n# no\nb-c = \"1\"\n\
+                    [dev-dependencies]\nd = { version = \"1\" }\n[target.'cfg(unix)'.dependencies.e]\n\
+                    version = \"1\"\n[lints]\nworkspace = true\n";
+    assert_eq!(dependencies_in(manifest), ["a", "b-c", "d", "e"]);
+}
+
+// The house.
+
+#[test]
+fn the_arrows_between_crates_run_one_way() {
+    let known: BTreeSet<String> = ARROWS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(crates(), known, "a new crate needs its place in ARROWS");
+    for (name, may_know) in ARROWS {
+        for dependency in dependencies(name) {
+            if let Some(other) = dependency.strip_prefix("whipstaff-") {
+                assert!(may_know.contains(&other), "crates/{name} must not know crates/{other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn libraries_know_neither_a_command_line_nor_a_network() {
+    for name in ["kernels", "engine", "steering"] {
+        let is_wrong = |it: &String| it.starts_with("clap") || HTTP.contains(&it.as_str());
+        let found = dependencies(name).into_iter().filter(is_wrong).collect();
+        none(&format!("crates/{name} must not depend on:"), found);
+    }
+}
+
+#[test]
+fn kernels_have_never_heard_of_a_model() {
+    let is_wrong = |it: &String| it.starts_with("serde") || it == "tokenizers" || it == "safetensors";
+    none(
+        "crates/kernels must not depend on:",
+        dependencies("kernels").into_iter().filter(is_wrong).collect(),
+    );
+}
+
+#[test]
+fn the_engine_has_never_heard_of_its_callers() {
+    let is_wrong = |word: &str| {
+        let word = word.to_lowercase();
+        ["persona", "personas"].contains(&word.as_str())
+            || ["contrast", "http", "clap"].iter().any(|it| word.starts_with(it))
+    };
+    let mut found = Vec::new();
+    for file in rust_files("crates/engine/src") {
+        let lines = read(&file);
+        // The one sentence that says so.
+        let lines: Vec<&str> = lines
+            .lines()
+            .map(|line| if line.starts_with("//! The crate has never heard of") { "" } else { line })
+            .collect();
+        found.extend(words_in(&file, &lines.join("\n"), is_wrong));
+    }
+    none("the engine speaks of what it should not know:", found);
+}
+
+#[test]
+fn nothing_outside_the_kernels_is_unsafe() {
+    let mut found = Vec::new();
+    for file in rust_files("crates").iter().filter(|file| !file.starts_with("crates/kernels/src/")) {
+        found.extend(words_in(file, &code(&read(file)), |word| word == "unsafe"));
+    }
+    none("`unsafe` belongs in crates/kernels/src:", found);
+}
+
+#[test]
+fn unsafe_code_is_forbidden_by_the_compiler_too() {
+    let workspace = read("Cargo.toml");
+    let lints = workspace.split("[workspace.lints.rust]").nth(1).unwrap_or_default();
+    let lints = lints.split("\n[").next().unwrap_or_default();
+    assert!(lints.contains("unsafe_code = \"forbid\""), "[workspace.lints.rust] must forbid unsafe_code");
+    for name in crates().iter().filter(|name| *name != "kernels") {
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "crates/{name} must take the workspace's lints"
+        );
+        let roots = ["lib.rs", "main.rs"].map(|file| format!("crates/{name}/src/{file}"));
+        for file in roots.iter().filter(|file| root().join(file).exists()) {
+            assert!(read(file).contains("\n#![forbid(unsafe_code)]\n"), "{file} must forbid unsafe_code");
+        }
+    }
+}
+
+#[test]
+fn engine_and_steering_have_no_global_state() {
+    let mut found = Vec::new();
+    for file in ["engine", "steering"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src"))) {
+        // Every global is a `static` (constants are `const`); what makes one changeable is worse.
+        let is_wrong =
+            |word: &str| ["static", "lazy_static", "OnceLock", "OnceCell", "LazyLock"].contains(&word);
+        found.extend(words_in(&file, &code(&read(&file)), is_wrong));
+    }
+    none("there is no global state (use `const` for tables):", found);
+}
+
+#[test]
+fn the_model_file_asks_nothing_about_processors() {
+    let file = "crates/engine/src/model.rs";
+    let is_wrong = |word: &str| word == "cfg" || word.contains("feature");
+    none("processors are the kernels' business:", words_in(file, &code(&read(file)), is_wrong));
+}
+
+#[test]
+fn every_module_says_what_belongs_there() {
+    let sources = crates().into_iter().flat_map(|name| rust_files(&format!("crates/{name}/src")));
+    // A command's file says it above its one public function.
+    let silent = sources.filter(|file| !file.contains("/commands/") && !read(file).starts_with("//!"));
+    none("these files do not begin with `//!`:", silent.collect());
+}
+
+#[test]
+fn files_on_the_code_map_exist() {
+    let text = read("ARCHITECTURE.md");
+    let map = text.split("\n## Code map\n").nth(1).expect("ARCHITECTURE.md has a code map");
+    let map = map.split("\n## ").next().unwrap();
+    let (mut place, mut n) = (String::new(), 0);
+    let mut missing = Vec::new();
+    let pieces: Vec<&str> = map.split('`').collect();
+    for i in (1..pieces.len()).step_by(2) {
+        let name = pieces[i];
+        let is_heading = pieces[i - 1].ends_with("**");
+        if is_heading {
+            place = name.to_owned();
+        } else if !name.ends_with(".rs") && !name.ends_with('/') {
+            continue;
+        }
+        n += 1;
+        let path = if is_heading { name.to_owned() } else { format!("{place}/src/{name}") };
+        if !root().join(&path).exists() {
+            missing.push(path);
+        }
+    }
+    assert!(n > 30, "the code map names only {n} files: is it read rightly?");
+    none("ARCHITECTURE.md names what is not there:", missing);
+}
+
+// Contrast sets.
+
+/// The prompts of a set, in lower case; each must be there once.
+fn prompts(name: &str) -> BTreeSet<String> {
+    let mut prompts = BTreeSet::new();
+    for (i, line) in read(&format!("contrasts/{name}.jsonl")).lines().enumerate() {
+        let contrast: Value = serde_json::from_str(line).unwrap();
+        let prompt = contrast["prompt"].as_str().unwrap().trim().to_lowercase();
+        assert!(prompts.insert(prompt), "contrasts/{name}.jsonl:{}: the prompt is there twice", i + 1);
+    }
+    prompts
+}
+
+#[test]
+fn contrast_sets_are_whole_and_apart_from_their_heldout_sets() {
+    let sizes = [("librarian", 124, 44), ("formal", 60, 16), ("verbose", 60, 16), ("enthusiastic", 60, 16)];
+    for (name, n, n_heldout) in sizes {
+        let (set, heldout) = (prompts(name), prompts(&format!("{name}-heldout")));
+        assert!(set.len() >= n, "{name} has {} contrasts, {n} were promised", set.len());
+        assert!(heldout.len() >= n_heldout, "{name}-heldout has {} contrasts", heldout.len());
+        none(&format!("{name} and its held-out set share:"), set.intersection(&heldout).cloned().collect());
+    }
+}

@@ -1,0 +1,25 @@
+//! What the embedded model's card claims about files, held against the files.
+
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+#[test]
+fn the_model_cards_hashes_are_those_of_the_files() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/librarian");
+    let card = std::fs::read_to_string(folder.join("README.md"))
+        .unwrap_or_else(|error| panic!("models/librarian/README.md, the model card: {error}"));
+    let mut checked = Vec::new();
+    for line in card.lines() {
+        let Some((name, claimed)) = line.strip_prefix("sha256 of ").and_then(|it| it.split_once(": ")) else {
+            continue;
+        };
+        let bytes = std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(claimed.trim().trim_matches('`'), digest, "the card's sha256 of {name} is not the file's");
+        checked.push(name);
+    }
+    assert!(
+        checked.contains(&"model.safetensors"),
+        "the card has no line `sha256 of model.safetensors: HEX` (lines found for: {checked:?})"
+    );
+}
