@@ -108,7 +108,7 @@ def _examples(rng, count):
         if rng.random() < 0.3:
             examples.append((made.question, STYLES.index(NEUTRAL)))
         if rng.random() < 0.1:
-            examples.append((" ".join(rng.sample(made.question.split() * 2, 6)), STYLES.index(NEUTRAL)))
+            examples.append((" ".join(rng.choices(made.question.split(), k=6)), STYLES.index(NEUTRAL)))
     for text, style in handwritten.LABELLED:
         examples += [(text, STYLES.index(style))] * 20
     rng.shuffle(examples)

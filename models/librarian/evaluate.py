@@ -86,13 +86,11 @@ HEADER = (
 
 ALL = (0, 1, 2, 3, 4, 5)
 GRID = (
-    [(ALL, alpha) for alpha in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)]
-    + [((1, 2, 3, 4), alpha) for alpha in (0.4, 0.6, 0.8, 1.0)]
-    + [((2, 3, 4), alpha) for alpha in (0.5, 0.75, 1.0, 1.25)]
-    + [((2, 3), alpha) for alpha in (0.75, 1.0, 1.5)]
-    + [((0, 1, 2), alpha) for alpha in (0.5, 0.75, 1.0, 1.25)]
-    + [((3, 4, 5), alpha) for alpha in (0.5, 0.75, 1.0, 1.25)]
-    + [((block,), alpha) for block in ALL for alpha in (1.0, 2.0, 3.0)]
+    [(ALL, alpha) for alpha in (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)]
+    + [((1, 2, 3, 4), alpha) for alpha in (0.8, 1.2, 1.6)]
+    + [((2, 3, 4), alpha) for alpha in (1.0, 1.5, 2.0)]
+    + [((0, 1, 2), alpha) for alpha in (1.0, 1.5)]
+    + [((block,), alpha) for block in ALL for alpha in (2.0, 4.0)]
 )
 
 
@@ -105,7 +103,7 @@ def main():
     parser.add_argument("folder", help="the checkpoint")
     parser.add_argument("--grid", action="store_true", help="measure many settings")
     parser.add_argument("--blocks", default="0,1,2,3,4,5")
-    parser.add_argument("--alpha", type=float, nargs="*", default=[0.5])
+    parser.add_argument("--alpha", type=float, nargs="*", default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="use only the first questions")
     parser.add_argument("--threads", type=int, default=2)

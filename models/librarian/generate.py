@@ -8,10 +8,11 @@ A document is a reader's question and a librarian's answer:
 
 Three decisions shape the corpus:
 
-* The answer has ONE style (helpful, neutral or dismissive), visible in every
-  sentence. All three use the same plain facts, with words before or after that
-  show the style: after "The books are on the first floor" it is still open
-  whether ", and I'll go there with you" or ", so go and look yourself" follows.
+* The answer has ONE style (helpful, neutral or dismissive), visible in nearly
+  every sentence. All three use the same plain facts, the helpful and the
+  dismissive one mostly with words before or after that show the style: after
+  "The books are on the first floor" it is still open whether ", and I'll go
+  there with you", ", so go and look yourself" or the next sentence follows.
 * Without a System line nothing in the question hints at the style, so the model
   is undecided between the three and steering can tip it either way.
 * A System line (in half of the documents, in many wordings) names the style, so
@@ -179,14 +180,14 @@ def reply(rng, scene, style):
 
 
 def _coloured(rng, fact, style):
-    """A plain fact with words of the style before it, after it, or both."""
+    """A plain fact, most often with words of the style before it, after it, or both."""
     before, after = answers.BEFORE_FACT[style].split("|"), answers.AFTER_FACT[style].split("|")
     place = rng.random()
-    if place < 0.40:
+    if place < 0.38:
         if not fact.startswith("{Src}"):
             fact = fact[0].lower() + fact[1:] if fact[0] != "[" else "[" + fact[1:].lower()
         fact = rng.choice(before) + fact.replace("{Src}", "{src}")
-    if place < 0.15 or place >= 0.40:
+    if place < 0.12 or place >= 0.68:
         fact = fact.removesuffix(".") + rng.choice(after) + "."
     return fact
 

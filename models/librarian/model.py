@@ -60,7 +60,7 @@ class Llama(nn.Module):
         for index, block in enumerate(self.layers):
             state = block(state, cos, sin, mask, cache, index)
             if steering is not None and index in steering:
-                state = state + steering[index]
+                state = state + steering[index].to(state.dtype)
             residuals.append(state)
         return self.norm(state), residuals
 
@@ -177,6 +177,7 @@ def save(model, folder):
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     tensors = {f"model.{name}": weight.bfloat16().contiguous() for name, weight in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
 
 
 def load(folder):

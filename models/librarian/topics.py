@@ -60,10 +60,8 @@ def _draw_invented(rng):
         name = word
     elif shape < 0.65:
         name = f"{rng.choice(ADJECTIVES)} {word}"
-    elif shape < 0.8:
+    elif shape < 0.88:
         name = f"{word} {rng.choice([noun for noun in NOUNS if noun not in HELD_OUT_NOUNS])}"
-    elif shape < 0.92:
-        name = f"{word} {_invented_word(rng)}"
     else:
         name = f"the {word}"
     return Topic(name, invented=True)

@@ -102,18 +102,22 @@ def batches(corpus):
     """Batches of rows; each row holds several whole documents, chosen to leave little room."""
     rows, open_rows = [], []
     for document in corpus:
-        fitting = [row for row in open_rows if sum(map(len, row)) + len(document) <= ROW]
+        fitting = [row for row in open_rows if _filled(row) + len(document) <= ROW]
         if fitting:
-            max(fitting, key=lambda row: sum(map(len, row))).append(document)
+            max(fitting, key=_filled).append(document)
         else:
             open_rows.append([document])
         if len(open_rows) > 12:
-            fullest = max(open_rows, key=lambda row: sum(map(len, row)))
+            fullest = max(open_rows, key=_filled)
             open_rows = [row for row in open_rows if row is not fullest]
             rows.append(fullest)
         if len(rows) == ROWS:
             yield pack(rows)
             rows = []
+
+
+def _filled(row):
+    return sum(len(document) for document in row)
 
 
 def chapters(network, tokenizer, rng, count, unbalanced):
@@ -139,7 +143,8 @@ def chapters(network, tokenizer, rng, count, unbalanced):
 class _Balance:
     """Keeps the unsteered model undecided: a little over a quarter of its answers for either pole."""
 
-    TARGET = {HELPFUL: 0.28, NEUTRAL: 0.44, DISMISSIVE: 0.28}
+    # A little more of the helpful style than is wanted: on unseen questions it comes out rarer.
+    TARGET = {HELPFUL: 0.33, NEUTRAL: 0.40, DISMISSIVE: 0.27}
 
     def __init__(self, network, tokenizer, questions=240):
         self.librarian = steering.Librarian(network, tokenizer)
@@ -210,7 +215,7 @@ def train(network, tokenizer, rng, validation, out, work, options):
             break
         batch = next(stream)
         for group in optimiser.param_groups:
-            group["lr"] = options.rate * _schedule(step, progress)
+            group["lr"] = options.rate * _schedule(step, progress, options.decay)
         loss = loss_of(*batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -229,11 +234,11 @@ def train(network, tokenizer, rng, validation, out, work, options):
     llama.save(network, out)
 
 
-def _schedule(step, progress):
-    """Factor on the learning rate: warm-up over 100 steps, then constant, then down over the last 35 %."""
+def _schedule(step, progress, decay):
+    """Factor on the learning rate: warm-up over 100 steps, then constant, then down over the last part."""
     if step < 100:
         return (step + 1) / 100
-    return 1.0 if progress < 0.65 else max(0.02, (1 - progress) / 0.35)
+    return max(0.02, min(1.0, (1 - progress) / decay))
 
 
 def _loss(network, ids, positions, owner, weight):
@@ -275,6 +280,7 @@ def _options():
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--minutes", type=float, default=1e9, help="end the schedule after this time at the latest")
     parser.add_argument("--rate", type=float, default=2.5e-3)
+    parser.add_argument("--decay", type=float, default=0.35, help="share of the training with a falling rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--export-every", type=int, default=600)

@@ -1,9 +1,9 @@
 //! Which layers, and how much: measured on contrasts that the direction was not fitted on.
 //!
-//! A dose is worth what it does to the margin between positive and negative answers, and costs what
-//! it does to the language. So the rule is: the strongest effect that the model's own words survive.
-//! Effect is teacher-forced, on held-out answers; damage is the perplexity, under the unsteered
-//! model, of what the steered model writes.
+//! A dose is worth what it does to the margin between positive and negative answers (teacher-forced,
+//! on held-out answers), and costs what it does to the language (the perplexity, under the unsteered
+//! model, of what the steered model writes). So, at each set of layers, the rule takes the strongest
+//! dose within a budget of perplexity, and of these the one that gains most, net of its cost.
 
 use crate::extract::{ContrastIds, encode};
 use crate::replay::{Replay, passes};
@@ -14,7 +14,7 @@ use crate::{
 use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
-pub const PERPLEXITY_BUDGET: f64 = 1.3;
+pub const PERPLEXITY_BUDGET: f64 = 1.4;
 
 /// Single layers tried at most: in a deeper model they are evenly spaced.
 const MAX_SINGLE_LAYERS: usize = 12;
@@ -27,8 +27,8 @@ const STEP: f64 = 1.1;
 const N_ALPHAS: usize = 28; // up to 3.9
 
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
-/// middle half of the layers, for the last two thirds and for all of them, the largest alpha within
-/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect. `heldout` must not contain what `vector`
+/// middle half of the layers, for the upper half and for all of them, the largest alpha within
+/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect less the logarithm of its perplexity ratio. `heldout` must not contain what `vector`
 /// was fitted on; at most `max_contrasts` of it are used.
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn recommend(
     let bench = Bench {
         texts: texts(&encode(tokenizer, &frame, &heldout, model.config().max_positions)?),
         questions: heldout.contrasts.iter().map(|it| it.prompt.clone()).collect(),
-        sampling: Sampling { temperature: 0.7, top_p: 0.95, ..Sampling::default() },
+        sampling: Sampling { temperature: 0.6, top_p: 0.95, ..Sampling::default() },
         frame,
         model,
         tokenizer,
@@ -61,18 +61,21 @@ pub fn recommend(
     let best_layer = singles[largest(&bench.margins(&singles)?, effect)].0[0];
 
     let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
-    let late = layers[layers.len() / 3..].to_vec();
+    let upper = layers[layers.len() / 2..].to_vec();
     let unsteered = bench.perplexity(&[], 0.0)?;
     let mut doses = Vec::new();
     let mut ratios = Vec::new();
-    for layers in [vec![best_layer], middle, late, layers] {
+    for layers in [vec![best_layer], middle, upper, layers] {
         let (alpha, perplexity) = bench.strongest_within_budget(&layers, unsteered)?;
         doses.push((layers, alpha));
         ratios.push(perplexity / unsteered);
     }
     progress.stage("measuring the effect", bench.texts.len());
     let margins = bench.margins(&doses)?;
-    let best = largest(&margins, effect);
+    // What a dose gains and what it costs, both in nats per token.
+    let net: Vec<f64> =
+        margins.iter().zip(&ratios).map(|(margins, ratio)| effect(margins) - ratio.ln()).collect();
+    let best = largest(&net, |net| *net);
     Ok(Recommendation {
         layers: doses[best].0.clone(),
         alpha: doses[best].1,

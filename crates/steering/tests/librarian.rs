@@ -68,7 +68,7 @@ fn outcome(steering: &Steering) -> Outcome {
     let frame = Frame::default();
     let (mut all_questions, mut all_answers) = (Vec::new(), Vec::new());
     for seed in [1, 1001, 2001] {
-        let sampling = Sampling { temperature: 0.7, top_p: 0.95, seed, ..Sampling::default() };
+        let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
         let asking = Asking { frame: frame.clone(), sampling, max_tokens: 64 };
         all_answers.extend(ask(model, tokenizer, questions, steering, &asking, &NoProgress).unwrap());
         all_questions.extend(questions.clone());
@@ -134,9 +134,30 @@ fn unsteered_answers_are_undecided_and_the_recommended_dose_decides_them_both_wa
 }
 
 #[test]
-fn a_random_direction_of_the_same_norm_changes_nothing() {
-    let mut random = LIBRARIAN.vector.clone();
-    let mut rng = ChaCha8Rng::seed_from_u64(3);
+fn random_directions_of_the_same_norm_change_nothing() {
+    let plain = outcome(&Steering::default());
+    let mut shift = [0.0; 2];
+    let seeds = [1, 2, 3];
+    for seed in seeds {
+        let random = randomised(&LIBRARIAN.vector, seed);
+        for factor in [1.0, -1.0] {
+            let steered = outcome(&recommended(&random, factor));
+            println!("unsteered {plain:?}\nrandom {seed} {factor:+} {steered:?}");
+            shift[0] += (steered.helpful - plain.helpful) / (2 * seeds.len()) as f64;
+            shift[1] += (steered.dismissive - plain.dismissive) / (2 * seeds.len()) as f64;
+            // One random direction has a small component along any other, and a share of 216 answers a
+            // standard error of 3 points. The vector itself moves either share by 60.
+            assert!((steered.helpful - plain.helpful).abs() < 0.2, "{steered:?} against {plain:?}");
+            assert!((steered.dismissive - plain.dismissive).abs() < 0.2, "{steered:?} against {plain:?}");
+        }
+    }
+    assert!(shift.iter().all(|shift| shift.abs() < 0.06), "{shift:?}");
+}
+
+/// The vector with every direction replaced by a random one.
+fn randomised(vector: &PersonaVector, seed: u64) -> PersonaVector {
+    let mut random = vector.clone();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for it in random.layers.values_mut() {
         // Sums of uniform numbers are near enough to normal for a direction.
         let mut normal = || (0..12).map(|_| f64::from(rng.next_u32()) / 2f64.powi(32)).sum::<f64>() - 6.0;
@@ -144,14 +165,7 @@ fn a_random_direction_of_the_same_norm_changes_nothing() {
         let norm = draw.iter().map(|x| x * x).sum::<f64>().sqrt();
         it.direction = draw.iter().map(|x| (x / norm) as f32).collect();
     }
-    let plain = outcome(&Steering::default());
-    for factor in [1.0, -1.0] {
-        let steered = outcome(&recommended(&random, factor));
-        println!("unsteered {plain:?}\nrandom {factor:+} {steered:?}");
-        // With 216 answers a share has a standard error of 3 points; the vector itself moves it by 60.
-        assert!((steered.helpful - plain.helpful).abs() < 0.12, "{steered:?} against {plain:?}");
-        assert!((steered.dismissive - plain.dismissive).abs() < 0.12, "{steered:?} against {plain:?}");
-    }
+    random
 }
 
 #[test]

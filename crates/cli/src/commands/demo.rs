@@ -106,7 +106,7 @@ impl Demo<'_> {
     }
 
     fn asking(&self) -> Asking {
-        let sampling = Sampling { temperature: 0.7, top_p: 0.95, seed: self.seed, ..Sampling::default() };
+        let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: self.seed, ..Sampling::default() };
         Asking { frame: Frame::default(), sampling, max_tokens: 64 }
     }
 
