@@ -28,8 +28,6 @@ echo "| command | wall time | peak memory |"
 echo "|---|---|---|"
 measure "extract, 64 contrasts" \
     $whipstaff extract --model "$model" --contrasts "$out/contrasts.jsonl" --recommend 0 -o "$out/v.safetensors"
-measure "extract, 64 contrasts, and choosing layers and alpha" \
-    $whipstaff extract --model "$model" --contrasts "$out/contrasts.jsonl" -o "$out/w.safetensors"
 measure "generate, 64 tokens" \
     $whipstaff generate --model "$model" --prompt "Where is the printer?" --max-tokens 64
 measure "generate --compare, 3 × 64 tokens" \
