@@ -478,11 +478,20 @@ fn extract_runs_on_the_embedded_model_when_none_is_named() {
 }
 
 #[test]
-fn a_vector_made_on_a_model_of_another_name_is_remarked_on() {
+fn a_vector_made_on_other_weights_is_remarked_on_and_a_new_name_is_not() {
     let place = Place::with_vector();
     place.model("renamed", TINY);
-    let ran = place.run("generate --model renamed --prompt hi --steer v.safetensors").succeeds();
-    ran.says("note: v.safetensors was made on `model`, this is `renamed`");
+    let ran =
+        place.run("generate --model renamed --prompt hi --max-tokens 1 --steer v.safetensors").succeeds();
+    assert_eq!(ran.stderr, "");
+
+    place.model("changed", TINY);
+    let mut weights = place.read("changed/model.safetensors");
+    *weights.last_mut().unwrap() ^= 1;
+    place.write("changed/model.safetensors", weights);
+    let ran =
+        place.run("generate --model changed --prompt hi --max-tokens 1 --steer v.safetensors").succeeds();
+    ran.says("note: v.safetensors was made on other weights (of `model`) than these (of `changed`)");
 }
 
 // Figure.

@@ -38,7 +38,7 @@ pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
         |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), args.raw, &bar, show);
     if args.json {
         let answers = collect(&|_| Ok(()))?;
-        return print_line(&to_json(&args, &runs, &answers).to_string());
+        return print_line(&to_json(&args.prompt, &runs, &answers).to_string());
     }
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
@@ -110,14 +110,7 @@ fn collect(
     Ok(answers)
 }
 
-fn to_json(args: &GenerateArgs, runs: &[Run], answers: &[Answer]) -> Value {
-    let finish = |answer: &Answer| match answer.finish {
-        Finish::Eos => "eos",
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::Context => "context",
-    };
-    let run = |(run, it): (&Run, &Answer)| json!({"alpha": run.alpha, "text": it.text, "tokens": it.tokens, "finish": finish(it)});
-    let runs: Vec<Value> = runs.iter().zip(answers).map(run).collect();
-    json!({"prompt": args.prompt, "unit": args.unit.name(), "steer": args.steer, "runs": runs})
+fn to_json(prompt: &str, runs: &[Run], answers: &[Answer]) -> Value {
+    let run = |(run, it): (&Run, &Answer)| json!({"alpha": run.alpha, "text": it.text, "tokens": it.tokens});
+    json!({"prompt": prompt, "runs": runs.iter().zip(answers).map(run).collect::<Vec<_>>()})
 }
