@@ -43,6 +43,22 @@ impl<'a> Batch<'a> {
         self.again(session, start)
     }
 
+    /// The batch of one of the passes that [`pack`] planned: session `i` runs its part of `ids[i]`.
+    pub fn of_pass(
+        sessions: &'a mut [Session],
+        ids: &[impl AsRef<[u32]>],
+        pass: &[(usize, Range<usize>)],
+    ) -> Batch<'a> {
+        let mut batch = Batch::new();
+        let mut parts = pass.iter().peekable();
+        for (i, session) in sessions.iter_mut().enumerate() {
+            if let Some((_, range)) = parts.next_if(|(sequence, _)| *sequence == i) {
+                batch.push(session, &ids[i].as_ref()[range.clone()]);
+            }
+        }
+        batch
+    }
+
     /// Makes the tokens that a session already has, from position `start` on, rows of the batch
     /// again: for running upper blocks once more on what the lower ones gave.
     pub fn again(&mut self, session: &'a mut Session, start: usize) -> usize {

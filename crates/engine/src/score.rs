@@ -24,13 +24,7 @@ pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Err
     let mut sessions = vec![Session::new(); texts.len()];
     let mut scores = vec![Vec::new(); texts.len()];
     for pass in pack(ids.iter().map(|ids| ids.len() - 1), ROW_BUDGET) {
-        let mut batch = Batch::new();
-        let mut ranges = pass.iter().peekable();
-        for (i, session) in sessions.iter_mut().enumerate() {
-            if let Some((_, range)) = ranges.next_if(|(text, _)| *text == i) {
-                batch.push(session, &ids[i][range.clone()]);
-            }
-        }
+        let mut batch = Batch::of_pass(&mut sessions, &ids, &pass);
         let resid = model.forward(&mut batch, &mut NoTap)?;
         let rows = pass.iter().flat_map(|(i, range)| range.clone().map(move |at| (*i, at)));
         let (owners, targets): (Vec<usize>, Vec<(usize, u32)>) = rows

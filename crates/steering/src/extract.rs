@@ -1,5 +1,6 @@
 //! Extraction: run the contrasts, average each answer's rows, subtract.
 
+use crate::replay::passes;
 use crate::stats::{cross_validated_auc, dot, mean_row};
 use crate::{
     Contrast, ContrastSet, Error, Frame, LayerDirection, ModelId, PersonaVector, Progress, Provenance,
@@ -140,7 +141,8 @@ fn sum_answers(
     let mut sums = SumRows::new(Site::ResidPost, first..last + 1, model.config().d_model, 2 * texts.len());
     progress.stage("extracting", texts.len());
     let mut done = 0;
-    for group in groups(texts) {
+    let answer_lens: Vec<usize> = texts.iter().map(|text| text.answers.iter().map(Vec::len).sum()).collect();
+    for group in passes(&answer_lens, 1) {
         let texts = &texts[group];
         let mut prompts = vec![Session::new(); texts.len()];
         let ids: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
@@ -162,24 +164,6 @@ fn sum_answers(
     Ok(sums)
 }
 
-/// Contrasts that run together: as many as fill a pass with their answers, at least one.
-fn groups(texts: &[ContrastIds]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    let mut rows = 0;
-    for (i, text) in texts.iter().enumerate() {
-        let n: usize = text.answers.iter().map(Vec::len).sum();
-        match groups.last_mut() {
-            Some(group) if rows + n <= ROW_BUDGET => group.end = i + 1,
-            _ => {
-                groups.push(i..i + 1);
-                rows = 0;
-            }
-        }
-        rows += n;
-    }
-    groups
-}
-
 /// Extends each session by its tokens, in passes of a bounded number of rows, through the blocks
 /// up to `last`. Before each pass, `prepare` tells the tap which sessions are in it.
 fn run<T: Tap>(
@@ -193,13 +177,7 @@ fn run<T: Tap>(
     for pass in pack(ids.iter().map(|ids| ids.len()), ROW_BUDGET) {
         let sequences: Vec<usize> = pass.iter().map(|(i, _)| *i).collect();
         prepare(tap, &sequences);
-        let mut batch = Batch::new();
-        let mut ranges = pass.iter().peekable();
-        for (i, session) in sessions.iter_mut().enumerate() {
-            if let Some((_, range)) = ranges.next_if(|(sequence, _)| *sequence == i) {
-                batch.push(session, &ids[i][range.clone()]);
-            }
-        }
+        let mut batch = Batch::of_pass(sessions, ids, &pass);
         let entering = model.embed(&batch)?;
         model.run_blocks(&mut batch, entering, 0..last + 1, tap);
     }

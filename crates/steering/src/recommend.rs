@@ -28,8 +28,9 @@ const N_ALPHAS: usize = 28; // up to 3.9
 
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
 /// middle half of the layers, for the upper half and for all of them, the largest alpha within
-/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect less the logarithm of its perplexity ratio. `heldout` must not contain what `vector`
-/// was fitted on; at most `max_contrasts` of it are used.
+/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect less the logarithm
+/// of its perplexity ratio. `heldout` must not contain what `vector` was fitted on; at most
+/// `max_contrasts` of it are used.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].

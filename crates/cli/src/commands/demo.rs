@@ -16,7 +16,7 @@ use whipstaff_steering::{
     ask, combine, figure::Figure, measure_cosine, perplexity, write_atomically,
 };
 
-/// Questions asked, of which the first few are printed; all are in the report.
+/// Questions in the report, of which the first few are printed.
 const QUESTIONS: usize = 8;
 const PRINTED: usize = 3;
 
@@ -32,8 +32,9 @@ pub fn demo(args: DemoArgs) -> Result<(), Failure> {
     plan::output_folder(&args.output)?;
 
     let planned = demo.vector()?;
-    let answers = demo.answers(&planned)?;
-    let shares = demo.shares(&planned)?;
+    let sides = demo.ask_all(&planned)?;
+    let answers = demo.answers(&planned, &sides);
+    let shares = demo.shares(&planned, &sides)?;
     let tables = demo.cosines(&planned, &answers)?;
     demo.bar.clear();
     demo.bar.check()?;
@@ -110,8 +111,9 @@ impl Demo<'_> {
         Asking { frame: Frame::default(), sampling, max_tokens: 64 }
     }
 
-    /// The answers to `questions`, per side.
-    fn ask_all(&self, planned: &PlannedVector, questions: &[String]) -> Result<Vec<Vec<Answer>>, Failure> {
+    /// The answers to all questions, per side.
+    fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
+        let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
         let side = |factor: &f64| {
             let steering: Steering = combine(&[planned.dose(Unit::Gap)], *factor)?;
@@ -121,13 +123,8 @@ impl Demo<'_> {
         SIDES.iter().map(side).collect()
     }
 
-    fn shown_questions(&self) -> &[String] {
-        &self.material.questions[..QUESTIONS.min(self.material.questions.len())]
-    }
-
-    fn answers(&self, planned: &PlannedVector) -> Result<Vec<Answers>, Failure> {
-        let questions = self.shown_questions();
-        let sides = self.ask_all(planned, questions)?;
+    /// The first questions with their answers, for people.
+    fn answers(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Vec<Answers> {
         let run = |side: usize, i: usize| Run {
             label: label(planned.alpha * SIDES[side]),
             alpha: planned.alpha * SIDES[side],
@@ -137,20 +134,20 @@ impl Demo<'_> {
             prompt: prompt.clone(),
             runs: (0..SIDES.len()).map(|side| run(side, i)).collect(),
         };
-        Ok(questions.iter().enumerate().map(answers).collect())
+        self.material.questions.iter().take(QUESTIONS).enumerate().map(answers).collect()
     }
 
     /// What kinds of answers all held-out questions get, where there is a classifier to tell.
-    fn shares(&self, planned: &PlannedVector) -> Result<Option<Shares>, Failure> {
+    fn shares(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
         let mut rows = Vec::new();
-        for (factor, answers) in SIDES.iter().zip(self.ask_all(planned, questions)?) {
+        for (factor, answers) in SIDES.iter().zip(sides) {
             let mut counts = vec![0.0; classifier.labels().len()];
             answers.iter().for_each(|answer| counts[classifier.label(&answer.text)] += 1.0);
             counts.iter_mut().for_each(|count| *count /= answers.len() as f64);
-            let perplexity = perplexity(model, tokenizer, &Frame::default(), questions, &answers)?;
+            let perplexity = perplexity(model, tokenizer, &Frame::default(), questions, answers)?;
             rows.push((label(planned.alpha * factor), counts, perplexity));
         }
         Ok(Some(Shares { classes: classifier.labels().to_vec(), rows, n: questions.len() }))
