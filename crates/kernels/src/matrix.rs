@@ -143,6 +143,17 @@ impl Matrix {
         &self.elements
     }
 
+    /// Row `row` as it is stored.
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        let size = self.n_in * self.dtype().size();
+        let bytes = match &self.elements {
+            Elements::F32(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::Bf16(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::F16(view) => bytemuck::cast_slice(view.as_slice()),
+        };
+        &bytes[row * size..][..size]
+    }
+
     /// Writes row `row` to `out`, widened to `f32` (exactly: every stored type fits).
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         let range = row * self.n_in..(row + 1) * self.n_in;
