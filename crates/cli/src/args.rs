@@ -15,6 +15,13 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// What to compute on.
+#[derive(clap::Args, Clone, Copy)]
+pub struct ComputeArgs {
     /// Threads to compute with [default: one per core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,

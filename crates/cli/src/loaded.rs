@@ -1,8 +1,10 @@
 //! A model ready to use, wherever it came from.
 
+use crate::args::ComputeArgs;
 use crate::{embedded, failure::Failure, hub};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Isa, Model, Tokenizer};
+use whipstaff_engine::{Cpu, Isa, Model, Tokenizer, available};
 use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
@@ -17,18 +19,19 @@ pub struct Loaded {
 
 impl Loaded {
     /// Loads what `--model` names; the embedded model if it names nothing.
-    pub fn new(choice: Option<&str>) -> Result<Loaded, Failure> {
-        let isa = isa()?;
+    pub fn new(choice: Option<&str>, on: ComputeArgs) -> Result<Loaded, Failure> {
+        let threads = on.threads.map_or_else(available, NonZeroUsize::get);
+        let cpu = Cpu::new(isa()?, threads);
         let Some(choice) = choice else {
             return Ok(Loaded {
-                model: Model::from_files(embedded::FILES, isa)?,
+                model: Model::from_files(embedded::FILES, cpu)?,
                 tokenizer: Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
                 name: embedded::NAME.into(),
                 embedded: true,
             });
         };
         let (dir, name) = locate(choice)?;
-        Ok(Loaded { model: Model::load(&dir, isa)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
+        Ok(Loaded { model: Model::load(&dir, cpu)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
     }
 
     /// Is this the model that a vector was made on? Weights of some size are not hashed again at

@@ -8,7 +8,7 @@ use std::{
     ops::Range,
     path::{Component, Path, PathBuf},
 };
-use whipstaff_kernels::{Bytes, Dtype, Matrix};
+use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
 /// The tensors of a checkpoint, by name.
 #[derive(Default)]
@@ -124,6 +124,18 @@ impl Weights {
         let tensor = self.tensor(name, &[n_out, n_in])?;
         Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, n_out, n_in)
             .map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))
+    }
+
+    /// The matrix of this name, packed for the kernels of `cpu`. The pages of the file that it was
+    /// read from are given back, so that loading never holds the weights twice.
+    ///
+    /// # Errors
+    /// As for [`Weights::matrix`].
+    pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
+        let packed = Packed::new(cpu, &self.matrix(name, n_out, n_in)?);
+        let tensor = &self.tensors[name];
+        self.shards[tensor.shard].release(tensor.range.clone());
+        Ok(packed)
     }
 
     /// The vector of this name, widened to `f32`.

@@ -27,6 +27,7 @@ impl<'m> Replay<'m> {
             entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
         }
         let spans = (0..texts.len()).map(|i| batch.rows().span(i)).collect();
+        drop(batch);
         Ok(Replay { model, sessions, spans, entering })
     }
 
