@@ -10,10 +10,12 @@
 //! *which* sums run together, never the order inside one. So the result of a row is the same bit
 //! for bit whatever surrounds it, and on every instruction set that has a fused multiply-add.
 //!
-//! Reading order: `bytes` (where weights live), `matrix` (their shape), `isa` (the choice of
-//! instruction set), `lanes` (sixteen floats), `linear`, `attention`, `rowwise`, `plain` (the twins).
+//! Reading order: `bytes` (where weights live), `matrix` (their shape), `blocks` (quantised ones),
+//! `isa` (the choice of instruction set), `lanes` (sixteen floats), `linear`, `attention`, `rowwise`,
+//! `plain` (the twins).
 
 mod attention;
+mod blocks;
 mod bytes;
 mod isa;
 mod lanes;

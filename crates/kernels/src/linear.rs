@@ -28,6 +28,8 @@ pub fn linear(isa: Isa, x: &[f32], w: &Matrix, bias: Option<&[f32]>, out: &mut [
         Elements::F32(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
         Elements::Bf16(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
         Elements::F16(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
+        // Dequantised anew for every call: right, and slow until panels of blocks are multiplied.
+        Elements::Blocks(..) => linear_of(isa, x, &w.to_f32(), w, bias, out),
     }
 }
 
