@@ -4,6 +4,7 @@
 //! compiler vectorises as it can (on aarch64 into four NEON registers). All three do the same
 //! operations in the same order, so they give the same bits.
 
+use crate::ints::{IntLanes, PlainInts};
 use half::{bf16, f16};
 
 /// How many lanes there are.
@@ -15,13 +16,21 @@ pub(crate) const LANES: usize = 16;
 /// Every method needs the features of its instruction set enabled in the caller; pointers must be
 /// valid for sixteen elements, at any alignment.
 pub(crate) trait Lanes: Copy {
+    /// The integers of the same instruction set.
+    type Ints: IntLanes<Floats = Self>;
     /// Rows and columns of the largest tile whose accumulators fit the register file.
     const BIG_TILES: bool;
+    /// Rows of a tile whose accumulators fit the register file beside one panel of weights.
+    const STRIP: usize;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn load_bf16(p: *const bf16) -> Self;
     unsafe fn load_f16(p: *const f16) -> Self;
     unsafe fn store(self, p: *mut f32);
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// Asks for the cache line at `p`, which may lie outside any allocation.
+    unsafe fn prefetch(p: *const u8);
     /// `self + a * b`, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The sum of the lanes, always by the same tree: halves onto each other, 16 → 8 → 4 → 2 → 1.
@@ -63,9 +72,11 @@ impl Element for f16 {
 
 /// The plain version.
 #[derive(Clone, Copy)]
-pub(crate) struct PlainLanes([f32; LANES]);
+pub(crate) struct PlainLanes(pub(crate) [f32; LANES]);
 
 impl Lanes for PlainLanes {
+    type Ints = PlainInts;
+    const STRIP: usize = 4;
     const BIG_TILES: bool = false;
 
     #[inline(always)]
@@ -93,6 +104,22 @@ impl Lanes for PlainLanes {
         unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
     #[inline(always)]
+    unsafe fn sub(mut self, other: Self) -> Self {
+        for i in 0..LANES {
+            self.0[i] -= other.0[i];
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn mul(mut self, other: Self) -> Self {
+        for i in 0..LANES {
+            self.0[i] *= other.0[i];
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+    #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for i in 0..LANES {
             self.0[i] = a.0[i].mul_add(b.0[i], self.0[i]);
@@ -118,14 +145,17 @@ pub(crate) use x86::{Avx2Lanes, Avx512Lanes};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Lanes, bf16, f16};
+    use crate::ints::{Avx2Ints, Avx512Ints};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512Lanes(__m512);
+    pub(crate) struct Avx512Lanes(pub(crate) __m512);
 
     // SAFETY of every block below: the caller promises the features and valid pointers.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx512Lanes {
+        type Ints = Avx512Ints;
+        const STRIP: usize = 12;
         const BIG_TILES: bool = true;
 
         #[inline(always)]
@@ -152,6 +182,18 @@ mod x86 {
             unsafe { _mm512_storeu_ps(p, self.0) }
         }
         #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             unsafe { Avx512Lanes(_mm512_fmadd_ps(a.0, b.0, self.0)) }
         }
@@ -165,11 +207,13 @@ mod x86 {
     }
 
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx2Lanes(__m256, __m256);
+    pub(crate) struct Avx2Lanes(pub(crate) __m256, pub(crate) __m256);
 
     // SAFETY of every block below: the caller promises the features and valid pointers.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx2Lanes {
+        type Ints = Avx2Ints;
+        const STRIP: usize = 6;
         const BIG_TILES: bool = false;
 
         #[inline(always)]
@@ -202,6 +246,18 @@ mod x86 {
                 _mm256_storeu_ps(p, self.0);
                 _mm256_storeu_ps(p.add(8), self.1);
             }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {

@@ -17,11 +17,13 @@
 mod attention;
 mod blocks;
 mod bytes;
+mod ints;
 mod isa;
 mod lanes;
 mod linear;
 mod matrix;
 pub mod plain;
+mod quant;
 mod rowwise;
 
 pub use attention::{Attention, KvView, attention};
