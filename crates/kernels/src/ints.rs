@@ -1,10 +1,10 @@
-//! Sixteen 32-bit integer lanes, each also a pair of 16-bit halves: what quantised products
-//! compute in. Integers are exact, so all versions agree by themselves.
+//! Sixteen 32-bit integer lanes, each also two halves or four bytes: what quantised products compute
+//! in. Integers are exact, so all versions agree by themselves.
 
 use crate::lanes::{LANES, PlainLanes};
 
 /// Sixteen 32-bit lanes and the operations that quantised products need of them. A lane is read as
-/// one `i32`, or as two `i16`, the lower half first.
+/// one `i32`, as two `i16` or as four bytes, the lowest first.
 ///
 /// # Safety
 /// Every method needs the features of its instruction set enabled in the caller; pointers must be
@@ -24,16 +24,20 @@ pub(crate) trait IntLanes: Copy {
     unsafe fn shr(self, n: usize) -> Self;
     /// Fills up with the sign.
     unsafe fn sra(self, n: usize) -> Self;
-    /// Each half by itself, filled up with its sign.
-    unsafe fn sra16(self, n: usize) -> Self;
-    unsafe fn sub16(self, other: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    /// Adds the halves.
+    unsafe fn add16(self, other: Self) -> Self;
     /// The lower 16 bits of the products of the halves.
     unsafe fn mul16(self, other: Self) -> Self;
-    unsafe fn add(self, other: Self) -> Self;
-    /// The lower 32 bits of the products.
-    unsafe fn mul(self, other: Self) -> Self;
     /// `self + a₀ · b₀ + a₁ · b₁`, the halves of `a` and `b` multiplied to 32 bits.
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
+    /// In the lower half `a₀ · x₀ + a₁ · x₁`, in the upper `a₂ · x₂ + a₃ · x₃`, where the bytes of `a`
+    /// are unsigned and those of `x` are not. Sums must fit 16 bits.
+    unsafe fn dot_bytes(a: Self, x: Self) -> Self;
+    /// The magnitudes of the bytes; -128 becomes 128.
+    unsafe fn abs8(self) -> Self;
+    /// The bytes, negated where those of `by` are negative. Where those are zero: of no meaning.
+    unsafe fn signed8(self, by: Self) -> Self;
     /// To the nearest `f32`, ties to even.
     unsafe fn to_f32(self) -> Self::Floats;
 }
@@ -106,17 +110,6 @@ impl IntLanes for PlainInts {
         PlainInts(self.0.map(|x| x >> n))
     }
     #[inline(always)]
-    unsafe fn sra16(self, n: usize) -> Self {
-        PlainInts(self.0.map(|x| lane(halves(x).map(|x| x >> n))))
-    }
-    #[inline(always)]
-    unsafe fn sub16(self, other: Self) -> Self {
-        self.zip(other, |x, y| {
-            let (x, y) = (halves(x), halves(y));
-            lane([x[0].wrapping_sub(y[0]), x[1].wrapping_sub(y[1])])
-        })
-    }
-    #[inline(always)]
     unsafe fn mul16(self, other: Self) -> Self {
         self.zip(other, |x, y| {
             let (x, y) = (halves(x), halves(y));
@@ -128,8 +121,11 @@ impl IntLanes for PlainInts {
         self.zip(other, i32::wrapping_add)
     }
     #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        self.zip(other, i32::wrapping_mul)
+    unsafe fn add16(self, other: Self) -> Self {
+        self.zip(other, |x, y| {
+            let (x, y) = (halves(x), halves(y));
+            lane([x[0].wrapping_add(y[0]), x[1].wrapping_add(y[1])])
+        })
     }
     #[inline(always)]
     unsafe fn add_pairs(mut self, a: Self, b: Self) -> Self {
@@ -138,6 +134,29 @@ impl IntLanes for PlainInts {
             self.0[i] = self.0[i].wrapping_add((a[0] * b[0]).wrapping_add(a[1] * b[1]));
         }
         self
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(a: Self, x: Self) -> Self {
+        a.zip(x, |a, x| {
+            let (a, x) = (a.to_le_bytes().map(i16::from), x.to_le_bytes().map(|x| i16::from(x as i8)));
+            lane([a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]])
+        })
+    }
+    #[inline(always)]
+    unsafe fn abs8(self) -> Self {
+        PlainInts(self.0.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|x| (x as i8).unsigned_abs()))))
+    }
+    #[inline(always)]
+    unsafe fn signed8(self, by: Self) -> Self {
+        self.zip(by, |x, by| {
+            let (mut x, by) = (x.to_le_bytes(), by.to_le_bytes());
+            for i in 0..4 {
+                if (by[i] as i8) < 0 {
+                    x[i] = x[i].wrapping_neg();
+                }
+            }
+            i32::from_le_bytes(x)
+        })
     }
     #[inline(always)]
     unsafe fn to_f32(self) -> PlainLanes {
@@ -202,14 +221,6 @@ mod x86 {
             unsafe { Avx512Ints(_mm512_sra_epi32(self.0, _mm_cvtsi32_si128(n as i32))) }
         }
         #[inline(always)]
-        unsafe fn sra16(self, n: usize) -> Self {
-            unsafe { Avx512Ints(_mm512_sra_epi16(self.0, _mm_cvtsi32_si128(n as i32))) }
-        }
-        #[inline(always)]
-        unsafe fn sub16(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_sub_epi16(self.0, other.0)) }
-        }
-        #[inline(always)]
         unsafe fn mul16(self, other: Self) -> Self {
             unsafe { Avx512Ints(_mm512_mullo_epi16(self.0, other.0)) }
         }
@@ -218,12 +229,27 @@ mod x86 {
             unsafe { Avx512Ints(_mm512_add_epi32(self.0, other.0)) }
         }
         #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_mullo_epi32(self.0, other.0)) }
-        }
-        #[inline(always)]
         unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
             unsafe { Avx512Ints(_mm512_add_epi32(self.0, _mm512_madd_epi16(a.0, b.0))) }
+        }
+        #[inline(always)]
+        unsafe fn add16(self, other: Self) -> Self {
+            unsafe { Avx512Ints(_mm512_add_epi16(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn dot_bytes(a: Self, x: Self) -> Self {
+            unsafe { Avx512Ints(_mm512_maddubs_epi16(a.0, x.0)) }
+        }
+        #[inline(always)]
+        unsafe fn abs8(self) -> Self {
+            unsafe { Avx512Ints(_mm512_abs_epi8(self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn signed8(self, by: Self) -> Self {
+            unsafe {
+                let negative = _mm512_movepi8_mask(by.0);
+                Avx512Ints(_mm512_mask_sub_epi8(self.0, negative, _mm512_setzero_si512(), self.0))
+            }
         }
         #[inline(always)]
         unsafe fn to_f32(self) -> Avx512Lanes {
@@ -291,17 +317,6 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn sra16(self, n: usize) -> Self {
-            unsafe {
-                let n = _mm_cvtsi32_si128(n as i32);
-                Avx2Ints(_mm256_sra_epi16(self.0, n), _mm256_sra_epi16(self.1, n))
-            }
-        }
-        #[inline(always)]
-        unsafe fn sub16(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_sub_epi16(self.0, other.0), _mm256_sub_epi16(self.1, other.1)) }
-        }
-        #[inline(always)]
         unsafe fn mul16(self, other: Self) -> Self {
             unsafe { Avx2Ints(_mm256_mullo_epi16(self.0, other.0), _mm256_mullo_epi16(self.1, other.1)) }
         }
@@ -310,15 +325,27 @@ mod x86 {
             unsafe { Avx2Ints(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)) }
         }
         #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_mullo_epi32(self.0, other.0), _mm256_mullo_epi32(self.1, other.1)) }
-        }
-        #[inline(always)]
         unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
             unsafe {
                 let low = _mm256_add_epi32(self.0, _mm256_madd_epi16(a.0, b.0));
                 Avx2Ints(low, _mm256_add_epi32(self.1, _mm256_madd_epi16(a.1, b.1)))
             }
+        }
+        #[inline(always)]
+        unsafe fn add16(self, other: Self) -> Self {
+            unsafe { Avx2Ints(_mm256_add_epi16(self.0, other.0), _mm256_add_epi16(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn dot_bytes(a: Self, x: Self) -> Self {
+            unsafe { Avx2Ints(_mm256_maddubs_epi16(a.0, x.0), _mm256_maddubs_epi16(a.1, x.1)) }
+        }
+        #[inline(always)]
+        unsafe fn abs8(self) -> Self {
+            unsafe { Avx2Ints(_mm256_abs_epi8(self.0), _mm256_abs_epi8(self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn signed8(self, by: Self) -> Self {
+            unsafe { Avx2Ints(_mm256_sign_epi8(self.0, by.0), _mm256_sign_epi8(self.1, by.1)) }
         }
         #[inline(always)]
         unsafe fn to_f32(self) -> Avx2Lanes {
@@ -346,11 +373,15 @@ mod tests {
             // SAFETY: arrays have sixteen elements; the features are the caller's promise.
             unsafe {
                 let (a, b) = (L::Ints::load(self.a.as_ptr()), L::Ints::load(self.b.as_ptr()));
-                let mut results = vec![a.and(b), a.or(b), a.sub16(b), a.mul16(b), a.add(b), a.mul(b)];
+                let mut results = vec![a.and(b), a.or(b), a.add(b), a.add16(b), a.mul16(b), a.abs8()];
                 results.push(L::Ints::splat(self.a[3] as i32).add_pairs(a, b));
                 results.push(L::Ints::load_i8(self.a.as_ptr().cast()));
+                // Small enough to fit, and no byte of the sign is zero.
+                let small = a.and(L::Ints::splat(0x7f7f_7f7f));
+                results.push(L::Ints::dot_bytes(small, b));
+                results.push(a.signed8(b.or(L::Ints::splat(0x0101_0101))));
                 for n in [0, 1, 7, 15] {
-                    results.extend([a.shl(n), a.shr(n), a.sra(n), a.sra16(n)]);
+                    results.extend([a.shl(n), a.shr(n), a.sra(n)]);
                 }
                 for result in results {
                     let mut lanes = [0; LANES];
@@ -374,9 +405,9 @@ mod tests {
         for case in 0..200 {
             let (mut a, mut b) = ([0; LANES], [0; LANES]);
             a.iter_mut().chain(&mut b).for_each(|x| *x = next());
-            // The corners of both halves.
-            a[case % LANES] = 0x8000_8000;
-            b[case % LANES] = [0x8000_8000, 0x7fff_8000, 0xffff_ffff, 0x0001_0001][case % 4];
+            // The corners of bytes and halves.
+            a[case % LANES] = [0x8000_8000, 0x8080_8080, 0xffff_ffff][case % 3];
+            b[case % LANES] = [0x8000_8000, 0x8080_8080, 0xffff_ffff, 0x7f7f_7f7f][case % 4];
             let mut want = Vec::new();
             Isa::named("plain").unwrap().run(All { a, b, out: &mut want });
             for isa in Isa::available() {
@@ -390,13 +421,17 @@ mod tests {
     #[test]
     fn the_plain_operations_are_what_they_are_called() {
         let mut out = Vec::new();
-        let (a, b) = ([0xfffe_0003; LANES], [0x0002_fff0; LANES]); // (3, -2) and (-16, 2)
+        // As halves (3, -2) and (-16, 2), as bytes (3, 0, -2, -1) and (-16, -1, 2, 0).
+        let (a, b) = ([0xfffe_0003; LANES], [0x0002_fff0; LANES]);
         Isa::named("plain").unwrap().run(All { a, b, out: &mut out });
         let first: Vec<u32> = out.iter().map(|lanes| lanes[0]).collect();
-        assert_eq!(first[2], 0xfffc_0013); // (19, -4)
-        assert_eq!(first[3], 0xfffc_ffd0); // (-48, -4)
+        assert_eq!(first[3], 0x0000_fff3); // (-13, 0)
+        assert_eq!(first[4], 0xfffc_ffd0); // (-48, -4)
+        assert_eq!(first[5], 0x0102_0003);
         assert_eq!(first[6] as i32, 0xfffe_0003u32 as i32 - 52);
         assert_eq!(first[7], 3);
-        assert_eq!(first[12..16], [0xfffc_0006, 0x7fff_0001, 0xffff_0001, 0xffff_0001]);
+        assert_eq!(first[8], 0x00fc_ffd0); // 3 · -16, and 126 · 2
+        assert_eq!(first[9], 0xfffe_00fd); // the lower half's negated
+        assert_eq!(first[13..16], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
     }
 }

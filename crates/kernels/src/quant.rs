@@ -23,11 +23,15 @@
 //!      └ dmin                      16 × f16              (types with minimums)
 //! ```
 //!
-//! A lane of codes holds `32 / bits` of one row, pairs of consecutive inputs 16 bits apart: with
-//! four bits, inputs 0 and 1 at bits 0 and 16, inputs 2 and 3 at 4 and 20. So `lane >> 4·p` masked to
-//! `0x000f_000f` is pair `p` as two 16-bit integers, ready to be multiplied with a pair of
-//! activations and added to one 32-bit sum. The upper bits lie as the lower ones do, rotated within
-//! each half so that they come out above them.
+//! Codes are read four inputs at a time: a *quad* has one input in each byte of its lane, and the
+//! activations it is multiplied with lie as they come. With four bits a lane holds two quads, one in
+//! the lower half of each byte and one in the upper, and `lane >> 4` masked to `0x0f0f_0f0f` is the
+//! second. The upper bits of types that have them lie as the lower ones do, rotated within each byte
+//! so that a shift leaves them above the lower ones.
+//!
+//! Codes are unsigned (what a type takes off them is taken off the unit's sum instead), so that
+//! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
+//! five, two of six. Eight bits are signed and are not.
 
 pub(crate) mod activations;
 pub(crate) mod decode;
@@ -46,11 +50,11 @@ pub(crate) const K_BLOCK: usize = 256;
 pub(crate) struct Layout {
     /// Inputs that share one `d`: 32 or 256.
     pub(crate) unit: usize,
-    /// Lower bits of a code: 2, 4 or 8. Only eight bits are signed.
+    /// Lower bits of a code: 2, 4 or 8. Codes of eight bits are signed, others are not.
     low: usize,
     /// Upper bits: 0, 1 or 2.
     high: usize,
-    /// What is taken off a code.
+    /// What is taken off a code: its weight is `d · s · (code − offset)`, less a minimum.
     offset: i32,
     /// Codes per integer scale: 16 or 32; 0 where there is none.
     group: usize,
@@ -128,9 +132,21 @@ impl Layout {
         n_in / self.unit * self.bytes()
     }
 
-    /// Where code `k` of a lane lies in it, if a code has `bits` bits.
+    /// Where code `k` of a lane that holds `32 / bits` lies in it.
     const fn shift(bits: usize, k: usize) -> usize {
-        bits * (k / 2) + 16 * (k % 2)
+        8 * (k % 4) + bits * (k / 4)
+    }
+
+    /// Quads whose products with activations can be added up in sixteen bits without overflow, and
+    /// share a scale: `n · 2 · (2^bits − 1) · 127 < 2^15`.
+    const fn quads_per_sum(self) -> usize {
+        match self.low + self.high {
+            2 | 3 => 4,
+            4 => 8,
+            5 => 4,
+            6 => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -199,6 +215,3 @@ macro_rules! with_format {
     };
 }
 use with_format;
-
-#[cfg(test)]
-mod tests;

@@ -4,9 +4,8 @@
 //! amax = max |x|      x ≈ dx · a,   a = round(x · (127 / amax)),   dx = amax / 127
 //! ```
 //!
-//! over each 32 or 256 inputs, as the units of the weights are; ties are rounded to even. Integers
-//! are kept in sixteen bits, as the multiplications want them, with the exact sum of each sixteen,
-//! which minimums are multiplied with.
+//! over each 32 or 256 inputs, as the units of the weights are; ties are rounded to even. With them
+//! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
 
 use super::{K_BLOCK, Layout};
 use crate::Dtype;
@@ -21,7 +20,7 @@ pub(crate) struct Quantised {
     /// Inputs that share a scale: 32 or 256.
     unit: usize,
     /// `[n_blocks][n_rows][inputs of the block]`.
-    codes: Vec<i16>,
+    codes: Vec<i8>,
     /// `[n_blocks][n_rows][sixteens of the block]`.
     sums: Vec<i16>,
     /// `[n_blocks][n_rows][units of the block]`.
@@ -34,7 +33,7 @@ pub(crate) struct QuantisedBlock<'a> {
     /// Inputs of the block.
     pub(crate) len: usize,
     /// `[n_rows][len]`.
-    pub(crate) codes: &'a [i16],
+    pub(crate) codes: &'a [i8],
     /// `[n_rows][len / 16]`.
     pub(crate) sums: &'a [i16],
     /// `[n_rows][len / unit]`.
@@ -103,7 +102,7 @@ pub(crate) struct QuantisedWriter<'a> {
     n_rows: usize,
     n_in: usize,
     unit: usize,
-    codes: *mut i16,
+    codes: *mut i8,
     sums: *mut i16,
     scales: *mut f32,
     of: std::marker::PhantomData<&'a mut Quantised>,
@@ -145,7 +144,7 @@ impl QuantisedWriter<'_> {
 ///
 /// Plain loops over sixteens, which the compiler turns into the vectors of the caller's features.
 #[inline(always)]
-fn quantise(x: &[f32], codes: &mut [i16], sums: &mut [i16]) -> f32 {
+fn quantise(x: &[f32], codes: &mut [i8], sums: &mut [i16]) -> f32 {
     // Magnitudes of floats are ordered as their bits are, what is no number coming last.
     let mut largest = [0u32; 16];
     for x in x.as_chunks::<16>().0 {
@@ -169,12 +168,14 @@ fn quantise(x: &[f32], codes: &mut [i16], sums: &mut [i16]) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let groups = x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0);
     for ((x, codes), sum) in groups.zip(sums) {
-        let mut total = 0i16;
+        let mut wide = [0i16; 16];
         for i in 0..16 {
-            codes[i] = (x[i] * inverse + ROUND).to_bits() as i16;
+            wide[i] = (x[i] * inverse + ROUND).to_bits() as i16;
         }
-        for code in codes {
-            total += *code;
+        let mut total = 0;
+        for i in 0..16 {
+            codes[i] = wide[i] as i8;
+            total += wide[i];
         }
         *sum = total;
     }

@@ -46,8 +46,8 @@ fn pack_block<F: Format>(block: &Block, lane: usize, unit: &mut [u8]) {
         for word in 0..layout.unit / per_word {
             let mut upper = 0;
             for k in 0..per_word {
-                // Rotated within its half, so that a right shift leaves it above the lower bits.
-                let at = (Layout::shift(high, k) + low) % 16 + 16 * (k % 2);
+                // Rotated within its byte, so that a shift leaves it above the lower bits.
+                let at = 8 * (k % 4) + (high * (k / 4) + low) % 8;
                 upper |= (code(word * per_word + k) >> low) << at;
             }
             put(unit, layout.high_at(), word, lane, upper);

@@ -1,8 +1,8 @@
 //! Panels of quantised weights against rows of quantised activations.
 
 use super::activations::{Quantised, QuantisedBlock};
-use super::decode::{DecodeScratch, decode, factors, min_pairs, mins, octet, prefetch, scale};
-use super::{Format, K_BLOCK, Layout, with_format};
+use super::decode::{DecodeScratch, decode, factors, mins, offsets, prefetch, quad, scales};
+use super::{Format, K_BLOCK, Layout, Mins, with_format};
 use crate::Dtype;
 use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes};
@@ -33,35 +33,23 @@ pub(crate) unsafe fn panel_product<L: Lanes>(
     for block in 0..x.n_in().div_ceil(K_BLOCK) {
         let x = x.block(block);
         let n_units = x.len / layout.unit;
-        let strip = |row: usize| Strip::new(&x, layout, row);
+        let first = Strip::new(&x, layout, rows.start);
+        let totals = totals.as_flattened_mut().as_mut_ptr();
         // SAFETY: by the assertions the panel has these units and `x` these rows.
         unsafe {
-            if rows.len() == 1 {
-                let total = totals[0].as_mut_ptr();
-                let sum = L::load(total);
-                let x = strip(rows.start);
-                with_format!(dtype, F => one_row::<F, L>(start, n_units, x, sum)).store(total);
-            } else {
-                with_format!(dtype, F => decode::<F, L>(start, n_units, scratch));
-                let mut row = 0;
-                while row < rows.len() {
-                    let n = (rows.len() - row).min(L::STRIP);
-                    let (x, totals) = (strip(rows.start + row), totals.as_mut_ptr().add(row).cast());
-                    match n {
-                        12 => tile::<L, 12>(scratch, n_units, x, totals),
-                        11 => tile::<L, 11>(scratch, n_units, x, totals),
-                        10 => tile::<L, 10>(scratch, n_units, x, totals),
-                        9 => tile::<L, 9>(scratch, n_units, x, totals),
-                        8 => tile::<L, 8>(scratch, n_units, x, totals),
-                        7 => tile::<L, 7>(scratch, n_units, x, totals),
-                        6 => tile::<L, 6>(scratch, n_units, x, totals),
-                        5 => tile::<L, 5>(scratch, n_units, x, totals),
-                        4 => tile::<L, 4>(scratch, n_units, x, totals),
-                        3 => tile::<L, 3>(scratch, n_units, x, totals),
-                        2 => tile::<L, 2>(scratch, n_units, x, totals),
-                        _ => tile::<L, 1>(scratch, n_units, x, totals),
+            match rows.len() {
+                0 => {}
+                1 => with_format!(dtype, F => few_rows::<F, L, 1>(start, n_units, first, totals)),
+                2 => with_format!(dtype, F => few_rows::<F, L, 2>(start, n_units, first, totals)),
+                3 => with_format!(dtype, F => few_rows::<F, L, 3>(start, n_units, first, totals)),
+                n_rows => {
+                    with_format!(dtype, F => decode::<F, L>(start, n_units, scratch));
+                    match layout.quads_per_sum() {
+                        8 => strips::<L, 8>(scratch, n_units, first, n_rows, totals),
+                        4 => strips::<L, 4>(scratch, n_units, first, n_rows, totals),
+                        2 => strips::<L, 2>(scratch, n_units, first, n_rows, totals),
+                        _ => strips::<L, 1>(scratch, n_units, first, n_rows, totals),
                     }
-                    row += n;
                 }
             }
             start = start.add(n_units * layout.bytes());
@@ -72,9 +60,9 @@ pub(crate) unsafe fn panel_product<L: Lanes>(
 /// Rows of a K block from one on, and the shape of their units.
 #[derive(Clone, Copy)]
 struct Strip {
-    /// Pairs of codes, `[row][pairs of the block]`.
-    codes: *const i16,
-    /// Pairs of sums, `[row][pairs of sixteens of the block]`.
+    /// `[row][inputs of the block]`.
+    codes: *const i8,
+    /// `[row][sixteens of the block]`.
     sums: *const i16,
     /// `[row][units of the block]`.
     scales: *const f32,
@@ -82,12 +70,11 @@ struct Strip {
     len: usize,
     /// Inputs of a unit.
     unit: usize,
-    /// Pairs of minimums of a unit, if any.
-    min_pairs: usize,
+    has_offsets: bool,
+    has_mins: bool,
 }
 
 impl Strip {
-    #[inline(always)]
     fn new(x: &QuantisedBlock, layout: Layout, row: usize) -> Strip {
         Strip {
             codes: x.codes[row * x.len..].as_ptr(),
@@ -95,21 +82,39 @@ impl Strip {
             scales: x.scales[row * (x.len / layout.unit)..].as_ptr(),
             len: x.len,
             unit: layout.unit,
-            min_pairs: min_pairs(layout),
+            has_offsets: layout.offset != 0,
+            has_mins: layout.mins != Mins::None,
         }
     }
 
-    /// Pair `i` of the codes of row `r`, in all lanes.
+    /// The rows from the `n`-th on.
+    ///
+    /// # Safety
+    /// There are as many.
     #[inline(always)]
-    unsafe fn pair<I: IntLanes>(&self, r: usize, i: usize) -> I {
-        // SAFETY: the caller's promise that there is one.
-        unsafe { I::splat(self.codes.add(r * self.len + 2 * i).cast::<i32>().read_unaligned()) }
+    unsafe fn skip(self, n: usize) -> Strip {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Strip {
+                codes: self.codes.add(n * self.len),
+                sums: self.sums.add(n * (self.len / 16)),
+                scales: self.scales.add(n * (self.len / self.unit)),
+                ..self
+            }
+        }
     }
 
-    /// Pair `i` of the sums of sixteen of row `r`, in all lanes.
+    /// Quad `t` of row `r`, in all lanes.
     #[inline(always)]
-    unsafe fn pair_of_sums<I: IntLanes>(&self, r: usize, i: usize) -> I {
+    unsafe fn quad<I: IntLanes>(&self, r: usize, t: usize) -> I {
         // SAFETY: the caller's promise that there is one.
+        unsafe { I::splat(self.codes.add(r * self.len + 4 * t).cast::<i32>().read_unaligned()) }
+    }
+
+    /// The sums of sixteens `2 i` and `2 i + 1` of row `r`, in all lanes.
+    #[inline(always)]
+    unsafe fn sums<I: IntLanes>(&self, r: usize, i: usize) -> I {
+        // SAFETY: the caller's promise that there are such.
         unsafe { I::splat(self.sums.add(r * (self.len / 16) + 2 * i).cast::<i32>().read_unaligned()) }
     }
 
@@ -121,39 +126,103 @@ impl Strip {
     }
 }
 
-/// `R` rows against a decoded block.
+/// All rows against a decoded block, as many at a time as the registers hold sums of.
 ///
 /// # Safety
-/// As for [`Lanes`]; block and rows have `n_units` units, `totals` has `R` vectors.
+/// As for [`Lanes`]; block and rows have `n_units` units, `totals` has `n_rows` vectors.
+#[inline(always)]
+unsafe fn strips<L: Lanes, const Q: usize>(
+    w: &DecodeScratch,
+    n_units: usize,
+    first: Strip,
+    n_rows: usize,
+    totals: *mut f32,
+) {
+    let mut row = 0;
+    while row < n_rows {
+        // Each row has sums of 16 and of 32 bits.
+        let n = (n_rows - row).min(L::STRIP / 2);
+        // SAFETY: the caller's promise; strips end at the last row.
+        unsafe {
+            let (x, totals) = (first.skip(row), totals.add(row * LANES));
+            match n {
+                6 => tile::<L, Q, 6>(w, n_units, x, totals),
+                5 => tile::<L, Q, 5>(w, n_units, x, totals),
+                4 => tile::<L, Q, 4>(w, n_units, x, totals),
+                3 => tile::<L, Q, 3>(w, n_units, x, totals),
+                2 => tile::<L, Q, 2>(w, n_units, x, totals),
+                _ => tile::<L, Q, 1>(w, n_units, x, totals),
+            }
+        }
+        row += n;
+    }
+}
+
+/// `R` rows against a decoded block, `Q` quads at a time added up in sixteen bits. One quad at a time
+/// is for signed codes.
+///
+/// # Safety
+/// As for [`strips`].
 #[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
 #[inline(always)]
-unsafe fn tile<L: Lanes, const R: usize>(w: &DecodeScratch, n_units: usize, x: Strip, totals: *mut f32) {
-    let pairs = x.unit / 2;
+unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
+    w: &DecodeScratch,
+    n_units: usize,
+    x: Strip,
+    totals: *mut f32,
+) {
+    let (quads, groups) = (x.unit / 4, x.unit / 32);
     // SAFETY: the caller's promise.
     unsafe {
         for u in 0..n_units {
-            let mut acc = [L::Ints::splat(0); R];
-            for p in u * pairs..(u + 1) * pairs {
-                let w = L::Ints::load(w.pairs.as_ptr().add(p).cast());
-                for r in 0..R {
-                    acc[r] = acc[r].add_pairs(w, x.pair(r, p));
+            let mut sums = [L::Ints::splat(0); R];
+            let mut first = u * quads;
+            while first < (u + 1) * quads {
+                if Q == 1 {
+                    let w = L::Ints::load(w.quads.as_ptr().add(first).cast());
+                    let magnitudes = w.abs8();
+                    for r in 0..R {
+                        let dots = L::Ints::dot_bytes(magnitudes, x.quad::<L::Ints>(r, first).signed8(w));
+                        sums[r] = sums[r].add_pairs(dots, L::Ints::splat(0x0001_0001));
+                    }
+                } else {
+                    let mut dots = [L::Ints::splat(0); R];
+                    for t in first..first + Q {
+                        let w = L::Ints::load(w.quads.as_ptr().add(t).cast());
+                        for r in 0..R {
+                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x.quad(r, t)));
+                        }
+                    }
+                    let scale = L::Ints::load(w.scales.as_ptr().add(first / 4).cast());
+                    for r in 0..R {
+                        sums[r] = sums[r].add_pairs(dots[r], scale);
+                    }
+                }
+                first += Q;
+            }
+            if x.has_offsets {
+                for i in u * groups..(u + 1) * groups {
+                    let offsets = L::Ints::load(w.offsets.as_ptr().add(i).cast());
+                    for r in 0..R {
+                        sums[r] = sums[r].add_pairs(offsets, x.sums(r, i));
+                    }
                 }
             }
             let d = L::load(w.d.as_ptr().add(u).cast());
             for r in 0..R {
-                add_unit(totals.add(r * LANES), acc[r], d, x.scale(r, u));
+                add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
             }
-            if x.min_pairs > 0 {
-                let mut acc = [L::Ints::splat(0); R];
-                for p in u * x.min_pairs..(u + 1) * x.min_pairs {
-                    let w = L::Ints::load(w.mins.as_ptr().add(p).cast());
+            if x.has_mins {
+                let mut sums = [L::Ints::splat(0); R];
+                for i in u * groups..(u + 1) * groups {
+                    let mins = L::Ints::load(w.mins.as_ptr().add(i).cast());
                     for r in 0..R {
-                        acc[r] = acc[r].add_pairs(w, x.pair_of_sums(r, p));
+                        sums[r] = sums[r].add_pairs(mins, x.sums(r, i));
                     }
                 }
                 let dmin = L::load(w.dmin.as_ptr().add(u).cast());
                 for r in 0..R {
-                    add_unit(totals.add(r * LANES), acc[r], dmin, -x.scale(r, u));
+                    add_unit(totals.add(r * LANES), sums[r], dmin, -x.scale(r, u));
                 }
             }
         }
@@ -167,55 +236,65 @@ unsafe fn add_unit<L: Lanes>(total: *mut f32, sum: L::Ints, d: L, dx: f32) {
     unsafe { L::load(total).add_product(sum.to_f32(), d.mul(L::splat(dx))).store(total) }
 }
 
-/// One row against a packed block, which is decoded on the way. The same integers as by way of
-/// [`decode`]: a scale is multiplied with the sum of its group instead of with each of its codes.
+/// `R` rows against a packed block, which is decoded on the way into the registers: for so few rows
+/// that to write it down first would take longer. The same integers as those of [`tile`].
 ///
 /// # Safety
-/// As for [`Lanes`]; block and row have `n_units` units.
+/// As for [`strips`]; `block` is `n_units` packed units.
+#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
 #[inline(always)]
-unsafe fn one_row<F: Format, L: Lanes>(block: *const u8, n_units: usize, x: Strip, mut total: L) -> L {
+unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
+    block: *const u8,
+    n_units: usize,
+    x: Strip,
+    totals: *mut f32,
+) {
     let layout = F::LAYOUT;
     let groups = layout.unit / 32;
+    let per_sum = layout.quads_per_sum();
     // SAFETY: the caller's promise.
     unsafe {
         for u in 0..n_units {
             let unit = block.add(u * layout.bytes());
-            let mut sum = L::Ints::splat(0);
-            let mut min_sum = L::Ints::splat(0);
+            let mut sums = [L::Ints::splat(0); R];
+            let mut min_sums = [L::Ints::splat(0); R];
             for g in 0..groups {
                 prefetch::<F, L>(unit, g, groups);
-                let mut halves = [L::Ints::splat(0); 2];
-                for j in 0..4 {
-                    let q = octet::<F, L::Ints>(unit, g, j);
-                    for i in 0..4 {
-                        halves[j / 2] =
-                            halves[j / 2].add_pairs(q[i], x.pair(0, (u * groups + g) * 16 + 4 * j + i));
+                let at = u * groups + g;
+                let scales = scales::<F, L::Ints>(unit, g);
+                let mut dots = [L::Ints::splat(0); R];
+                for t in 0..8 {
+                    let w = quad::<F, L::Ints>(unit, g, t);
+                    for r in 0..R {
+                        let x = x.quad::<L::Ints>(r, 8 * at + t);
+                        if layout.low == 8 {
+                            let products = L::Ints::dot_bytes(w.abs8(), x.signed8(w));
+                            sums[r] = sums[r].add_pairs(products, scales[0]);
+                        } else {
+                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x));
+                            if (t + 1) % per_sum == 0 {
+                                sums[r] = sums[r].add_pairs(dots[r], scales[t / 4]);
+                                dots[r] = L::Ints::splat(0);
+                            }
+                        }
                     }
                 }
-                if layout.group == 16 {
-                    for i in 0..2 {
-                        sum = sum.add(halves[i].mul(scale::<F, L::Ints>(unit, 2 * g + i)));
+                for r in 0..R {
+                    if layout.offset != 0 {
+                        sums[r] = sums[r].add_pairs(offsets::<F, L::Ints>(scales), x.sums(r, at));
                     }
-                } else {
-                    let both = halves[0].add(halves[1]);
-                    sum = sum.add(if layout.group == 0 {
-                        both
-                    } else {
-                        both.mul(scale::<F, L::Ints>(unit, g))
-                    });
-                }
-                if g < min_pairs(layout) {
-                    let sums = x.pair_of_sums(0, u * groups + g);
-                    min_sum = min_sum.add_pairs(mins::<F, L::Ints>(unit, g), sums);
+                    if layout.mins != Mins::None {
+                        min_sums[r] = min_sums[r].add_pairs(mins::<F, L::Ints>(unit, g), x.sums(r, at));
+                    }
                 }
             }
             let (d, dmin) = factors::<F, L>(unit);
-            let dx = x.scale(0, u);
-            total = total.add_product(sum.to_f32(), d.mul(L::splat(dx)));
-            if min_pairs(layout) > 0 {
-                total = total.add_product(min_sum.to_f32(), dmin.mul(L::splat(-dx)));
+            for r in 0..R {
+                add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
+                if layout.mins != Mins::None {
+                    add_unit(totals.add(r * LANES), min_sums[r], dmin, -x.scale(r, u));
+                }
             }
         }
-        total
     }
 }

@@ -1,10 +1,10 @@
 //! Packing, decoding and products against the plain reading of the blocks.
 
 use super::activations::Quantised;
-use super::decode::{DecodeScratch, decode, decode_f32, min_pairs};
+use super::decode::{DecodeScratch, decode, decode_f32};
 use super::pack::pack_panel;
 use super::product::panel_product;
-use super::{Format, K_BLOCK, Layout, with_format};
+use super::{K_BLOCK, Layout, Mins, with_format};
 use crate::Dtype;
 use crate::blocks::{Block, dequantise_row};
 use crate::isa::{Isa, Kernel};
@@ -92,7 +92,7 @@ fn quantise(isa: Isa, dtype: Dtype, x: &[f32], n_in: usize) -> Quantised {
 }
 
 /// Row `row` as integers and the scale of each.
-fn activations(x: &Quantised, row: usize) -> Vec<(i16, f32)> {
+fn activations(x: &Quantised, row: usize) -> Vec<(i8, f32)> {
     let mut out = Vec::new();
     for block in 0..x.n_in().div_ceil(K_BLOCK) {
         let block = x.block(block);
@@ -211,10 +211,17 @@ fn decoded_integers_times_their_factors_are_the_weights() {
                 dequantise_row(dtype, row, &mut want);
                 for (k, want) in want.iter().enumerate() {
                     let half = |pair: u32, i: usize| f64::from((pair >> (16 * i)) as i16);
+                    let code = w.quads[k / 4][lane].to_le_bytes()[k % 4];
+                    let signed = Layout::of(dtype).low == 8;
+                    let code = if signed { f64::from(code as i8) } else { f64::from(code) };
+                    let mut scaled = code * half(w.scales[k / 16][lane], k % 2);
+                    if Layout::of(dtype).offset != 0 {
+                        scaled += half(w.offsets[k / 32][lane], k / 16 % 2);
+                    }
                     let unit = k / dtype.block_len();
-                    let scaled = f64::from(w.d[unit][lane]) * half(w.pairs[k / 2][lane], k % 2);
+                    scaled *= f64::from(w.d[unit][lane]);
                     let mut min = 0.0;
-                    if min_pairs(Layout::of(dtype)) > 0 {
+                    if Layout::of(dtype).mins != Mins::None {
                         min = f64::from(w.dmin[unit][lane]) * half(w.mins[k / 32][lane], k / 16 % 2);
                     }
                     let bound = 1.5 * f64::from(f32::EPSILON) * (scaled.abs() + min.abs());
@@ -231,7 +238,7 @@ fn decoded_integers_times_their_factors_are_the_weights() {
 
 /// What a row of weights times a row of activations is, in `f64`, and the sum of the magnitudes of
 /// everything that is added up on the way.
-fn plain_product(dtype: Dtype, row: &[u8], x: &[(i16, f32)]) -> (f64, f64) {
+fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
     let mut block = Block::new();
     let blocks = row.chunks_exact(dtype.block_bytes());
@@ -447,11 +454,11 @@ fn activations_are_rounded_to_the_nearest_of_127_steps_each_way() {
                 for block in 0..n_in.div_ceil(K_BLOCK) {
                     let block = got.block(block);
                     for (codes, sum) in block.codes.chunks(16).zip(block.sums) {
-                        assert_eq!(codes.iter().sum::<i16>(), *sum);
+                        assert_eq!(codes.iter().map(|code| i16::from(*code)).sum::<i16>(), *sum);
                     }
                 }
             }
-            let ties: Vec<i16> = activations(&got, 0)[..5].iter().map(|(code, _)| *code).collect();
+            let ties: Vec<i8> = activations(&got, 0)[..5].iter().map(|(code, _)| *code).collect();
             assert_eq!(ties, [127, 2, 4, -2, 0]);
         }
     }
