@@ -1,16 +1,16 @@
-//! Sixteen `f32` lanes: the one shape in which every kernel accumulates.
+//! Sixteen `f32` lanes: the one shape in which every kernel computes.
 //!
 //! AVX-512 holds them in one register, AVX2 in two, the plain version in an array that the
 //! compiler vectorises as it can (on aarch64 into four NEON registers). All three do the same
 //! operations in the same order, so they give the same bits.
 
 use crate::ints::{IntLanes, PlainInts};
-use half::{bf16, f16};
+use half::f16;
 
 /// How many lanes there are.
 pub(crate) const LANES: usize = 16;
 
-/// Sixteen `f32` values and the few operations that kernels need of them.
+/// Sixteen `f32` values and the operations that kernels need of them.
 ///
 /// # Safety
 /// Every method needs the features of its instruction set enabled in the caller; pointers must be
@@ -18,55 +18,53 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Lanes: Copy {
     /// The integers of the same instruction set.
     type Ints: IntLanes<Floats = Self>;
-    /// Rows and columns of the largest tile whose accumulators fit the register file.
-    const BIG_TILES: bool;
     /// Rows of a tile whose accumulators fit the register file beside one panel of weights.
     const STRIP: usize;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
-    unsafe fn load_bf16(p: *const bf16) -> Self;
+    /// Sixteen pairs of `bf16`, `[16][2]`: the first of each pair, and the second.
+    unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self);
     unsafe fn load_f16(p: *const f16) -> Self;
     unsafe fn store(self, p: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
-    /// Asks for the cache line at `p`, which may lie outside any allocation.
-    unsafe fn prefetch(p: *const u8);
+    unsafe fn div(self, other: Self) -> Self;
     /// `self + a * b`, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// The sum of the lanes, always by the same tree: halves onto each other, 16 → 8 → 4 → 2 → 1.
-    unsafe fn sum(self) -> f32;
-}
+    /// The larger; `other` where either is not a number.
+    unsafe fn max(self, other: Self) -> Self;
+    /// The smaller; `other` where either is not a number.
+    unsafe fn min(self, other: Self) -> Self;
+    /// Adds the low bits of `n`, taken as integers, to the exponents of `self`.
+    unsafe fn add_exponent(self, n: Self) -> Self;
+    /// Asks for the cache line at `p`, which may lie outside any allocation.
+    unsafe fn prefetch(p: *const u8);
 
-/// An element type that lanes can be loaded from.
-pub(crate) trait Element: Copy + Default + Send + Sync {
-    /// Loads sixteen elements, widened to `f32`.
+    /// `eˣ` within two units in the last place; below -87.3 the smallest normal number, above 88
+    /// what it is there. A number that is none stays none.
     ///
-    /// # Safety
-    /// As for [`Lanes`].
-    unsafe fn load<L: Lanes>(p: *const Self) -> L;
-}
-
-impl Element for f32 {
+    /// `eˣ = 2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`, where `n` is read from the
+    /// low bits of `x · log₂ e + 1.5 · 2²³` and `eʳ` is its Taylor polynomial of degree 7 (error
+    /// 1e-8 at the ends, below the rounding).
     #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const f32) -> L {
+    unsafe fn exp(self) -> Self {
+        const SHIFT: f32 = 12_582_912.0;
+        /// The upper bits of ln 2, so few that their product with `n` is exact.
+        const LN_2_HIGH: f32 = 0.693_359_4;
+        const LN_2_LOW: f32 = -2.121_944_4e-4;
         // SAFETY: the caller's promise.
-        unsafe { L::load(p) }
-    }
-}
-
-impl Element for bf16 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const bf16) -> L {
-        // SAFETY: the caller's promise.
-        unsafe { L::load_bf16(p) }
-    }
-}
-
-impl Element for f16 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const f16) -> L {
-        // SAFETY: the caller's promise.
-        unsafe { L::load_f16(p) }
+        unsafe {
+            let x = Self::splat(88.0).min(Self::splat(-87.3).max(self));
+            let shifted = Self::splat(SHIFT).add_product(x, Self::splat(std::f32::consts::LOG2_E));
+            let n = shifted.sub(Self::splat(SHIFT));
+            let r = x.add_product(n, Self::splat(-LN_2_HIGH)).add_product(n, Self::splat(-LN_2_LOW));
+            let mut p = Self::splat(1.0 / 5040.0);
+            for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+                p = Self::splat(factor).add_product(p, r);
+            }
+            p.add_exponent(shifted)
+        }
     }
 }
 
@@ -74,10 +72,19 @@ impl Element for f16 {
 #[derive(Clone, Copy)]
 pub(crate) struct PlainLanes(pub(crate) [f32; LANES]);
 
+impl PlainLanes {
+    #[inline(always)]
+    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for (x, y) in self.0.iter_mut().zip(other.0) {
+            *x = f(*x, y);
+        }
+        self
+    }
+}
+
 impl Lanes for PlainLanes {
     type Ints = PlainInts;
     const STRIP: usize = 4;
-    const BIG_TILES: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -89,9 +96,11 @@ impl Lanes for PlainLanes {
         PlainLanes(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
     }
     #[inline(always)]
-    unsafe fn load_bf16(p: *const bf16) -> Self {
+    unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self) {
         // SAFETY: the caller's promise.
-        PlainLanes(unsafe { p.cast::<[bf16; LANES]>().read_unaligned() }.map(bf16::to_f32))
+        let pairs = unsafe { p.cast::<[u32; LANES]>().read_unaligned() };
+        let second = pairs.map(|pair| f32::from_bits(pair & 0xffff_0000));
+        (PlainLanes(pairs.map(|pair| f32::from_bits(pair << 16))), PlainLanes(second))
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const f16) -> Self {
@@ -104,21 +113,21 @@ impl Lanes for PlainLanes {
         unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
     #[inline(always)]
-    unsafe fn sub(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] -= other.0[i];
-        }
-        self
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |x, y| x + y)
     }
     #[inline(always)]
-    unsafe fn mul(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] *= other.0[i];
-        }
-        self
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |x, y| x - y)
     }
     #[inline(always)]
-    unsafe fn prefetch(_: *const u8) {}
+    unsafe fn mul(self, other: Self) -> Self {
+        self.zip(other, |x, y| x * y)
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.zip(other, |x, y| x / y)
+    }
     #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for i in 0..LANES {
@@ -127,16 +136,19 @@ impl Lanes for PlainLanes {
         self
     }
     #[inline(always)]
-    unsafe fn sum(mut self) -> f32 {
-        let mut half = LANES / 2;
-        while half > 0 {
-            for i in 0..half {
-                self.0[i] += self.0[i + half];
-            }
-            half /= 2;
-        }
-        self.0[0]
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, |x, y| if x > y { x } else { y })
     }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        self.zip(other, |x, y| if x < y { x } else { y })
+    }
+    #[inline(always)]
+    unsafe fn add_exponent(self, n: Self) -> Self {
+        self.zip(n, |x, n| f32::from_bits(x.to_bits().wrapping_add(n.to_bits() << 23)))
+    }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -144,9 +156,12 @@ pub(crate) use x86::{Avx2Lanes, Avx512Lanes};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Lanes, bf16, f16};
+    use super::{Lanes, f16};
     use crate::ints::{Avx2Ints, Avx512Ints};
     use std::arch::x86_64::*;
+
+    /// Keeps the upper half of a 32-bit lane.
+    const UPPER: i32 = 0xffff_0000u32 as i32;
 
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512Lanes(pub(crate) __m512);
@@ -156,7 +171,6 @@ mod x86 {
     impl Lanes for Avx512Lanes {
         type Ints = Avx512Ints;
         const STRIP: usize = 12;
-        const BIG_TILES: bool = true;
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -167,10 +181,12 @@ mod x86 {
             unsafe { Avx512Lanes(_mm512_loadu_ps(p)) }
         }
         #[inline(always)]
-        unsafe fn load_bf16(p: *const bf16) -> Self {
+        unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self) {
             unsafe {
-                let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
-                Avx512Lanes(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+                let pairs = _mm512_loadu_si512(p.cast());
+                let second = _mm512_and_si512(pairs, _mm512_set1_epi32(UPPER));
+                let first = _mm512_slli_epi32::<16>(pairs);
+                (Avx512Lanes(_mm512_castsi512_ps(first)), Avx512Lanes(_mm512_castsi512_ps(second)))
             }
         }
         #[inline(always)]
@@ -182,6 +198,10 @@ mod x86 {
             unsafe { _mm512_storeu_ps(p, self.0) }
         }
         #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
         unsafe fn sub(self, other: Self) -> Self {
             unsafe { Avx512Lanes(_mm512_sub_ps(self.0, other.0)) }
         }
@@ -190,19 +210,31 @@ mod x86 {
             unsafe { Avx512Lanes(_mm512_mul_ps(self.0, other.0)) }
         }
         #[inline(always)]
-        unsafe fn prefetch(p: *const u8) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_div_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             unsafe { Avx512Lanes(_mm512_fmadd_ps(a.0, b.0, self.0)) }
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { Avx512Lanes(_mm512_min_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn add_exponent(self, n: Self) -> Self {
             unsafe {
-                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0)));
-                sum_eight(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+                let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(n.0));
+                Avx512Lanes(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), n)))
             }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
     }
 
@@ -214,7 +246,6 @@ mod x86 {
     impl Lanes for Avx2Lanes {
         type Ints = Avx2Ints;
         const STRIP: usize = 6;
-        const BIG_TILES: bool = false;
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -225,12 +256,17 @@ mod x86 {
             unsafe { Avx2Lanes(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
         }
         #[inline(always)]
-        unsafe fn load_bf16(p: *const bf16) -> Self {
+        unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self) {
             unsafe {
-                let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-                let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8).cast()));
-                let widen = (_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high));
-                Avx2Lanes(_mm256_castsi256_ps(widen.0), _mm256_castsi256_ps(widen.1))
+                let low = _mm256_loadu_si256(p.cast());
+                let high = _mm256_loadu_si256(p.add(8).cast());
+                let upper = _mm256_set1_epi32(UPPER);
+                let first = (_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high));
+                let second = (_mm256_and_si256(low, upper), _mm256_and_si256(high, upper));
+                (
+                    Avx2Lanes(_mm256_castsi256_ps(first.0), _mm256_castsi256_ps(first.1)),
+                    Avx2Lanes(_mm256_castsi256_ps(second.0), _mm256_castsi256_ps(second.1)),
+                )
             }
         }
         #[inline(always)]
@@ -248,6 +284,10 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
         unsafe fn sub(self, other: Self) -> Self {
             unsafe { Avx2Lanes(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
         }
@@ -256,30 +296,79 @@ mod x86 {
             unsafe { Avx2Lanes(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
         }
         #[inline(always)]
-        unsafe fn prefetch(p: *const u8) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             unsafe { Avx2Lanes(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
-            unsafe { sum_eight(_mm256_add_ps(self.0, self.1)) }
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { Avx2Lanes(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn add_exponent(self, n: Self) -> Self {
+            unsafe {
+                let low = _mm256_slli_epi32::<23>(_mm256_castps_si256(n.0));
+                let high = _mm256_slli_epi32::<23>(_mm256_castps_si256(n.1));
+                let low = _mm256_add_epi32(_mm256_castps_si256(self.0), low);
+                let high = _mm256_add_epi32(_mm256_castps_si256(self.1), high);
+                Avx2Lanes(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+            }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Isa, Kernel};
+
+    /// Sixteen exponentials at a time.
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            for group in self.0.chunks_exact_mut(LANES) {
+                // SAFETY: the group has sixteen elements; the features are the caller's promise.
+                unsafe { L::load(group.as_ptr()).exp().store(group.as_mut_ptr()) }
+            }
         }
     }
 
-    /// 8 → 4 → 2 → 1.
-    ///
-    /// # Safety
-    /// The caller runs with AVX2.
-    #[allow(clippy::undocumented_unsafe_blocks)]
-    #[inline(always)]
-    unsafe fn sum_eight(x: __m256) -> f32 {
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    #[test]
+    fn exponentials_are_right_to_two_units_and_the_same_on_every_set() {
+        let xs: Vec<f32> = (0..16 * 4000).map(|i| -88.0 + i as f32 * 0.00275).collect();
+        let mut first: Option<Vec<f32>> = None;
+        for isa in Isa::available() {
+            let mut got = xs.clone();
+            isa.run(Exp(&mut got));
+            for (x, got) in xs.iter().zip(&got) {
+                let want = f64::from(x.clamp(-87.3, 88.0)).exp();
+                let error = (f64::from(*got) - want).abs() / want;
+                assert!(error < 2.4e-7, "{isa:?}: exp({x}) = {got}, wanted {want}");
+            }
+            assert_eq!(first.get_or_insert_with(|| got.clone()), &got, "{isa:?} gives other bits");
+        }
+    }
+
+    #[test]
+    fn exponentials_of_what_is_no_number_or_infinite() {
+        for isa in Isa::available() {
+            let mut x = [0.0f32; LANES];
+            x[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0]);
+            isa.run(Exp(&mut x));
+            assert!(x[0].is_nan() && x[1] > 1e38 && x[2] < 2e-38 && x[3] == 1.0, "{isa:?}: {x:?}");
         }
     }
 }

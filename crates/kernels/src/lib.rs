@@ -1,46 +1,45 @@
-//! CPU compute for row-major activations: matrix products, attention, norms, rope and gates.
+//! CPU compute: matrix products, attention, norms, rope and gates.
 //!
 //! The crate has never heard of a model, a token or a persona. It knows slices of `f32`
-//! activations, weight matrices in the type they are stored in, and the instruction sets of the
-//! processor. It is the only crate of the workspace that may contain `unsafe`.
+//! activations, weight matrices in the type they are stored in, the instruction sets of the
+//! processor and threads. It is the only crate of the workspace that may contain `unsafe`.
 //!
-//! **One shape of sum.** Every dot product accumulates in sixteen `f32` lanes, one fused
-//! multiply-add per element in ascending order, and adds the lanes up in one fixed tree
-//! (`lanes.rs`). Tile sizes, the number of rows in a batch and the number of threads decide only
-//! *which* sums run together, never the order inside one. So the result of a row is the same bit
-//! for bit whatever surrounds it, and on every instruction set that has a fused multiply-add.
+//! **One order of every sum.** Outputs are lanes, and the inputs of an output are added up one by
+//! one in blocks of fixed size (`packed.rs`). Strips, tasks and threads decide only *which* sums run
+//! together, never the order inside one. So the result of a row is the same bit for bit whatever
+//! surrounds it, and on every instruction set that has a fused multiply-add.
 //!
-//! Reading order: `bytes` (where weights live), `matrix` (their shape), `blocks` (quantised ones),
-//! `isa` (the choice of instruction set), `lanes` (sixteen floats), `linear`, `attention`, `rowwise`,
-//! `plain` (the twins).
+//! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
+//! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
+//! (threads), `lanes` (sixteen floats), `linear` (tasks), `tile` (inner loops), `ints` and `quant`
+//! (products in integers), `attention`, `rowwise`, `plain` (the twins).
 
 mod attention;
 mod blocks;
+mod buffer;
 mod bytes;
+mod cpu;
+mod input;
 mod ints;
 mod isa;
 mod lanes;
 mod linear;
 mod matrix;
+mod packed;
 pub mod plain;
+mod pool;
 mod quant;
 mod rowwise;
+mod shared_mut;
+mod tile;
 
 pub use attention::{Attention, KvView, attention};
 pub use bytes::Bytes;
+pub use cpu::Cpu;
+pub use input::Input;
 pub use isa::{Isa, UnknownIsa};
-pub use linear::linear;
+pub use linear::{Product, gated, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
-pub use rowwise::{add_assign, rms_norm, rope, silu_mul};
-
-/// Uses `n` threads for all kernels of this process. Call it once, before the first kernel runs;
-/// later calls have no effect. Results do not depend on the number.
-pub fn use_threads(n: usize) {
-    // The pool can be built only once; a second call means the first choice stands.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
-}
-
-/// The number of threads that kernels run on.
-pub fn threads() -> usize {
-    rayon::current_num_threads()
-}
+pub use packed::Packed;
+pub use pool::available;
+pub use rowwise::{add_assign, rope};

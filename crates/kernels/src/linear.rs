@@ -1,231 +1,237 @@
 //! `y = x Wᵀ + b`: every linear layer, for one row (decoding) or many (prefill).
 //!
-//! The weights are read where they lie, in the type they are stored in, and widened on the way
-//! into the registers. A tile holds a few rows of `x` against a few rows of `W`; both are walked
-//! along the shared dimension, so that neither needs packing.
+//! The work is cut into tasks of four panels (64 outputs) by at most 96 rows, which any thread may
+//! take. A task walks along the K blocks; in each, every panel's part (8 KB in bf16) stays in the
+//! first-level cache while strips of rows pass over it, and the block's sums are added to a small
+//! table of totals on the stack. What happens to the totals at the end (bias, gate) happens there.
 
-use crate::isa::{Isa, Kernel};
-use crate::lanes::{Element, LANES, Lanes};
-use crate::matrix::{Elements, Matrix};
-use rayon::prelude::*;
+use crate::cpu::Cpu;
+use crate::input::{Activations, Input, InputWriter};
+use crate::isa::Kernel;
+use crate::lanes::{LANES, Lanes};
+use crate::packed::{PANEL, Packed};
+use crate::shared_mut::Chunks;
+use crate::tile::AddPanels;
+use std::ops::Range;
 
-/// Columns of the product that one task computes: with 2048 inputs in bf16 their weights are
-/// 128 KB, which stays in the second-level cache while the rows of `x` pass by.
-const COLUMNS_PER_TASK: usize = 32;
+/// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, `out` being
+/// `[n_rows, n_out]`, row-major.
+pub struct Product<'a> {
+    /// `[n_out, n_in]`.
+    pub weight: &'a Packed,
+    /// `[n_out]`.
+    pub bias: Option<&'a [f32]>,
+    /// Where the result goes.
+    pub out: &'a mut [f32],
+}
 
-/// Below this many multiply-adds the product is not worth waking other threads for (about 15 µs).
-const SERIAL_BELOW: usize = 1 << 18;
-
-/// Computes `out[r, o] = Σᵢ x[r, i] · w[o, i] + bias[o]`.
-///
-/// `x` is `[n_rows, w.n_in]`, `out` is `[n_rows, w.n_out]`, both row-major. Accumulates in `f32`;
-/// a row's result does not depend on the other rows.
+/// Computes several products of one input side by side (query, key and value, say): one parallel
+/// region for all of them. Sums are taken as `packed.rs` lays them out: blocks of 256 inputs, each
+/// one chain of fused multiply-adds in ascending order, added up in ascending order. So a row has
+/// the same bits whatever surrounds it.
 ///
 /// # Panics
-/// If the slices do not have these shapes.
-pub fn linear(isa: Isa, x: &[f32], w: &Matrix, bias: Option<&[f32]>, out: &mut [f32]) {
-    match w.elements() {
-        Elements::F32(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
-        Elements::Bf16(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
-        Elements::F16(view) => linear_of(isa, x, view.as_slice(), w, bias, out),
-        // Dequantised anew for every call: right, and slow until panels of blocks are multiplied.
-        Elements::Blocks(..) => linear_of(isa, x, &w.to_f32(), w, bias, out),
-    }
-}
-
-fn linear_of<W: Element>(
-    isa: Isa,
-    x: &[f32],
-    elements: &[W],
-    w: &Matrix,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let (n_in, n_out) = (w.n_in, w.n_out);
-    let n_rows = x.len() / n_in.max(1);
-    assert_eq!(x.len(), n_rows * n_in, "x is [n_rows, n_in]");
-    assert_eq!(out.len(), n_rows * n_out, "out is [n_rows, n_out]");
-    assert_eq!(elements.len(), n_out * n_in, "w is [n_out, n_in]");
-    assert!(bias.is_none_or(|b| b.len() == n_out), "bias is [n_out]");
-    if n_rows == 0 {
-        return;
-    }
-    let product = Product { x, w: elements, bias, n_in, n_out, out: OutPtr(out.as_mut_ptr()) };
-    if n_rows * n_in * n_out < SERIAL_BELOW {
-        isa.run(Columns { product, first: 0, last: n_out });
-        return;
-    }
-    (0..n_out.div_ceil(COLUMNS_PER_TASK)).into_par_iter().for_each(|task| {
-        let first = task * COLUMNS_PER_TASK;
-        let last = (first + COLUMNS_PER_TASK).min(n_out);
-        isa.run(Columns { product, first, last });
+/// If shapes do not fit.
+pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) {
+    let n_rows = x.n_rows();
+    let mut n_tasks = 0;
+    let parts = products.map(|Product { weight, bias, out }| {
+        assert_eq!(x.n_in(), weight.n_in(), "the input is as wide as the weights");
+        assert_eq!(out.len(), n_rows * weight.n_out(), "out is [n_rows, n_out]");
+        assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "bias is [n_out]");
+        let first_task = n_tasks;
+        n_tasks += n_groups(weight) * n_chunks(n_rows);
+        Part { weight, x: x.activations(cpu, weight), bias, out: Chunks::new(out, 1), first_task }
     });
+    let task = |task: usize| {
+        let part = parts.iter().rev().find(|part| part.first_task <= task).expect("parts begin at 0");
+        let (panels, rows) = cut(part.weight, n_rows, task - part.first_task);
+        let totals = totals(cpu, part.weight, &panels, &part.x, &rows);
+        cpu.isa().run(Store { totals: &totals, part, panels, rows });
+    };
+    let macs: usize = parts.iter().map(|part| n_rows * part.weight.n_out() * x.n_in()).sum();
+    spread(cpu, macs, n_tasks, task);
 }
 
-/// The operands of one product. `out` is written through a pointer because tasks own columns,
-/// which interleave in memory.
-#[derive(Clone, Copy)]
-struct Product<'a, W> {
-    x: &'a [f32],
-    w: &'a [W],
+/// `out = activation(x Gᵀ + bg) · (x Uᵀ + bu)`, the gated unit's first half (Shazeer 2020), with
+/// `silu(x) = x / (1 + e⁻ˣ)`; gate and up are multiplied while both are at hand. `out` becomes
+/// `[n_rows, d_ff]`, ready for the next product.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn gated(
+    cpu: &Cpu,
+    x: &Input,
+    gate: (&Packed, Option<&[f32]>),
+    up: (&Packed, Option<&[f32]>),
+    out: &mut Input,
+) {
+    for (weight, bias) in [gate, up] {
+        assert_eq!(x.n_in(), weight.n_in(), "the input is as wide as the weights");
+        assert_eq!(weight.n_out(), gate.0.n_out(), "gate and up have one shape");
+        assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "bias is [n_out]");
+    }
+    let xs = (x.activations(cpu, gate.0), x.activations(cpu, up.0));
+    out.reset(x.n_rows(), gate.0.n_out());
+    let writer = out.writer();
+    let task = |task: usize| {
+        let (panels, rows) = cut(gate.0, x.n_rows(), task);
+        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows);
+        let ups = totals(cpu, up.0, &panels, &xs.1, &rows);
+        let biases = (gate.1, up.1);
+        cpu.isa().run(StoreGated {
+            gates: &gates,
+            ups: &ups,
+            biases,
+            panels,
+            rows,
+            n_out: gate.0.n_out(),
+            out: &writer,
+        });
+    };
+    let macs = 2 * x.n_rows() * gate.0.n_out() * x.n_in();
+    spread(cpu, macs, n_groups(gate.0) * n_chunks(x.n_rows()), task);
+}
+
+/// Panels of a task: four streams of weights, so that the memory always has requests to answer.
+pub(crate) const GROUP: usize = 4;
+
+/// Rows of a task at most: a multiple of every strip. Their part of a K block (96 KB) stays in the
+/// second-level cache.
+const CHUNK: usize = 96;
+
+/// Below this many multiply-adds (about 5 µs) a product runs on the calling thread.
+const SERIAL_BELOW: usize = 1 << 17;
+
+/// The totals of a task, `[panel][row][lane]`, and what has been added to them so far.
+type Totals = [[[f32; LANES]; CHUNK]; GROUP];
+
+fn n_groups(weight: &Packed) -> usize {
+    weight.n_panels().div_ceil(GROUP)
+}
+
+fn n_chunks(n_rows: usize) -> usize {
+    n_rows.div_ceil(CHUNK)
+}
+
+/// Panels and rows of a task. Tasks that share weights are neighbours.
+fn cut(weight: &Packed, n_rows: usize, task: usize) -> (Range<usize>, Range<usize>) {
+    let (group, chunk) = (task / n_chunks(n_rows), task % n_chunks(n_rows));
+    let panels = group * GROUP..weight.n_panels().min((group + 1) * GROUP);
+    (panels, chunk * CHUNK..n_rows.min((chunk + 1) * CHUNK))
+}
+
+fn spread(cpu: &Cpu, macs: usize, n_tasks: usize, task: impl Fn(usize) + Sync) {
+    if macs < SERIAL_BELOW {
+        (0..n_tasks).for_each(task);
+    } else {
+        cpu.pool().for_each(n_tasks, task);
+    }
+}
+
+/// A product whose output several threads write to.
+struct Part<'a> {
+    weight: &'a Packed,
+    x: Activations<'a>,
     bias: Option<&'a [f32]>,
-    n_in: usize,
-    n_out: usize,
-    out: OutPtr,
+    out: Chunks<'a, f32>,
+    first_task: usize,
 }
 
-#[derive(Clone, Copy)]
-struct OutPtr(*mut f32);
-// SAFETY: every task writes the columns `first..last` of its own and reads none.
-unsafe impl Send for OutPtr {}
-// SAFETY: as above.
-unsafe impl Sync for OutPtr {}
-
-/// The columns `first..last` of a product, for all rows.
-struct Columns<'a, W> {
-    product: Product<'a, W>,
-    first: usize,
-    last: usize,
+/// The sums of a task.
+fn totals(cpu: &Cpu, weight: &Packed, panels: &Range<usize>, x: &Activations, rows: &Range<usize>) -> Totals {
+    let mut totals: Totals = [[[0.0; LANES]; CHUNK]; GROUP];
+    let (panels, rows) = (panels.clone(), rows.clone());
+    cpu.isa().run(AddPanels { weight, panels, x, rows, totals: totals.as_flattened_mut() });
+    totals
 }
 
-impl<W: Element> Kernel for Columns<'_, W> {
+/// Adds biases and writes rows of the output.
+struct Store<'a> {
+    totals: &'a Totals,
+    part: &'a Part<'a>,
+    panels: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl Kernel for Store<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let n_rows = self.product.x.len() / self.product.n_in;
-        let mut row = 0;
-        // SAFETY: rows and columns stay within the shapes that `linear_of` asserted.
-        unsafe {
-            if L::BIG_TILES {
-                while row + 4 <= n_rows {
-                    self.strip::<L, 4, 4>(row);
-                    row += 4;
+        let Store { totals, part: Part { weight, bias, out, .. }, panels, rows } = self;
+        let n_out = weight.n_out();
+        for (panel, totals) in panels.zip(totals) {
+            let first = panel * PANEL;
+            let n = PANEL.min(n_out - first);
+            let bias = bias_of(*bias, first, n);
+            for (row, total) in rows.clone().zip(totals) {
+                // SAFETY: the features are the caller's promise; panels and rows are in range
+                // (`cut`); no other task writes these columns of these rows.
+                unsafe {
+                    let sum = L::load(total.as_ptr()).add(L::load(bias.as_ptr()));
+                    let out = out.as_ptr().add(row * n_out + first);
+                    if n == PANEL {
+                        sum.store(out);
+                    } else {
+                        let mut lanes = [0.0; LANES];
+                        sum.store(lanes.as_mut_ptr());
+                        std::ptr::copy_nonoverlapping(lanes.as_ptr(), out, n);
+                    }
                 }
-            }
-            while row + 2 <= n_rows {
-                self.strip::<L, 2, 2>(row);
-                row += 2;
-            }
-            if row < n_rows {
-                self.strip::<L, 1, 4>(row);
             }
         }
     }
 }
 
-impl<W: Element> Columns<'_, W> {
-    /// `R` rows from `row` on, against all columns of the task, `C` at a time.
+/// Adds biases, gates, and writes rows of the next input.
+struct StoreGated<'a> {
+    gates: &'a Totals,
+    ups: &'a Totals,
+    biases: (Option<&'a [f32]>, Option<&'a [f32]>),
+    panels: Range<usize>,
+    rows: Range<usize>,
+    n_out: usize,
+    out: &'a InputWriter<'a>,
+}
+
+impl Kernel for StoreGated<'_> {
     #[inline(always)]
-    unsafe fn strip<L: Lanes, const R: usize, const C: usize>(&self, row: usize) {
-        let mut column = self.first;
-        // SAFETY: the caller's rows are in range, and so are these columns.
-        unsafe {
-            while column + C <= self.last {
-                self.tile::<L, R, C>(row, column);
-                column += C;
-            }
-            while column < self.last {
-                self.tile::<L, R, 1>(row, column);
-                column += 1;
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<L: Lanes, const R: usize, const C: usize>(&self, row: usize, column: usize) {
-        let Product { x, w, bias, n_in, n_out, out } = self.product;
-        // SAFETY: `row + R` and `column + C` are in range, so are the rows of x and w they start,
-        // and no other task writes these columns of `out`.
-        unsafe {
-            let mut rows = [x.as_ptr(); R];
-            for (r, start) in rows.iter_mut().enumerate() {
-                *start = x.as_ptr().add((row + r) * n_in);
-            }
-            let mut columns = [w.as_ptr(); C];
-            for (c, start) in columns.iter_mut().enumerate() {
-                *start = w.as_ptr().add((column + c) * n_in);
-            }
-            let sums = dot_tile::<L, f32, W, R, C>(rows, columns, n_in);
-            for (r, sums) in sums.iter().enumerate() {
-                for (c, sum) in sums.iter().enumerate() {
-                    let bias = match bias {
-                        Some(bias) => *bias.get_unchecked(column + c),
-                        None => 0.0,
-                    };
-                    out.0.add((row + r) * n_out + column + c).write(sum + bias);
+    unsafe fn run<L: Lanes>(self) {
+        let StoreGated { gates, ups, biases, panels, rows, n_out, out } = self;
+        for ((panel, gates), ups) in panels.zip(gates).zip(ups) {
+            let first = panel * PANEL;
+            let n = PANEL.min(n_out - first);
+            let biases = (bias_of(biases.0, first, n), bias_of(biases.1, first, n));
+            for ((row, gate), up) in rows.clone().zip(gates).zip(ups) {
+                let mut lanes = [0.0; LANES];
+                // SAFETY: as in `Store`.
+                unsafe {
+                    let gate = L::load(gate.as_ptr()).add(L::load(biases.0.as_ptr()));
+                    let up = L::load(up.as_ptr()).add(L::load(biases.1.as_ptr()));
+                    let one = L::splat(1.0);
+                    let silu = gate.div(one.add(L::splat(0.0).sub(gate).exp()));
+                    silu.mul(up).store(lanes.as_mut_ptr());
+                    out.row_part(row, first, n).copy_from_slice(&lanes[..n]);
                 }
             }
         }
     }
 }
 
-/// All dot products of `R` vectors with `C` vectors of length `n`.
-///
-/// # Safety
-/// Each pointer is valid for `n` elements; the caller runs with the features that `L` needs.
-#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+/// The biases of a panel, zero where there are none.
 #[inline(always)]
-pub(crate) unsafe fn dot_tile<L: Lanes, A: Element, B: Element, const R: usize, const C: usize>(
-    a: [*const A; R],
-    b: [*const B; C],
-    n: usize,
-) -> [[f32; C]; R] {
-    // Plain loops throughout: a closure handed to the standard library is compiled without the
-    // features of this function, and calls out for every vector.
-    // SAFETY: whole groups of lanes lie within the `n` elements; the rest goes through a buffer.
-    unsafe {
-        let zero = L::splat(0.0);
-        let mut sums = [[zero; C]; R];
-        let mut columns = [zero; C];
-        let whole = n - n % LANES;
-        let mut i = 0;
-        while i < whole {
-            for c in 0..C {
-                columns[c] = B::load::<L>(b[c].add(i));
-            }
-            for r in 0..R {
-                let row = A::load::<L>(a[r].add(i));
-                for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(row, columns[c]);
-                }
-            }
-            i += LANES;
-        }
-        if whole < n {
-            for c in 0..C {
-                columns[c] = load_rest(b[c].add(whole), n - whole);
-            }
-            for r in 0..R {
-                let row: L = load_rest(a[r].add(whole), n - whole);
-                for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(row, columns[c]);
-                }
-            }
-        }
-        let mut totals = [[0.0; C]; R];
-        for r in 0..R {
-            for c in 0..C {
-                totals[r][c] = sums[r][c].sum();
-            }
-        }
-        totals
+fn bias_of(bias: Option<&[f32]>, first: usize, n: usize) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    if let Some(bias) = bias {
+        lanes[..n].copy_from_slice(&bias[first..first + n]);
     }
-}
-
-/// Fewer than sixteen elements, the missing lanes zero.
-#[inline(always)]
-unsafe fn load_rest<L: Lanes, T: Element>(p: *const T, n: usize) -> L {
-    let mut lanes = [T::default(); LANES];
-    // SAFETY: `n` elements are valid and fit the buffer.
-    unsafe {
-        std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
-        T::load::<L>(lanes.as_ptr())
-    }
+    lanes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plain;
+    use crate::quant::tests::Random;
+    use crate::{Bytes, Dtype, Isa, Matrix, plain};
     use half::{bf16, f16};
 
     /// A small deterministic sequence in (-1, 1); no generator crate needed for operands.
@@ -240,16 +246,29 @@ mod tests {
 
     fn matrices(n_out: usize, n_in: usize) -> [Matrix; 3] {
         let w = numbers(n_out * n_in, 7);
-        let bytes = |raw: Vec<u8>| crate::Bytes::from(raw);
         let bf: Vec<bf16> = w.iter().map(|&x| bf16::from_f32(x)).collect();
         let fp: Vec<f16> = w.iter().map(|&x| f16::from_f32(x)).collect();
-        let bf = bytes(bytemuck::cast_slice(&bf).to_vec());
-        let fp = bytes(bytemuck::cast_slice(&fp).to_vec());
+        let matrix = |raw: &[u8], dtype| {
+            let bytes = Bytes::from(raw.to_vec());
+            Matrix::new(&bytes, 0..bytes.len(), dtype, n_out, n_in).unwrap()
+        };
         [
             Matrix::from_f32(&w, n_out, n_in),
-            Matrix::new(&bf, 0..bf.len(), crate::Dtype::Bf16, n_out, n_in).unwrap(),
-            Matrix::new(&fp, 0..fp.len(), crate::Dtype::F16, n_out, n_in).unwrap(),
+            matrix(bytemuck::cast_slice(&bf), Dtype::Bf16),
+            matrix(bytemuck::cast_slice(&fp), Dtype::F16),
         ]
+    }
+
+    /// The product on `isa`, and what the gated unit makes of it with itself.
+    fn both(isa: Isa, n_threads: usize, x: &[f32], w: &Matrix, bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
+        let cpu = Cpu::new(isa, n_threads);
+        let weight = Packed::new(&cpu, w);
+        let (mut input, mut gate) = (Input::default(), Input::default());
+        input.fill(&cpu, x, w.n_in);
+        let mut out = vec![f32::NAN; input.n_rows() * w.n_out];
+        linear(&cpu, &input, [Product { weight: &weight, bias, out: &mut out }]);
+        gated(&cpu, &input, (&weight, bias), (&weight, bias), &mut gate);
+        (out, (0..gate.n_rows()).flat_map(|row| gate.row(row)).collect())
     }
 
     /// Every kernel set and stored type against the f64 twin. The bound is that of any f32 sum of
@@ -259,16 +278,17 @@ mod tests {
         let bias = numbers(n_out, 5);
         for w in matrices(n_out, n_in) {
             let want = plain::linear(&x, &w, Some(&bias));
-            let mut first: Option<Vec<f32>> = None;
+            let mut first = None;
             for isa in Isa::available() {
-                let mut got = vec![f32::NAN; n_rows * n_out];
-                linear(isa, &x, &w, Some(&bias), &mut got);
-                for (got, want) in got.iter().zip(&want) {
+                let got = both(isa, 2, &x, &w, Some(&bias));
+                for ((got, gate), want) in got.0.iter().zip(&got.1).zip(&want) {
                     let bound = 1e-6 * (n_in as f32).sqrt() + 1e-6;
                     assert!((got - want).abs() <= bound, "{isa:?} {n_rows}x{n_out}x{n_in}: {got} {want}");
+                    let wanted = plain::silu(*want) * want;
+                    let bound = bound * (1.0 + want.abs()) * 2.0;
+                    assert!((gate - wanted).abs() <= bound, "{isa:?} gate of {want}: {gate} {wanted}");
                 }
-                let first = first.get_or_insert_with(|| got.clone());
-                assert_eq!(*first, got, "{isa:?} gives other bits");
+                assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{isa:?} gives other bits");
             }
         }
     }
@@ -278,26 +298,185 @@ mod tests {
         check(1, 1, 1);
         check(1, 5, 3);
         check(1, 33, 16);
-        check(2, 31, 17);
-        check(3, 4, 64);
+        check(2, 64, 257);
+        check(3, 65, 512);
         check(4, 4, 15);
         check(5, 7, 100);
-        check(9, 66, 48);
+        check(13, 66, 300);
         check(64, 40, 129);
+        check(97, 70, 31);
+        check(193, 17, 64);
         check(7, 300, 200); // large enough to run on several threads
     }
 
     #[test]
+    fn strips_of_every_height_equal_the_twin() {
+        (1..=25).for_each(|n_rows| check(n_rows, 20, 40));
+    }
+
+    #[test]
     fn a_row_does_not_depend_on_its_neighbours() {
-        let (n_out, n_in) = (70, 130);
-        let x = numbers(9 * n_in, 11);
+        let (n_out, n_in) = (150, 530);
+        let x = numbers(100 * n_in, 11);
         for w in matrices(n_out, n_in) {
-            let mut all = vec![0.0; 9 * n_out];
-            linear(Isa::best(), &x, &w, None, &mut all);
-            for row in 0..9 {
-                let mut one = vec![0.0; n_out];
-                linear(Isa::best(), &x[row * n_in..][..n_in], &w, None, &mut one);
-                assert_eq!(one, all[row * n_out..][..n_out]);
+            let all = both(Isa::best(), 1, &x, &w, None);
+            for row in [0, 1, 5, 50, 95, 96, 99] {
+                let one = both(Isa::best(), 1, &x[row * n_in..][..n_in], &w, None);
+                assert_eq!(one.0, all.0[row * n_out..][..n_out]);
+                assert_eq!(one.1, all.1[row * n_out..][..n_out]);
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let x = numbers(50 * 300, 2);
+        for w in matrices(400, 300) {
+            let want = both(Isa::best(), 1, &x, &w, None);
+            for n_threads in [2, 4, 16, 64] {
+                assert_eq!(both(Isa::best(), n_threads, &x, &w, None), want, "{n_threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn several_products_of_one_input_do_not_disturb_each_other() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let x = numbers(9 * 100, 1);
+        let mut input = Input::default();
+        input.fill(&cpu, &x, 100);
+        let weights: Vec<Matrix> = [70, 16, 33].map(|n_out| matrices(n_out, 100)[1].clone()).into();
+        let packed: Vec<Packed> = weights.iter().map(|w| Packed::new(&cpu, w)).collect();
+        let mut outs: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; 9 * w.n_out]).collect();
+        let [a, b, c] = &mut outs[..] else { unreachable!() };
+        let product = |i: usize, out| Product { weight: &packed[i], bias: None, out };
+        linear(&cpu, &input, [product(0, a), product(1, b), product(2, c)]);
+        for (w, out) in weights.iter().zip(&outs) {
+            assert_eq!(*out, both(Isa::best(), 1, &x, w, None).0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_in_its_row() {
+        let mut x = numbers(3 * 40, 4);
+        x[45] = f32::NAN;
+        x[50] = f32::INFINITY;
+        for w in matrices(20, 40) {
+            let (out, _) = both(Isa::best(), 1, &x, &w, None);
+            assert!(out[..20].iter().chain(&out[40..]).all(|y| y.is_finite()));
+            assert!(out[20..40].iter().all(|y| y.is_nan()));
+        }
+    }
+
+    #[test]
+    fn denormal_weights_count() {
+        let w = Matrix::from_f32(&[1e-40; 64], 2, 32);
+        let (out, _) = both(Isa::best(), 1, &[1.0; 32], &w, None);
+        assert!(out.iter().all(|y| (y - 3.2e-39).abs() < 1e-42));
+    }
+
+    /// A matrix of blocks with any codes and factors of ordinary size.
+    fn quantised(dtype: Dtype, n_out: usize, n_in: usize, seed: u64) -> Matrix {
+        let mut random = Random(seed);
+        let bytes: Vec<u8> = (0..n_out).flat_map(|_| random.row(dtype, n_in)).collect();
+        let bytes = Bytes::from(bytes);
+        Matrix::new(&bytes, 0..bytes.len(), dtype, n_out, n_in).unwrap()
+    }
+
+    /// Products with quantised weights against the f64 twin. With exact inputs the bound is that of
+    /// an f32 sum; else it is half a step of the activations, 1/254 of the largest of them (which is
+    /// below one), times the magnitudes of the weights.
+    fn check_quantised(dtype: Dtype, n_rows: usize, n_out: usize, n_in: usize) {
+        let x = numbers(n_rows * n_in, 3);
+        let w = quantised(dtype, n_out, n_in, 1);
+        let want = plain::linear(&x, &w, None);
+        let magnitudes: Vec<f32> =
+            w.to_f32().chunks_exact(n_in).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
+        for (exact, relative) in [(false, 1.01 / 254.0), (true, 1e-6)] {
+            let mut first = None;
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let weight = Packed::new(&cpu, &w);
+                let weight = if exact { weight.with_exact_input() } else { weight };
+                let mut input = Input::default();
+                input.fill(&cpu, &x, n_in);
+                let mut got = vec![f32::NAN; n_rows * n_out];
+                linear(&cpu, &input, [Product { weight: &weight, bias: None, out: &mut got }]);
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let bound = relative * magnitudes[i % n_out];
+                    assert!(
+                        (got - want).abs() <= bound,
+                        "{isa:?} {dtype:?} {n_rows}x{n_out}x{n_in}: {got} {want}"
+                    );
+                }
+                assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{isa:?} gives other bits");
+            }
+        }
+    }
+
+    #[test]
+    fn quantised_weights_equal_the_twin_up_to_what_activations_lose() {
+        for dtype in Dtype::BLOCKS {
+            check_quantised(dtype, 1, 70, 512);
+            check_quantised(dtype, 2, 16, 256);
+            check_quantised(dtype, 5, 33, 768);
+            check_quantised(dtype, 100, 17, 256);
+            if dtype.block_len() == 32 {
+                check_quantised(dtype, 3, 20, 32);
+                check_quantised(dtype, 7, 40, 416);
+            }
+        }
+    }
+
+    #[test]
+    fn quantised_rows_depend_neither_on_neighbours_nor_on_threads() {
+        let (n_out, n_in) = (150, 512);
+        let x = numbers(100 * n_in, 11);
+        for dtype in Dtype::BLOCKS {
+            let w = quantised(dtype, n_out, n_in, 2);
+            let all = both(Isa::best(), 1, &x, &w, None);
+            assert_eq!(both(Isa::best(), 4, &x, &w, None), all);
+            for row in [0, 1, 5, 95, 96, 99] {
+                let one = both(Isa::best(), 1, &x[row * n_in..][..n_in], &w, None);
+                assert_eq!(one.0, all.0[row * n_out..][..n_out]);
+                assert_eq!(one.1, all.1[row * n_out..][..n_out]);
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_several_types_share_an_input() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let x = numbers(5 * 256, 1);
+        let mut input = Input::default();
+        input.fill(&cpu, &x, 256);
+        let [bf16, _, _] = matrices(30, 256);
+        let weights = [quantised(Dtype::Q4K, 30, 256, 3), quantised(Dtype::Q8_0, 17, 256, 4), bf16];
+        let packed: Vec<Packed> = weights.iter().map(|w| Packed::new(&cpu, w)).collect();
+        let mut outs: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; 5 * w.n_out]).collect();
+        let [a, b, c] = &mut outs[..] else { unreachable!() };
+        let product = |i: usize, out| Product { weight: &packed[i], bias: None, out };
+        linear(&cpu, &input, [product(0, a), product(1, b), product(2, c)]);
+        for (w, out) in weights.iter().zip(&outs) {
+            assert_eq!(*out, both(Isa::best(), 1, &x, w, None).0);
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_filled_again_is_quantised_again() {
+        let cpu = Cpu::new(Isa::best(), 1);
+        let mut input = Input::default();
+        for dtype in [Dtype::Q8_0, Dtype::Q6K] {
+            let w = quantised(dtype, 20, 256, 5);
+            let weight = Packed::new(&cpu, &w);
+            for (seed, n_rows) in [(1, 2), (2, 2), (3, 7), (4, 1)] {
+                let x = numbers(n_rows * 256, seed);
+                input.fill(&cpu, &x, 256);
+                let mut out = vec![f32::NAN; n_rows * 20];
+                for _ in 0..2 {
+                    linear(&cpu, &input, [Product { weight: &weight, bias: None, out: &mut out }]);
+                    assert_eq!(out, both(Isa::best(), 1, &x, &w, None).0);
+                }
             }
         }
     }

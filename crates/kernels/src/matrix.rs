@@ -51,6 +51,11 @@ impl Dtype {
         Dtype::Q6K,
     ];
 
+    /// Whether it is one of the quantised types.
+    pub fn is_quantised(self) -> bool {
+        !matches!(self, Dtype::F32 | Dtype::Bf16 | Dtype::F16)
+    }
+
     /// Elements per block: a row is a whole number of blocks. One for floats.
     pub fn block_len(self) -> usize {
         match self {
@@ -217,6 +222,18 @@ impl Matrix {
         &self.elements
     }
 
+    /// Row `row` as it is stored.
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        let size = self.n_in / self.dtype().block_len() * self.dtype().block_bytes();
+        let bytes = match &self.elements {
+            Elements::F32(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::Bf16(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::F16(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::Blocks(_, view) => view.as_slice(),
+        };
+        &bytes[row * size..(row + 1) * size]
+    }
+
     /// Writes row `row` to `out` as `f32`: floats are widened, which is exact, blocks dequantised.
     ///
     /// # Panics
@@ -228,11 +245,7 @@ impl Matrix {
             Elements::F32(view) => out.copy_from_slice(&view.as_slice()[range]),
             Elements::Bf16(view) => widen(&view.as_slice()[range], out, bf16::to_f32),
             Elements::F16(view) => widen(&view.as_slice()[range], out, f16::to_f32),
-            Elements::Blocks(dtype, view) => {
-                let n_bytes = self.n_in / dtype.block_len() * dtype.block_bytes();
-                let bytes = &view.as_slice()[row * n_bytes..(row + 1) * n_bytes];
-                blocks::dequantise_row(*dtype, bytes, out);
-            }
+            Elements::Blocks(dtype, _) => blocks::dequantise_row(*dtype, self.row_bytes(row), out),
         }
     }
 

@@ -41,3 +41,8 @@ pub fn attention(shape: Attention, q: &[f32], keys: &[f32], values: &[f32], seen
     }
     out
 }
+
+/// `x / (1 + e⁻ˣ)`.
+pub fn silu(x: f32) -> f32 {
+    (f64::from(x) / (1.0 + (-f64::from(x)).exp())) as f32
+}

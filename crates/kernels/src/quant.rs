@@ -39,11 +39,7 @@ pub(crate) mod pack;
 pub(crate) mod product;
 
 use crate::Dtype;
-
-/// Rows of a panel.
-const PANEL: usize = crate::lanes::LANES;
-/// Inputs of a K block: of one unit of 256, or up to eight of 32.
-pub(crate) const K_BLOCK: usize = 256;
+use crate::packed::{K_BLOCK, PANEL};
 
 /// How a type lies in a panel.
 #[derive(Clone, Copy)]
@@ -107,7 +103,10 @@ impl Layout {
 
     /// Integer scales of a unit.
     const fn n_scales(self) -> usize {
-        if self.group == 0 { 0 } else { self.unit / self.group }
+        match self.group {
+            0 => 0,
+            group => self.unit / group,
+        }
     }
 
     const fn mins_at(self) -> usize {
@@ -215,3 +214,6 @@ macro_rules! with_format {
     };
 }
 use with_format;
+
+#[cfg(test)]
+pub(crate) mod tests;

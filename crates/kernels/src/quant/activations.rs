@@ -7,13 +7,12 @@
 //! over each 32 or 256 inputs, as the units of the weights are; ties are rounded to even. With them
 //! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
 
-use super::{K_BLOCK, Layout};
-use crate::Dtype;
+use super::K_BLOCK;
 use crate::lanes::Lanes;
 
 /// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it
 /// is filled again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Quantised {
     n_rows: usize,
     n_in: usize,
@@ -41,18 +40,22 @@ pub(crate) struct QuantisedBlock<'a> {
 }
 
 impl Quantised {
-    /// Makes room for `[n_rows, n_in]` to be multiplied with weights of `dtype`. What is there is of
-    /// no meaning until it is filled.
+    /// Makes room for `[n_rows, n_in]`, with one scale for each `unit` inputs: 32 or 256. What is there
+    /// is of no meaning until it is filled.
     ///
     /// # Panics
     /// If rows are not whole units.
-    pub(crate) fn reset(&mut self, dtype: Dtype, n_rows: usize, n_in: usize) {
-        let unit = Layout::of(dtype).unit;
-        assert_eq!(n_in % unit, 0, "a row is whole units");
+    pub(crate) fn reset(&mut self, unit: usize, n_rows: usize, n_in: usize) {
+        assert!((unit == 32 || unit == K_BLOCK) && n_in.is_multiple_of(unit), "a row is whole units");
         (self.n_rows, self.n_in, self.unit) = (n_rows, n_in, unit);
         self.codes.resize(n_rows * n_in, 0);
         self.sums.resize(n_rows * n_in / 16, 0);
         self.scales.resize(n_rows * n_in / unit, 0.0);
+    }
+
+    /// Forgets the rows, but keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.n_rows = 0;
     }
 
     /// Inputs that share a scale: those of weights that it can be multiplied with.

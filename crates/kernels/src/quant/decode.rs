@@ -105,8 +105,8 @@ unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
             prefetch::<F, L>(unit, g, layout.unit / 32);
             let scales = scales::<F, L::Ints>(unit, g);
             let mins = mins::<F, L::Ints>(unit, g);
-            for half in 0..2 {
-                let scale = d.mul(scales[half].sra(16).to_f32());
+            for (half, scale) in scales.into_iter().enumerate() {
+                let scale = d.mul(scale.sra(16).to_f32());
                 let min = dmin.mul(mins.shr(16 * half).and(L::Ints::splat(0xffff)).to_f32());
                 for t in 4 * half..4 * half + 4 {
                     let quad = quad::<F, L::Ints>(unit, g, t);

@@ -8,7 +8,42 @@ use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes};
 use std::ops::Range;
 
-/// Adds the products of the rows `rows` with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
+/// So few rows that to decode the weights into memory first would take longer.
+pub(crate) const FEW_ROWS: usize = 3;
+
+/// Adds the products of at most [`FEW_ROWS`] rows with a panel of `dtype` to `totals`,
+/// `[rows.len()][lane]`.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
+///
+/// # Panics
+/// If there are more rows, and as for [`rows_product`].
+#[inline(always)]
+pub(crate) unsafe fn few_rows_product<L: Lanes>(
+    dtype: Dtype,
+    panel: &[u8],
+    x: &Quantised,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+) {
+    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    while let Some((block, n_units, x, totals)) = blocks.next() {
+        // SAFETY: block and rows are there; the features are the caller's promise.
+        unsafe {
+            match rows.len() {
+                0 => {}
+                1 => with_format!(dtype, F => few_rows::<F, L, 1>(block, n_units, x, totals)),
+                2 => with_format!(dtype, F => few_rows::<F, L, 2>(block, n_units, x, totals)),
+                3 => with_format!(dtype, F => few_rows::<F, L, 3>(block, n_units, x, totals)),
+                _ => panic!("more than {FEW_ROWS} rows"),
+            }
+        }
+    }
+}
+
+/// Adds the products of any number of rows with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
+/// The bits are those of [`few_rows_product`].
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
@@ -17,7 +52,7 @@ use std::ops::Range;
 /// If the panel is not that of rows of `x.n_in()`, `x` is quantised for other types, there are no
 /// such rows, or `totals` has not as many.
 #[inline(always)]
-pub(crate) unsafe fn panel_product<L: Lanes>(
+pub(crate) unsafe fn rows_product<L: Lanes>(
     dtype: Dtype,
     panel: &[u8],
     x: &Quantised,
@@ -25,35 +60,57 @@ pub(crate) unsafe fn panel_product<L: Lanes>(
     totals: &mut [[f32; LANES]],
     scratch: &mut DecodeScratch,
 ) {
-    let layout = Layout::of(dtype);
-    assert_eq!(x.unit(), layout.unit, "activations for this type");
-    assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "a panel as wide as the input");
-    assert!(rows.end <= x.n_rows() && totals.len() == rows.len(), "a total for each row");
-    let mut start = panel.as_ptr();
-    for block in 0..x.n_in().div_ceil(K_BLOCK) {
-        let x = x.block(block);
-        let n_units = x.len / layout.unit;
-        let first = Strip::new(&x, layout, rows.start);
-        let totals = totals.as_flattened_mut().as_mut_ptr();
-        // SAFETY: by the assertions the panel has these units and `x` these rows.
+    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    while let Some((block, n_units, x, totals)) = blocks.next() {
+        // SAFETY: block and rows are there; the features are the caller's promise.
         unsafe {
-            match rows.len() {
-                0 => {}
-                1 => with_format!(dtype, F => few_rows::<F, L, 1>(start, n_units, first, totals)),
-                2 => with_format!(dtype, F => few_rows::<F, L, 2>(start, n_units, first, totals)),
-                3 => with_format!(dtype, F => few_rows::<F, L, 3>(start, n_units, first, totals)),
-                n_rows => {
-                    with_format!(dtype, F => decode::<F, L>(start, n_units, scratch));
-                    match layout.quads_per_sum() {
-                        8 => strips::<L, 8>(scratch, n_units, first, n_rows, totals),
-                        4 => strips::<L, 4>(scratch, n_units, first, n_rows, totals),
-                        2 => strips::<L, 2>(scratch, n_units, first, n_rows, totals),
-                        _ => strips::<L, 1>(scratch, n_units, first, n_rows, totals),
-                    }
-                }
+            with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
+            match Layout::of(dtype).quads_per_sum() {
+                8 => strips::<L, 8>(scratch, n_units, x, rows.len(), totals),
+                4 => strips::<L, 4>(scratch, n_units, x, rows.len(), totals),
+                2 => strips::<L, 2>(scratch, n_units, x, rows.len(), totals),
+                _ => strips::<L, 1>(scratch, n_units, x, rows.len(), totals),
             }
-            start = start.add(n_units * layout.bytes());
         }
+    }
+}
+
+/// The K blocks of a panel beside those of the rows.
+struct Blocks<'a> {
+    layout: Layout,
+    panel: &'a [u8],
+    x: &'a Quantised,
+    first_row: usize,
+    totals: *mut f32,
+    next: usize,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(
+        dtype: Dtype,
+        panel: &'a [u8],
+        x: &'a Quantised,
+        rows: Range<usize>,
+        totals: &mut [[f32; LANES]],
+    ) -> Blocks<'a> {
+        let layout = Layout::of(dtype);
+        assert_eq!(x.unit(), layout.unit, "activations for this type");
+        assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "a panel as wide as the input");
+        assert!(rows.end <= x.n_rows() && totals.len() == rows.len(), "a total for each row");
+        let totals = totals.as_flattened_mut().as_mut_ptr();
+        Blocks { layout, panel, x, first_row: rows.start, totals, next: 0 }
+    }
+
+    /// The units of a block, how many there are, the rows, and their totals.
+    fn next(&mut self) -> Option<(*const u8, usize, Strip, *mut f32)> {
+        let start = self.next * self.layout.panel_bytes(K_BLOCK);
+        if start >= self.panel.len() {
+            return None;
+        }
+        let x = self.x.block(self.next);
+        self.next += 1;
+        let strip = Strip::new(&x, self.layout, self.first_row);
+        Some((self.panel[start..].as_ptr(), x.len / self.layout.unit, strip, self.totals))
     }
 }
 

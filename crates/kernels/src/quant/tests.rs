@@ -3,8 +3,8 @@
 use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode, decode_f32};
 use super::pack::pack_panel;
-use super::product::panel_product;
-use super::{K_BLOCK, Layout, Mins, with_format};
+use super::product::{FEW_ROWS, few_rows_product, rows_product};
+use super::{K_BLOCK, Layout, Mins};
 use crate::Dtype;
 use crate::blocks::{Block, dequantise_row};
 use crate::isa::{Isa, Kernel};
@@ -13,7 +13,7 @@ use half::f16;
 use std::ops::Range;
 
 /// A small deterministic generator.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn bits(&mut self) -> u32 {
@@ -26,12 +26,12 @@ impl Random {
         (self.bits() >> 7) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    fn numbers(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn numbers(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.number()).collect()
     }
 
     /// A row of blocks: any bytes, but factors of ordinary size.
-    fn row(&mut self, dtype: Dtype, n_in: usize) -> Vec<u8> {
+    pub(crate) fn row(&mut self, dtype: Dtype, n_in: usize) -> Vec<u8> {
         let mut row: Vec<u8> = (0..dtype.row_bytes(n_in).unwrap()).map(|_| self.bits() as u8).collect();
         for block in row.chunks_exact_mut(dtype.block_bytes()) {
             for at in factors_at(dtype) {
@@ -86,7 +86,7 @@ impl Kernel for Quantise<'_> {
 
 fn quantise(isa: Isa, dtype: Dtype, x: &[f32], n_in: usize) -> Quantised {
     let mut out = Quantised::default();
-    out.reset(dtype, x.len() / n_in, n_in);
+    out.reset(Layout::of(dtype).unit, x.len() / n_in, n_in);
     isa.run(Quantise { x, out: &mut out });
     out
 }
@@ -117,7 +117,16 @@ impl Kernel for Product<'_> {
     unsafe fn run<L: Lanes>(self) {
         let Product { dtype, panel, x, rows, totals } = self;
         // SAFETY: the features are the caller's promise.
-        unsafe { panel_product::<L>(dtype, panel, x, rows, totals, &mut DecodeScratch::new()) }
+        unsafe {
+            if rows.len() <= FEW_ROWS {
+                let mut decoded = totals.to_vec();
+                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut DecodeScratch::new());
+                few_rows_product::<L>(dtype, panel, x, rows, totals);
+                assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: both ways give the same bits");
+            } else {
+                rows_product::<L>(dtype, panel, x, rows, totals, &mut DecodeScratch::new());
+            }
+        }
     }
 }
 

@@ -1,0 +1,280 @@
+//! Activations in the form that products read them in.
+//!
+//! A product walks along the inputs in blocks of 256, and within a block over strips of rows. So
+//! the rows of a block lie together, `[n_blocks][n_rows][256]`: a strip of six rows is 6 KB on end
+//! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
+
+use crate::cpu::Cpu;
+use crate::isa::Kernel;
+use crate::lanes::Lanes;
+use crate::packed::{K_BLOCK, Packed, block_len};
+use crate::quant::Layout;
+use crate::quant::activations::{Quantised, QuantisedWriter};
+use crate::shared_mut::Chunks;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it is filled
+/// again.
+#[derive(Default)]
+pub struct Input {
+    n_rows: usize,
+    n_in: usize,
+    /// `[n_blocks][n_rows][block_len]`, padded with a zero where a block is odd.
+    blocks: Vec<f32>,
+    /// The same, quantised by 32 and by 256, once a product has asked for it.
+    quantised: [Mutex<Arc<Quantised>>; 2],
+}
+
+/// Activations in the form that a certain weight is multiplied with.
+pub(crate) enum Activations<'a> {
+    Floats(&'a Input),
+    Quantised(Arc<Quantised>),
+}
+
+/// What a row is filled by.
+enum Fill<'a> {
+    Copy,
+    /// `x · scale(x) · weight`.
+    RmsNorm {
+        weight: &'a [f32],
+        eps: f32,
+    },
+}
+
+impl Input {
+    /// Fills it with the rows `x`, `[n_rows, n_in]`.
+    ///
+    /// # Panics
+    /// If `x` is not whole rows.
+    pub fn fill(&mut self, cpu: &Cpu, x: &[f32], n_in: usize) {
+        self.fill_by(cpu, x, n_in, Fill::Copy);
+    }
+
+    /// Fills it with `x / sqrt(mean(x²) + eps) · weight`, row by row (Zhang & Sennrich 2019). The
+    /// mean is taken in `f64`.
+    ///
+    /// # Panics
+    /// If `x` is not whole rows of `weight.len()`.
+    pub fn fill_rms_norm(&mut self, cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32) {
+        self.fill_by(cpu, x, weight.len(), Fill::RmsNorm { weight, eps });
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Elements per row.
+    pub fn n_in(&self) -> usize {
+        self.n_in
+    }
+
+    /// Row `row`, put together again.
+    pub fn row(&self, row: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.n_in);
+        for block in 0..self.n_blocks() {
+            out.extend_from_slice(
+                &self.block(block)[row * block_len(self.n_in, block)..][..block_len(self.n_in, block)],
+            );
+        }
+        out.truncate(self.n_in);
+        out
+    }
+
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.n_in.div_ceil(K_BLOCK)
+    }
+
+    /// The rows of K block `block`, `[n_rows][block_len]`.
+    pub(crate) fn block(&self, block: usize) -> &[f32] {
+        let start = block * K_BLOCK * self.n_rows;
+        &self.blocks[start..][..self.n_rows * block_len(self.n_in, block)]
+    }
+
+    /// What `weight` is multiplied with. Quantised activations are made when the first weight asks for
+    /// them, and kept for the others.
+    pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
+        if !weight.quantises_input() {
+            return Activations::Floats(self);
+        }
+        let unit = Layout::of(weight.dtype()).unit;
+        let mut slot =
+            self.quantised[usize::from(unit == K_BLOCK)].lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.n_rows() != self.n_rows {
+            // Nobody else has what is not filled.
+            let quantised = Arc::make_mut(&mut slot);
+            quantised.reset(unit, self.n_rows, self.n_in);
+            self.quantise(cpu, &quantised.writer());
+        }
+        Activations::Quantised(slot.clone())
+    }
+
+    fn quantise(&self, cpu: &Cpu, out: &QuantisedWriter<'_>) {
+        let n_tasks = self.n_blocks() * self.n_rows.div_ceil(ROWS_PER_TASK);
+        let task = |task: usize| {
+            let (block, rows) = (task % self.n_blocks(), task / self.n_blocks() * ROWS_PER_TASK);
+            let rows = rows..self.n_rows.min(rows + ROWS_PER_TASK);
+            cpu.isa().run(QuantiseRows {
+                x: self.block(block),
+                len: block_len(self.n_in, block),
+                block,
+                rows,
+                out,
+            });
+        };
+        if self.blocks.len() < SERIAL_BELOW {
+            (0..n_tasks).for_each(task);
+        } else {
+            cpu.pool().for_each(n_tasks, task);
+        }
+    }
+
+    /// Makes room for `[n_rows, n_in]`. The padding is zero; the rest is for the caller to fill.
+    pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
+        (self.n_rows, self.n_in) = (n_rows, n_in);
+        self.blocks.resize(n_rows * n_in.next_multiple_of(2), 0.0);
+        for slot in &mut self.quantised {
+            let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+            match Arc::get_mut(slot) {
+                Some(quantised) => quantised.clear(),
+                None => *slot = Arc::default(),
+            }
+        }
+        if n_in % 2 == 1 {
+            let last = self.n_blocks() - 1;
+            let (start, len) = (last * K_BLOCK * n_rows, block_len(n_in, last));
+            self.blocks[start..].iter_mut().skip(len - 1).step_by(len).for_each(|x| *x = 0.0);
+        }
+    }
+
+    /// A way for several threads to fill it; see [`InputWriter::row_part`].
+    pub(crate) fn writer(&mut self) -> InputWriter<'_> {
+        InputWriter { n_rows: self.n_rows, n_in: self.n_in, blocks: Chunks::new(&mut self.blocks, 1) }
+    }
+
+    fn fill_by(&mut self, cpu: &Cpu, x: &[f32], n_in: usize, fill: Fill) {
+        assert_eq!(x.len() % n_in, 0, "x is [n_rows, n_in]");
+        self.reset(x.len() / n_in, n_in);
+        let writer = self.writer();
+        let row = |row: usize| {
+            let x = &x[row * n_in..][..n_in];
+            let scale = match fill {
+                Fill::Copy => 1.0,
+                Fill::RmsNorm { eps, .. } => rms_scale(x, eps),
+            };
+            for (block, x) in x.chunks(K_BLOCK).enumerate() {
+                // SAFETY: this call alone has this row.
+                let out = unsafe { writer.row_part(row, block * K_BLOCK, x.len()) };
+                match fill {
+                    Fill::Copy => out.copy_from_slice(x),
+                    Fill::RmsNorm { weight, .. } => {
+                        let weight = &weight[block * K_BLOCK..][..x.len()];
+                        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                            *out = x * scale * weight;
+                        }
+                    }
+                }
+            }
+        };
+        if x.len() < SERIAL_BELOW {
+            (0..writer.n_rows).for_each(row);
+        } else {
+            cpu.pool().for_each(writer.n_rows, row);
+        }
+    }
+}
+
+/// Rows of a K block that are quantised by one task.
+const ROWS_PER_TASK: usize = 64;
+
+/// Quantises some rows of a K block.
+struct QuantiseRows<'a> {
+    /// `[n_rows][len]`.
+    x: &'a [f32],
+    len: usize,
+    block: usize,
+    rows: std::ops::Range<usize>,
+    out: &'a QuantisedWriter<'a>,
+}
+
+impl Kernel for QuantiseRows<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for row in self.rows {
+            let x = &self.x[row * self.len..][..self.len];
+            // SAFETY: the features are the caller's promise; each row of a block has one task.
+            unsafe { self.out.fill::<L>(row, self.block, x) };
+        }
+    }
+}
+
+/// Below this many elements a pass over rows runs on the calling thread.
+pub(crate) const SERIAL_BELOW: usize = 1 << 14;
+
+/// `1 / sqrt(mean(x²) + eps)`: eight sums side by side, so that it does not wait for each addition.
+fn rms_scale(x: &[f32], eps: f32) -> f32 {
+    let mut sums = [0.0f64; 8];
+    let mut groups = x.chunks_exact(8);
+    for group in groups.by_ref() {
+        for (sum, x) in sums.iter_mut().zip(group) {
+            *sum += f64::from(*x) * f64::from(*x);
+        }
+    }
+    let rest: f64 = groups.remainder().iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    let sum = sums.iter().sum::<f64>() + rest;
+    (1.0 / (sum / x.len() as f64 + f64::from(eps)).sqrt()) as f32
+}
+
+/// Writes parts of rows from several threads.
+pub(crate) struct InputWriter<'a> {
+    n_rows: usize,
+    n_in: usize,
+    blocks: Chunks<'a, f32>,
+}
+
+impl<'a> InputWriter<'a> {
+    /// The elements from `start` on of row `row`, within one K block.
+    ///
+    /// # Safety
+    /// No two parts alive together may overlap.
+    #[allow(clippy::mut_from_ref)] // exclusive by the caller's promise
+    pub(crate) unsafe fn row_part(&self, row: usize, start: usize, len: usize) -> &'a mut [f32] {
+        let block = start / K_BLOCK;
+        let width = block_len(self.n_in, block);
+        assert!(row < self.n_rows && start % K_BLOCK + len <= width, "inside the row");
+        let at = block * K_BLOCK * self.n_rows + row * width + start % K_BLOCK;
+        // SAFETY: in range by the assertion; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.blocks.as_ptr().add(at), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn rows_come_back_as_they_went_in_at_any_width() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let mut input = Input::default();
+        for (n_rows, n_in) in [(3, 256), (1, 1), (7, 300), (2, 255), (5, 513), (40, 600)] {
+            let x: Vec<f32> = (0..n_rows * n_in).map(|i| i as f32).collect();
+            input.fill(&cpu, &x, n_in);
+            for row in 0..n_rows {
+                assert_eq!(input.row(row), x[row * n_in..][..n_in]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_norm_of_a_row_is_one_and_rows_do_not_mix() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let x: Vec<f32> = (0..64).map(|i| i as f32 - 20.0).collect();
+        let mut input = Input::default();
+        input.fill_rms_norm(&cpu, &x, &[1.0; 32], 0.0);
+        for row in 0..2 {
+            let mean: f32 = input.row(row).iter().map(|x| x * x).sum::<f32>() / 32.0;
+            assert!((mean - 1.0).abs() < 1e-6);
+        }
+    }
+}
