@@ -5,8 +5,13 @@
 //! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
 
 use crate::cpu::Cpu;
-use crate::packed::{K_BLOCK, block_len};
+use crate::isa::Kernel;
+use crate::lanes::Lanes;
+use crate::packed::{K_BLOCK, Packed, block_len};
+use crate::quant::Layout;
+use crate::quant::activations::{Quantised, QuantisedWriter};
 use crate::shared_mut::Chunks;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it is filled
 /// again.
@@ -16,6 +21,14 @@ pub struct Input {
     n_in: usize,
     /// `[n_blocks][n_rows][block_len]`, padded with a zero where a block is odd.
     blocks: Vec<f32>,
+    /// The same, quantised by 32 and by 256, once a product has asked for it.
+    quantised: [Mutex<Arc<Quantised>>; 2],
+}
+
+/// Activations in the form that a certain weight is multiplied with.
+pub(crate) enum Activations<'a> {
+    Floats(&'a Input),
+    Quantised(Arc<Quantised>),
 }
 
 /// What a row is filled by.
@@ -78,10 +91,55 @@ impl Input {
         &self.blocks[start..][..self.n_rows * block_len(self.n_in, block)]
     }
 
+    /// What `weight` is multiplied with. Quantised activations are made when the first weight asks for
+    /// them, and kept for the others.
+    pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
+        if !weight.quantises_input() {
+            return Activations::Floats(self);
+        }
+        let unit = Layout::of(weight.dtype()).unit;
+        let mut slot =
+            self.quantised[usize::from(unit == K_BLOCK)].lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.n_rows() != self.n_rows {
+            // Nobody else has what is not filled.
+            let quantised = Arc::make_mut(&mut slot);
+            quantised.reset(unit, self.n_rows, self.n_in);
+            self.quantise(cpu, &quantised.writer());
+        }
+        Activations::Quantised(slot.clone())
+    }
+
+    fn quantise(&self, cpu: &Cpu, out: &QuantisedWriter<'_>) {
+        let n_tasks = self.n_blocks() * self.n_rows.div_ceil(ROWS_PER_TASK);
+        let task = |task: usize| {
+            let (block, rows) = (task % self.n_blocks(), task / self.n_blocks() * ROWS_PER_TASK);
+            let rows = rows..self.n_rows.min(rows + ROWS_PER_TASK);
+            cpu.isa().run(QuantiseRows {
+                x: self.block(block),
+                len: block_len(self.n_in, block),
+                block,
+                rows,
+                out,
+            });
+        };
+        if self.blocks.len() < SERIAL_BELOW {
+            (0..n_tasks).for_each(task);
+        } else {
+            cpu.pool().for_each(n_tasks, task);
+        }
+    }
+
     /// Makes room for `[n_rows, n_in]`. The padding is zero; the rest is for the caller to fill.
     pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
         (self.n_rows, self.n_in) = (n_rows, n_in);
         self.blocks.resize(n_rows * n_in.next_multiple_of(2), 0.0);
+        for slot in &mut self.quantised {
+            let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+            match Arc::get_mut(slot) {
+                Some(quantised) => quantised.clear(),
+                None => *slot = Arc::default(),
+            }
+        }
         if n_in % 2 == 1 {
             let last = self.n_blocks() - 1;
             let (start, len) = (last * K_BLOCK * n_rows, block_len(n_in, last));
@@ -122,6 +180,30 @@ impl Input {
             (0..writer.n_rows).for_each(row);
         } else {
             cpu.pool().for_each(writer.n_rows, row);
+        }
+    }
+}
+
+/// Rows of a K block that are quantised by one task.
+const ROWS_PER_TASK: usize = 64;
+
+/// Quantises some rows of a K block.
+struct QuantiseRows<'a> {
+    /// `[n_rows][len]`.
+    x: &'a [f32],
+    len: usize,
+    block: usize,
+    rows: std::ops::Range<usize>,
+    out: &'a QuantisedWriter<'a>,
+}
+
+impl Kernel for QuantiseRows<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for row in self.rows {
+            let x = &self.x[row * self.len..][..self.len];
+            // SAFETY: the features are the caller's promise; each row of a block has one task.
+            unsafe { self.out.fill::<L>(row, self.block, x) };
         }
     }
 }

@@ -39,7 +39,7 @@ impl Isa {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") {
+            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
                 available.push(Isa(Kind::Avx512));
             }
             if avx2 {
@@ -100,7 +100,7 @@ pub(crate) trait Kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: the features that these lanes need are enabled on this function.
     unsafe { kernel.run::<crate::lanes::Avx512Lanes>() }

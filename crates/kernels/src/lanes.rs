@@ -4,6 +4,7 @@
 //! compiler vectorises as it can (on aarch64 into four NEON registers). All three do the same
 //! operations in the same order, so they give the same bits.
 
+use crate::ints::{IntLanes, PlainInts};
 use half::f16;
 
 /// How many lanes there are.
@@ -15,6 +16,8 @@ pub(crate) const LANES: usize = 16;
 /// Every method needs the features of its instruction set enabled in the caller; pointers must be
 /// valid for sixteen elements, at any alignment.
 pub(crate) trait Lanes: Copy {
+    /// The integers of the same instruction set.
+    type Ints: IntLanes<Floats = Self>;
     /// Rows of a tile whose accumulators fit the register file beside one panel of weights.
     const STRIP: usize;
     unsafe fn splat(x: f32) -> Self;
@@ -67,7 +70,7 @@ pub(crate) trait Lanes: Copy {
 
 /// The plain version.
 #[derive(Clone, Copy)]
-pub(crate) struct PlainLanes([f32; LANES]);
+pub(crate) struct PlainLanes(pub(crate) [f32; LANES]);
 
 impl PlainLanes {
     #[inline(always)]
@@ -80,6 +83,7 @@ impl PlainLanes {
 }
 
 impl Lanes for PlainLanes {
+    type Ints = PlainInts;
     const STRIP: usize = 4;
 
     #[inline(always)]
@@ -153,6 +157,7 @@ pub(crate) use x86::{Avx2Lanes, Avx512Lanes};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Lanes, f16};
+    use crate::ints::{Avx2Ints, Avx512Ints};
     use std::arch::x86_64::*;
 
     /// Keeps the upper half of a 32-bit lane.
@@ -164,6 +169,7 @@ mod x86 {
     // SAFETY of every block below: the caller promises the features and valid pointers.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx512Lanes {
+        type Ints = Avx512Ints;
         const STRIP: usize = 12;
 
         #[inline(always)]
@@ -238,6 +244,7 @@ mod x86 {
     // SAFETY of every block below: the caller promises the features and valid pointers.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Lanes for Avx2Lanes {
+        type Ints = Avx2Ints;
         const STRIP: usize = 6;
 
         #[inline(always)]

@@ -9,16 +9,18 @@
 //! together, never the order inside one. So the result of a row is the same bit for bit whatever
 //! surrounds it, and on every instruction set that has a fused multiply-add.
 //!
-//! Reading order: `bytes` (where weights come from), `matrix` (their shape), `packed` (how products
-//! read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool` (threads), `lanes`
-//! (sixteen floats), `linear` (tasks), `tile` (inner loops), `attention`, `rowwise`, `plain` (the
-//! twins).
+//! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
+//! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
+//! (threads), `lanes` (sixteen floats), `linear` (tasks), `tile` (inner loops), `ints` and `quant`
+//! (products in integers), `attention`, `rowwise`, `plain` (the twins).
 
 mod attention;
+mod blocks;
 mod buffer;
 mod bytes;
 mod cpu;
 mod input;
+mod ints;
 mod isa;
 mod lanes;
 mod linear;
@@ -26,6 +28,7 @@ mod matrix;
 mod packed;
 pub mod plain;
 mod pool;
+mod quant;
 mod rowwise;
 mod shared_mut;
 mod tile;

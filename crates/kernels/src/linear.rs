@@ -6,7 +6,7 @@
 //! table of totals on the stack. What happens to the totals at the end (bias, gate) happens there.
 
 use crate::cpu::Cpu;
-use crate::input::{Input, InputWriter};
+use crate::input::{Activations, Input, InputWriter};
 use crate::isa::Kernel;
 use crate::lanes::{LANES, Lanes};
 use crate::packed::{PANEL, Packed};
@@ -41,12 +41,12 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
         assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "bias is [n_out]");
         let first_task = n_tasks;
         n_tasks += n_groups(weight) * n_chunks(n_rows);
-        Part { weight, bias, out: Chunks::new(out, 1), first_task }
+        Part { weight, x: x.activations(cpu, weight), bias, out: Chunks::new(out, 1), first_task }
     });
     let task = |task: usize| {
         let part = parts.iter().rev().find(|part| part.first_task <= task).expect("parts begin at 0");
         let (panels, rows) = cut(part.weight, n_rows, task - part.first_task);
-        let totals = totals(cpu, part.weight, &panels, x, &rows);
+        let totals = totals(cpu, part.weight, &panels, &part.x, &rows);
         cpu.isa().run(Store { totals: &totals, part, panels, rows });
     };
     let macs: usize = parts.iter().map(|part| n_rows * part.weight.n_out() * x.n_in()).sum();
@@ -71,12 +71,13 @@ pub fn gated(
         assert_eq!(weight.n_out(), gate.0.n_out(), "gate and up have one shape");
         assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "bias is [n_out]");
     }
+    let xs = (x.activations(cpu, gate.0), x.activations(cpu, up.0));
     out.reset(x.n_rows(), gate.0.n_out());
     let writer = out.writer();
     let task = |task: usize| {
         let (panels, rows) = cut(gate.0, x.n_rows(), task);
-        let gates = totals(cpu, gate.0, &panels, x, &rows);
-        let ups = totals(cpu, up.0, &panels, x, &rows);
+        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows);
+        let ups = totals(cpu, up.0, &panels, &xs.1, &rows);
         let biases = (gate.1, up.1);
         cpu.isa().run(StoreGated {
             gates: &gates,
@@ -131,13 +132,14 @@ fn spread(cpu: &Cpu, macs: usize, n_tasks: usize, task: impl Fn(usize) + Sync) {
 /// A product whose output several threads write to.
 struct Part<'a> {
     weight: &'a Packed,
+    x: Activations<'a>,
     bias: Option<&'a [f32]>,
     out: Chunks<'a, f32>,
     first_task: usize,
 }
 
 /// The sums of a task.
-fn totals(cpu: &Cpu, weight: &Packed, panels: &Range<usize>, x: &Input, rows: &Range<usize>) -> Totals {
+fn totals(cpu: &Cpu, weight: &Packed, panels: &Range<usize>, x: &Activations, rows: &Range<usize>) -> Totals {
     let mut totals: Totals = [[[0.0; LANES]; CHUNK]; GROUP];
     let (panels, rows) = (panels.clone(), rows.clone());
     cpu.isa().run(AddPanels { weight, panels, x, rows, totals: totals.as_flattened_mut() });
@@ -228,6 +230,7 @@ fn bias_of(bias: Option<&[f32]>, first: usize, n: usize) -> [f32; LANES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::tests::Random;
     use crate::{Bytes, Dtype, Isa, Matrix, plain};
     use half::{bf16, f16};
 
@@ -370,5 +373,111 @@ mod tests {
         let w = Matrix::from_f32(&[1e-40; 64], 2, 32);
         let (out, _) = both(Isa::best(), 1, &[1.0; 32], &w, None);
         assert!(out.iter().all(|y| (y - 3.2e-39).abs() < 1e-42));
+    }
+
+    /// A matrix of blocks with any codes and factors of ordinary size.
+    fn quantised(dtype: Dtype, n_out: usize, n_in: usize, seed: u64) -> Matrix {
+        let mut random = Random(seed);
+        let bytes: Vec<u8> = (0..n_out).flat_map(|_| random.row(dtype, n_in)).collect();
+        let bytes = Bytes::from(bytes);
+        Matrix::new(&bytes, 0..bytes.len(), dtype, n_out, n_in).unwrap()
+    }
+
+    /// Products with quantised weights against the f64 twin. With exact inputs the bound is that of
+    /// an f32 sum; else it is half a step of the activations, 1/254 of the largest of them (which is
+    /// below one), times the magnitudes of the weights.
+    fn check_quantised(dtype: Dtype, n_rows: usize, n_out: usize, n_in: usize) {
+        let x = numbers(n_rows * n_in, 3);
+        let w = quantised(dtype, n_out, n_in, 1);
+        let want = plain::linear(&x, &w, None);
+        let magnitudes: Vec<f32> =
+            w.to_f32().chunks_exact(n_in).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
+        for (exact, relative) in [(false, 1.01 / 254.0), (true, 1e-6)] {
+            let mut first = None;
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let weight = Packed::new(&cpu, &w);
+                let weight = if exact { weight.with_exact_input() } else { weight };
+                let mut input = Input::default();
+                input.fill(&cpu, &x, n_in);
+                let mut got = vec![f32::NAN; n_rows * n_out];
+                linear(&cpu, &input, [Product { weight: &weight, bias: None, out: &mut got }]);
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let bound = relative * magnitudes[i % n_out];
+                    assert!(
+                        (got - want).abs() <= bound,
+                        "{isa:?} {dtype:?} {n_rows}x{n_out}x{n_in}: {got} {want}"
+                    );
+                }
+                assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{isa:?} gives other bits");
+            }
+        }
+    }
+
+    #[test]
+    fn quantised_weights_equal_the_twin_up_to_what_activations_lose() {
+        for dtype in Dtype::BLOCKS {
+            check_quantised(dtype, 1, 70, 512);
+            check_quantised(dtype, 2, 16, 256);
+            check_quantised(dtype, 5, 33, 768);
+            check_quantised(dtype, 100, 17, 256);
+            if dtype.block_len() == 32 {
+                check_quantised(dtype, 3, 20, 32);
+                check_quantised(dtype, 7, 40, 416);
+            }
+        }
+    }
+
+    #[test]
+    fn quantised_rows_depend_neither_on_neighbours_nor_on_threads() {
+        let (n_out, n_in) = (150, 512);
+        let x = numbers(100 * n_in, 11);
+        for dtype in Dtype::BLOCKS {
+            let w = quantised(dtype, n_out, n_in, 2);
+            let all = both(Isa::best(), 1, &x, &w, None);
+            assert_eq!(both(Isa::best(), 4, &x, &w, None), all);
+            for row in [0, 1, 5, 95, 96, 99] {
+                let one = both(Isa::best(), 1, &x[row * n_in..][..n_in], &w, None);
+                assert_eq!(one.0, all.0[row * n_out..][..n_out]);
+                assert_eq!(one.1, all.1[row * n_out..][..n_out]);
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_several_types_share_an_input() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let x = numbers(5 * 256, 1);
+        let mut input = Input::default();
+        input.fill(&cpu, &x, 256);
+        let [bf16, _, _] = matrices(30, 256);
+        let weights = [quantised(Dtype::Q4K, 30, 256, 3), quantised(Dtype::Q8_0, 17, 256, 4), bf16];
+        let packed: Vec<Packed> = weights.iter().map(|w| Packed::new(&cpu, w)).collect();
+        let mut outs: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; 5 * w.n_out]).collect();
+        let [a, b, c] = &mut outs[..] else { unreachable!() };
+        let product = |i: usize, out| Product { weight: &packed[i], bias: None, out };
+        linear(&cpu, &input, [product(0, a), product(1, b), product(2, c)]);
+        for (w, out) in weights.iter().zip(&outs) {
+            assert_eq!(*out, both(Isa::best(), 1, &x, w, None).0);
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_filled_again_is_quantised_again() {
+        let cpu = Cpu::new(Isa::best(), 1);
+        let mut input = Input::default();
+        for dtype in [Dtype::Q8_0, Dtype::Q6K] {
+            let w = quantised(dtype, 20, 256, 5);
+            let weight = Packed::new(&cpu, &w);
+            for (seed, n_rows) in [(1, 2), (2, 2), (3, 7), (4, 1)] {
+                let x = numbers(n_rows * 256, seed);
+                input.fill(&cpu, &x, 256);
+                let mut out = vec![f32::NAN; n_rows * 20];
+                for _ in 0..2 {
+                    linear(&cpu, &input, [Product { weight: &weight, bias: None, out: &mut out }]);
+                    assert_eq!(out, both(Isa::best(), 1, &x, &w, None).0);
+                }
+            }
+        }
     }
 }

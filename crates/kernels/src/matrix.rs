@@ -1,11 +1,11 @@
 //! Weight matrices in the type they are stored in, viewed where they lie.
 
-use crate::Bytes;
+use crate::{Bytes, blocks};
 use bytemuck::Pod;
 use half::{bf16, f16};
 use std::{marker::PhantomData, ops::Range};
 
-/// The element types that weights may be stored in.
+/// The types that weights may be stored in: floats, and the quantised blocks of GGUF files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
     /// IEEE single precision.
@@ -14,31 +14,105 @@ pub enum Dtype {
     Bf16,
     /// IEEE half precision.
     F16,
+    /// 32 codes of eight bits and a scale.
+    Q8_0,
+    /// 32 codes of four bits and a scale.
+    Q4_0,
+    /// 32 codes of four bits, a scale and a minimum.
+    Q4_1,
+    /// 32 codes of five bits and a scale.
+    Q5_0,
+    /// 32 codes of five bits, a scale and a minimum.
+    Q5_1,
+    /// 256 codes of two bits; a scale and a minimum of four bits per 16.
+    Q2K,
+    /// 256 codes of three bits; a scale of six bits per 16.
+    Q3K,
+    /// 256 codes of four bits; a scale and a minimum of six bits per 32.
+    Q4K,
+    /// 256 codes of five bits; a scale and a minimum of six bits per 32.
+    Q5K,
+    /// 256 codes of six bits; a scale of eight bits per 16.
+    Q6K,
 }
 
 impl Dtype {
-    /// Bytes per element.
-    pub fn size(self) -> usize {
+    /// Every quantised type.
+    pub const BLOCKS: [Dtype; 10] = [
+        Dtype::Q8_0,
+        Dtype::Q4_0,
+        Dtype::Q4_1,
+        Dtype::Q5_0,
+        Dtype::Q5_1,
+        Dtype::Q2K,
+        Dtype::Q3K,
+        Dtype::Q4K,
+        Dtype::Q5K,
+        Dtype::Q6K,
+    ];
+
+    /// Whether it is one of the quantised types.
+    pub fn is_quantised(self) -> bool {
+        !matches!(self, Dtype::F32 | Dtype::Bf16 | Dtype::F16)
+    }
+
+    /// Elements per block: a row is a whole number of blocks. One for floats.
+    pub fn block_len(self) -> usize {
         match self {
-            Dtype::F32 => 4,
-            Dtype::Bf16 | Dtype::F16 => 2,
+            Dtype::F32 | Dtype::Bf16 | Dtype::F16 => 1,
+            Dtype::Q8_0 | Dtype::Q4_0 | Dtype::Q4_1 | Dtype::Q5_0 | Dtype::Q5_1 => 32,
+            Dtype::Q2K | Dtype::Q3K | Dtype::Q4K | Dtype::Q5K | Dtype::Q6K => 256,
         }
     }
 
-    /// The name that safetensors headers use.
+    /// Bytes per block; of one element, for floats.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::Bf16 | Dtype::F16 => 2,
+            Dtype::Q8_0 => 34,
+            Dtype::Q4_0 => 18,
+            Dtype::Q4_1 => 20,
+            Dtype::Q5_0 => 22,
+            Dtype::Q5_1 => 24,
+            Dtype::Q2K => 84,
+            Dtype::Q3K => 110,
+            Dtype::Q4K => 144,
+            Dtype::Q5K => 176,
+            Dtype::Q6K => 210,
+        }
+    }
+
+    /// The name that safetensors headers and ggml use.
     pub fn name(self) -> &'static str {
         match self {
             Dtype::F32 => "F32",
             Dtype::Bf16 => "BF16",
             Dtype::F16 => "F16",
+            Dtype::Q8_0 => "Q8_0",
+            Dtype::Q4_0 => "Q4_0",
+            Dtype::Q4_1 => "Q4_1",
+            Dtype::Q5_0 => "Q5_0",
+            Dtype::Q5_1 => "Q5_1",
+            Dtype::Q2K => "Q2_K",
+            Dtype::Q3K => "Q3_K",
+            Dtype::Q4K => "Q4_K",
+            Dtype::Q5K => "Q5_K",
+            Dtype::Q6K => "Q6_K",
         }
+    }
+
+    /// Bytes of a row of `n_in` elements, if it is whole blocks and the number exists.
+    pub fn row_bytes(self, n_in: usize) -> Option<usize> {
+        let whole = n_in.is_multiple_of(self.block_len());
+        whole.then(|| (n_in / self.block_len()).checked_mul(self.block_bytes()))?
     }
 }
 
 /// Bytes and shape do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixError {
-    /// The bytes that the shape asks for, if that number exists at all.
+    /// The bytes that the shape asks for, if there is such a number: rows must be whole blocks.
     pub expected: Option<usize>,
     /// The bytes that were given.
     pub got: usize,
@@ -64,6 +138,8 @@ pub enum Elements {
     Bf16(View<bf16>),
     /// Stored as `f16`.
     F16(View<f16>),
+    /// Stored as quantised blocks of this type, row after row.
+    Blocks(Dtype, View<u8>),
 }
 
 /// A typed window into shared bytes.
@@ -96,10 +172,11 @@ impl<T: Pod> View<T> {
 }
 
 impl Matrix {
-    /// A matrix over `range` of `bytes`, which are little-endian elements of `dtype`.
+    /// A matrix over `range` of `bytes`, which are little-endian elements or blocks of `dtype`.
     ///
     /// # Errors
-    /// [`MatrixError`] if the range does not hold exactly `n_out * n_in` elements.
+    /// [`MatrixError`] if the range does not hold exactly `n_out` rows of `n_in` elements, or a row
+    /// would not be whole blocks.
     pub fn new(
         bytes: &Bytes,
         range: Range<usize>,
@@ -107,7 +184,7 @@ impl Matrix {
         n_out: usize,
         n_in: usize,
     ) -> Result<Matrix, MatrixError> {
-        let expected = n_out.checked_mul(n_in).and_then(|n| n.checked_mul(dtype.size()));
+        let expected = dtype.row_bytes(n_in).and_then(|row| row.checked_mul(n_out));
         if expected != Some(range.len()) || range.end > bytes.len() {
             return Err(MatrixError { expected, got: range.len() });
         }
@@ -115,6 +192,7 @@ impl Matrix {
             Dtype::F32 => Elements::F32(View::new(bytes, range)),
             Dtype::Bf16 => Elements::Bf16(View::new(bytes, range)),
             Dtype::F16 => Elements::F16(View::new(bytes, range)),
+            blocks => Elements::Blocks(blocks, View::new(bytes, range)),
         };
         Ok(Matrix { n_out, n_in, elements })
     }
@@ -135,6 +213,7 @@ impl Matrix {
             Elements::F32(_) => Dtype::F32,
             Elements::Bf16(_) => Dtype::Bf16,
             Elements::F16(_) => Dtype::F16,
+            Elements::Blocks(dtype, _) => dtype,
         }
     }
 
@@ -145,26 +224,32 @@ impl Matrix {
 
     /// Row `row` as it is stored.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
-        let size = self.n_in * self.dtype().size();
+        let size = self.n_in / self.dtype().block_len() * self.dtype().block_bytes();
         let bytes = match &self.elements {
             Elements::F32(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::Bf16(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::F16(view) => bytemuck::cast_slice(view.as_slice()),
+            Elements::Blocks(_, view) => view.as_slice(),
         };
-        &bytes[row * size..][..size]
+        &bytes[row * size..(row + 1) * size]
     }
 
-    /// Writes row `row` to `out`, widened to `f32` (exactly: every stored type fits).
+    /// Writes row `row` to `out` as `f32`: floats are widened, which is exact, blocks dequantised.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` is not as long as it.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.n_in, "a row has n_in elements");
         let range = row * self.n_in..(row + 1) * self.n_in;
         match &self.elements {
             Elements::F32(view) => out.copy_from_slice(&view.as_slice()[range]),
             Elements::Bf16(view) => widen(&view.as_slice()[range], out, bf16::to_f32),
             Elements::F16(view) => widen(&view.as_slice()[range], out, f16::to_f32),
+            Elements::Blocks(dtype, _) => blocks::dequantise_row(*dtype, self.row_bytes(row), out),
         }
     }
 
-    /// All elements widened to `f32`, row by row.
+    /// All elements as `f32`, row by row.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.n_out * self.n_in];
         for (row, out) in out.chunks_exact_mut(self.n_in.max(1)).enumerate() {
@@ -202,5 +287,37 @@ mod tests {
         assert!(check(0..20, 1, 5));
         assert!(check(0..16, usize::MAX, 2));
         assert!(!check(0..16, 2, 2));
+    }
+
+    #[test]
+    fn a_quantised_matrix_is_made_of_whole_blocks() {
+        let bytes = Bytes::from(vec![0u8; 4 * 144]);
+        let check = |range, dtype, n_out, n_in| Matrix::new(&bytes, range, dtype, n_out, n_in).is_ok();
+        assert!(check(0..576, Dtype::Q4K, 4, 256));
+        assert!(check(0..576, Dtype::Q4K, 2, 512));
+        assert!(!check(0..576, Dtype::Q4K, 8, 128));
+        assert!(!check(0..576, Dtype::Q4K, 4, 255));
+        assert!(!check(0..576, Dtype::Q4K, usize::MAX / 256, 256));
+        assert!(!check(0..576, Dtype::Q4K, usize::MAX, usize::MAX / 256 * 256));
+        assert!(check(0..576, Dtype::Q4_0, 4, 256));
+        assert!(check(0..144, Dtype::Q4_0, 8, 32));
+        assert!(!check(0..144, Dtype::Q4_0, 16, 16));
+        assert!(check(0..68, Dtype::Q8_0, 2, 32));
+    }
+
+    #[test]
+    fn a_row_of_blocks_is_dequantised_where_it_lies() {
+        // Two rows of two blocks: the scale is one, the codes count up through all four.
+        let mut bytes = vec![9u8];
+        for block in 0..4u8 {
+            bytes.extend(f16::ONE.to_le_bytes());
+            bytes.extend((0..32).map(|k| 32 * block + k));
+        }
+        let bytes = Bytes::from(bytes);
+        let matrix = Matrix::new(&bytes, 1..137, Dtype::Q8_0, 2, 64).unwrap();
+        let mut row = [0.0; 64];
+        matrix.row_to_f32(1, &mut row);
+        assert_eq!(row.to_vec(), (64..128).map(|k| k as f32).collect::<Vec<_>>());
+        assert_eq!(matrix.dtype(), Dtype::Q8_0);
     }
 }

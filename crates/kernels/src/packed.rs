@@ -15,11 +15,15 @@
 //! once and no sum is ever taken across lanes: one row (decoding) and many (prefill) read the very
 //! same bytes in the same order. A pair of `bf16` inputs shares a 32-bit lane because that is also
 //! the shape of a tile of the matrix units.
+//!
+//! Quantised types have panels of their own (`quant.rs`).
 
 use crate::Dtype;
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::matrix::Matrix;
+use crate::quant::{self, Layout};
+use crate::shared_mut::Chunks;
 
 /// Rows of a panel: the outputs that are computed side by side.
 pub(crate) const PANEL: usize = 16;
@@ -34,6 +38,7 @@ pub struct Packed {
     dtype: Dtype,
     panel_bytes: usize,
     data: Buffer,
+    quantises_input: bool,
 }
 
 impl Packed {
@@ -41,16 +46,28 @@ impl Packed {
     pub fn new(cpu: &Cpu, matrix: &Matrix) -> Packed {
         let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
         let n_panels = n_out.div_ceil(PANEL);
-        let panel_bytes = (0..n_in.div_ceil(K_BLOCK)).map(|b| block_bytes(dtype, block_len(n_in, b))).sum();
+        let panel_bytes = panel_bytes(dtype, n_in);
         let mut data = Buffer::zeroed(n_panels * panel_bytes);
-        let panels = crate::shared_mut::Chunks::new(&mut data, panel_bytes);
+        let panels = Chunks::new(&mut data, panel_bytes);
         cpu.pool().for_each(n_panels, |panel| {
             // SAFETY: each panel is written by the one call that has its number.
             let out = unsafe { panels.get(panel) };
             let rows = panel * PANEL..n_out.min((panel + 1) * PANEL);
             pack_panel(matrix, rows, out);
         });
-        Packed { n_out, n_in, dtype, panel_bytes, data }
+        Packed { n_out, n_in, dtype, panel_bytes, data, quantises_input: dtype.is_quantised() }
+    }
+
+    /// Multiplies quantised weights with inputs as they are instead of with their quantised
+    /// approximations: exact, and several times slower. Without effect on weights that are floats.
+    pub fn with_exact_input(mut self) -> Packed {
+        self.quantises_input = false;
+        self
+    }
+
+    /// Whether inputs are quantised before they are multiplied.
+    pub(crate) fn quantises_input(&self) -> bool {
+        self.quantises_input
     }
 
     /// Rows: the width of the product.
@@ -89,20 +106,25 @@ pub(crate) fn block_len(n_in: usize, block: usize) -> usize {
     (n_in - block * K_BLOCK).min(K_BLOCK).next_multiple_of(2)
 }
 
-/// Bytes of a packed K block of `len` inputs.
-fn block_bytes(dtype: Dtype, len: usize) -> usize {
-    len * PANEL * dtype.size()
+/// Bytes of a panel of rows of `n_in` inputs.
+fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
+    if dtype.is_quantised() {
+        return Layout::of(dtype).panel_bytes(n_in);
+    }
+    n_in.next_multiple_of(2) * PANEL * dtype.block_bytes()
 }
 
 /// Packs the rows `rows` of a matrix; missing ones stay zero.
 fn pack_panel(matrix: &Matrix, rows: std::ops::Range<usize>, out: &mut [u8]) {
+    if matrix.dtype().is_quantised() {
+        return quant::pack::pack_panel(matrix.dtype(), rows.map(|row| matrix.row_bytes(row)), out);
+    }
     for (lane, row) in rows.enumerate() {
         let row = matrix.row_bytes(row);
         match matrix.dtype() {
-            // One lane holds a pair: 4 bytes of the row every 64 bytes of the panel.
-            Dtype::Bf16 => scatter::<4>(row, lane, out),
             Dtype::F16 => scatter::<2>(row, lane, out),
-            Dtype::F32 => scatter::<4>(row, lane, out),
+            // One lane holds a pair of `bf16`: 4 bytes of the row every 64 bytes of the panel.
+            _ => scatter::<4>(row, lane, out),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The inner loops of the products: strips of rows against panels of weights.
 
 use crate::Dtype;
-use crate::input::Input;
+use crate::input::{Activations, Input};
 use crate::isa::Kernel;
 use crate::lanes::{LANES, Lanes};
 use crate::linear::GROUP;
-use crate::packed::{PANEL, Packed, block_len};
+use crate::packed::{K_BLOCK, PANEL, Packed, block_len};
+use crate::quant::Layout;
+use crate::quant::activations::Quantised;
+use crate::quant::decode::{DecodeScratch, decode_f32};
+use crate::quant::product::{FEW_ROWS, few_rows_product, rows_product};
 use half::f16;
 use std::ops::Range;
 
@@ -14,7 +18,7 @@ use std::ops::Range;
 pub(crate) struct AddPanels<'a> {
     pub(crate) weight: &'a Packed,
     pub(crate) panels: Range<usize>,
-    pub(crate) x: &'a Input,
+    pub(crate) x: &'a Activations<'a>,
     pub(crate) rows: Range<usize>,
     pub(crate) totals: &'a mut [[f32; LANES]],
 }
@@ -26,10 +30,78 @@ impl Kernel for AddPanels<'_> {
         assert!(panels.len() <= GROUP && rows.len() * GROUP <= totals.len(), "the totals hold the task");
         // SAFETY: the features are the caller's promise.
         unsafe {
-            match weight.dtype() {
-                Dtype::F32 => add_float_panels::<L, F32Pair>(weight, panels, x, rows, totals),
-                Dtype::Bf16 => add_float_panels::<L, Bf16Pair>(weight, panels, x, rows, totals),
-                Dtype::F16 => add_float_panels::<L, F16Pair>(weight, panels, x, rows, totals),
+            match (x, weight.dtype()) {
+                (Activations::Quantised(x), _) => add_quantised_panels::<L>(weight, panels, x, rows, totals),
+                (Activations::Floats(x), Dtype::F32) => {
+                    add_float_panels::<L, F32Pair>(weight, panels, x, rows, totals)
+                }
+                (Activations::Floats(x), Dtype::Bf16) => {
+                    add_float_panels::<L, Bf16Pair>(weight, panels, x, rows, totals)
+                }
+                (Activations::Floats(x), Dtype::F16) => {
+                    add_float_panels::<L, F16Pair>(weight, panels, x, rows, totals)
+                }
+                (Activations::Floats(x), _) => add_exact_panels::<L>(weight, panels, x, rows, totals),
+            }
+        }
+    }
+}
+
+/// Quantised weights and activations, in integers.
+#[inline(always)]
+unsafe fn add_quantised_panels<L: Lanes>(
+    weight: &Packed,
+    panels: Range<usize>,
+    x: &Quantised,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+) {
+    let per_panel = totals.len() / GROUP;
+    let totals = panels.zip(totals.chunks_exact_mut(per_panel));
+    // SAFETY: the features are the caller's promise.
+    unsafe {
+        if rows.len() <= FEW_ROWS {
+            for (panel, totals) in totals {
+                let totals = &mut totals[..rows.len()];
+                few_rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals);
+            }
+        } else {
+            let mut scratch = DecodeScratch::new();
+            for (panel, totals) in totals {
+                let totals = &mut totals[..rows.len()];
+                rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals, &mut scratch);
+            }
+        }
+    }
+}
+
+/// Quantised weights with activations as they are: each block is dequantised and then multiplied as
+/// a block of `f32`.
+#[inline(always)]
+unsafe fn add_exact_panels<L: Lanes>(
+    weight: &Packed,
+    panels: Range<usize>,
+    x: &Input,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+) {
+    let per_panel = totals.len() / GROUP;
+    let block_bytes = Layout::of(weight.dtype()).panel_bytes(K_BLOCK);
+    let mut values = [[0.0; LANES]; K_BLOCK];
+    for (at, panel) in panels.enumerate() {
+        for (block, bytes) in weight.panel(panel).chunks(block_bytes).enumerate() {
+            let len = block_len(x.n_in(), block);
+            let strips = Strips::<'_, L, F32Pair> {
+                x: &x.block(block)[rows.start * len..rows.end * len],
+                len,
+                totals: totals.as_mut_ptr(),
+                per_panel,
+                of: std::marker::PhantomData,
+            };
+            // SAFETY: the features are the caller's promise; `values` are the block as `f32`.
+            unsafe {
+                decode_f32::<L>(weight.dtype(), bytes, &mut values);
+                strips.all(values.as_ptr().cast(), at);
             }
         }
     }

@@ -1,0 +1,219 @@
+//! Products with quantised weights, in integers.
+//!
+//! A weight is `(d · s) · q − dmin · m` (`blocks.rs`) and an activation is quantised too,
+//! `x = dx · a` with `a` in −127…127. So over a *unit*, the inputs that share `d` and `dx`,
+//!
+//! ```text
+//! Σ w·x = d·dx · Σ (s·q)·a  −  dmin·dx · Σ m·(Σ a)
+//! ```
+//!
+//! where both sums over the unit are integers, hence exact, hence the same whatever computes them in
+//! whatever order. What is left to floats is two fused multiply-adds per unit and output, in the
+//! order of the units.
+//!
+//! A panel holds sixteen rows (outputs), unit after unit. Everything in a unit is made of vectors of
+//! sixteen lanes, one per row, so that reading it takes no shuffles:
+//!
+//! ```text
+//! unit ┌ lower bits of the codes   vectors of 16 × u32
+//!      │ upper bits of the codes   vectors of 16 × u32   (types of 3, 5 and 6 bits)
+//!      │ integer scales            vectors of 16 × i8    (types with 256 codes per block)
+//!      │ integer minimums          vectors of 16 × i8    (Q4_K, Q5_K)
+//!      │ d                         16 × f16
+//!      └ dmin                      16 × f16              (types with minimums)
+//! ```
+//!
+//! Codes are read four inputs at a time: a *quad* has one input in each byte of its lane, and the
+//! activations it is multiplied with lie as they come. With four bits a lane holds two quads, one in
+//! the lower half of each byte and one in the upper, and `lane >> 4` masked to `0x0f0f_0f0f` is the
+//! second. The upper bits of types that have them lie as the lower ones do, rotated within each byte
+//! so that a shift leaves them above the lower ones.
+//!
+//! Codes are unsigned (what a type takes off them is taken off the unit's sum instead), so that
+//! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
+//! five, two of six. Eight bits are signed and are not.
+
+pub(crate) mod activations;
+pub(crate) mod decode;
+pub(crate) mod pack;
+pub(crate) mod product;
+
+use crate::Dtype;
+use crate::packed::{K_BLOCK, PANEL};
+
+/// How a type lies in a panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// Inputs that share one `d`: 32 or 256.
+    pub(crate) unit: usize,
+    /// Lower bits of a code: 2, 4 or 8. Codes of eight bits are signed, others are not.
+    low: usize,
+    /// Upper bits: 0, 1 or 2.
+    high: usize,
+    /// What is taken off a code: its weight is `d · s · (code − offset)`, less a minimum.
+    offset: i32,
+    /// Codes per integer scale: 16 or 32; 0 where there is none.
+    group: usize,
+    mins: Mins,
+}
+
+/// The integer minimums of a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mins {
+    /// There are none.
+    None,
+    /// One, for the whole unit.
+    One,
+    /// In the upper halves of the bytes of the scales.
+    InScales,
+    /// As many as scales, in vectors of their own.
+    Own,
+}
+
+impl Layout {
+    /// The layout of `dtype`.
+    ///
+    /// # Panics
+    /// If it is not a block type.
+    pub(crate) const fn of(dtype: Dtype) -> Layout {
+        let (unit, low, high, offset, group, mins) = match dtype {
+            Dtype::Q8_0 => (32, 8, 0, 0, 0, Mins::None),
+            Dtype::Q4_0 => (32, 4, 0, 8, 0, Mins::None),
+            Dtype::Q4_1 => (32, 4, 0, 0, 0, Mins::One),
+            Dtype::Q5_0 => (32, 4, 1, 16, 0, Mins::None),
+            Dtype::Q5_1 => (32, 4, 1, 0, 0, Mins::One),
+            Dtype::Q2K => (256, 2, 0, 0, 16, Mins::InScales),
+            Dtype::Q3K => (256, 2, 1, 4, 16, Mins::None),
+            Dtype::Q4K => (256, 4, 0, 0, 32, Mins::Own),
+            Dtype::Q5K => (256, 4, 1, 0, 32, Mins::Own),
+            Dtype::Q6K => (256, 4, 2, 32, 16, Mins::None),
+            Dtype::F32 | Dtype::Bf16 | Dtype::F16 => panic!("floats have no blocks"),
+        };
+        Layout { unit, low, high, offset, group, mins }
+    }
+
+    /// Where the upper bits begin.
+    const fn high_at(self) -> usize {
+        PANEL * self.unit * self.low / 8
+    }
+
+    const fn scales_at(self) -> usize {
+        self.high_at() + PANEL * self.unit * self.high / 8
+    }
+
+    /// Integer scales of a unit.
+    const fn n_scales(self) -> usize {
+        match self.group {
+            0 => 0,
+            group => self.unit / group,
+        }
+    }
+
+    const fn mins_at(self) -> usize {
+        self.scales_at() + PANEL * self.n_scales()
+    }
+
+    const fn d_at(self) -> usize {
+        self.mins_at() + if matches!(self.mins, Mins::Own) { PANEL * self.n_scales() } else { 0 }
+    }
+
+    const fn dmin_at(self) -> usize {
+        self.d_at() + 2 * PANEL
+    }
+
+    /// Bytes of a unit.
+    pub(crate) const fn bytes(self) -> usize {
+        self.dmin_at() + if matches!(self.mins, Mins::None) { 0 } else { 2 * PANEL }
+    }
+
+    /// Bytes of a panel of rows of `n_in` inputs, which are whole units.
+    pub(crate) const fn panel_bytes(self, n_in: usize) -> usize {
+        n_in / self.unit * self.bytes()
+    }
+
+    /// Where code `k` of a lane that holds `32 / bits` lies in it.
+    const fn shift(bits: usize, k: usize) -> usize {
+        8 * (k % 4) + bits * (k / 4)
+    }
+
+    /// Quads whose products with activations can be added up in sixteen bits without overflow, and
+    /// share a scale: `n · 2 · (2^bits − 1) · 127 < 2^15`.
+    const fn quads_per_sum(self) -> usize {
+        match self.low + self.high {
+            2 | 3 => 4,
+            4 => 8,
+            5 => 4,
+            6 => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// A block type, for code that is compiled for each.
+pub(crate) trait Format {
+    /// How it lies in a panel.
+    const LAYOUT: Layout;
+}
+
+macro_rules! formats {
+    ($($dtype:ident)*) => {$(
+        pub(crate) enum $dtype {}
+        impl Format for $dtype {
+            const LAYOUT: Layout = Layout::of(Dtype::$dtype);
+        }
+    )*};
+}
+formats!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2K Q3K Q4K Q5K Q6K);
+
+/// Evaluates an expression in which `$F` names the [`Format`] of a block type.
+macro_rules! with_format {
+    ($dtype:expr, $F:ident => $body:expr) => {
+        match $dtype {
+            Dtype::Q8_0 => {
+                type $F = crate::quant::Q8_0;
+                $body
+            }
+            Dtype::Q4_0 => {
+                type $F = crate::quant::Q4_0;
+                $body
+            }
+            Dtype::Q4_1 => {
+                type $F = crate::quant::Q4_1;
+                $body
+            }
+            Dtype::Q5_0 => {
+                type $F = crate::quant::Q5_0;
+                $body
+            }
+            Dtype::Q5_1 => {
+                type $F = crate::quant::Q5_1;
+                $body
+            }
+            Dtype::Q2K => {
+                type $F = crate::quant::Q2K;
+                $body
+            }
+            Dtype::Q3K => {
+                type $F = crate::quant::Q3K;
+                $body
+            }
+            Dtype::Q4K => {
+                type $F = crate::quant::Q4K;
+                $body
+            }
+            Dtype::Q5K => {
+                type $F = crate::quant::Q5K;
+                $body
+            }
+            Dtype::Q6K => {
+                type $F = crate::quant::Q6K;
+                $body
+            }
+            floats => panic!("{} has no blocks", floats.name()),
+        }
+    };
+}
+use with_format;
+
+#[cfg(test)]
+pub(crate) mod tests;

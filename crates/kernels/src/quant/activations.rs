@@ -1,0 +1,186 @@
+//! Activations as products with quantised weights read them: integers of eight bits with a scale.
+//!
+//! ```text
+//! amax = max |x|      x ≈ dx · a,   a = round(x · (127 / amax)),   dx = amax / 127
+//! ```
+//!
+//! over each 32 or 256 inputs, as the units of the weights are; ties are rounded to even. With them
+//! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
+
+use super::K_BLOCK;
+use crate::lanes::Lanes;
+
+/// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it
+/// is filled again.
+#[derive(Clone, Default)]
+pub(crate) struct Quantised {
+    n_rows: usize,
+    n_in: usize,
+    /// Inputs that share a scale: 32 or 256.
+    unit: usize,
+    /// `[n_blocks][n_rows][inputs of the block]`.
+    codes: Vec<i8>,
+    /// `[n_blocks][n_rows][sixteens of the block]`.
+    sums: Vec<i16>,
+    /// `[n_blocks][n_rows][units of the block]`.
+    scales: Vec<f32>,
+}
+
+/// The rows of a K block, to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct QuantisedBlock<'a> {
+    /// Inputs of the block.
+    pub(crate) len: usize,
+    /// `[n_rows][len]`.
+    pub(crate) codes: &'a [i8],
+    /// `[n_rows][len / 16]`.
+    pub(crate) sums: &'a [i16],
+    /// `[n_rows][len / unit]`.
+    pub(crate) scales: &'a [f32],
+}
+
+impl Quantised {
+    /// Makes room for `[n_rows, n_in]`, with one scale for each `unit` inputs: 32 or 256. What is there
+    /// is of no meaning until it is filled.
+    ///
+    /// # Panics
+    /// If rows are not whole units.
+    pub(crate) fn reset(&mut self, unit: usize, n_rows: usize, n_in: usize) {
+        assert!((unit == 32 || unit == K_BLOCK) && n_in.is_multiple_of(unit), "a row is whole units");
+        (self.n_rows, self.n_in, self.unit) = (n_rows, n_in, unit);
+        self.codes.resize(n_rows * n_in, 0);
+        self.sums.resize(n_rows * n_in / 16, 0);
+        self.scales.resize(n_rows * n_in / unit, 0.0);
+    }
+
+    /// Forgets the rows, but keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.n_rows = 0;
+    }
+
+    /// Inputs that share a scale: those of weights that it can be multiplied with.
+    pub(crate) fn unit(&self) -> usize {
+        self.unit
+    }
+
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    pub(crate) fn n_in(&self) -> usize {
+        self.n_in
+    }
+
+    /// The rows of K block `block`.
+    pub(crate) fn block(&self, block: usize) -> QuantisedBlock<'_> {
+        let len = (self.n_in - block * K_BLOCK).min(K_BLOCK);
+        let range = |per: usize| {
+            let start = block * self.n_rows * (K_BLOCK / per);
+            start..start + self.n_rows * (len / per)
+        };
+        QuantisedBlock {
+            len,
+            codes: &self.codes[range(1)],
+            sums: &self.sums[range(16)],
+            scales: &self.scales[range(self.unit)],
+        }
+    }
+
+    /// A way for several threads to fill it.
+    pub(crate) fn writer(&mut self) -> QuantisedWriter<'_> {
+        QuantisedWriter {
+            n_rows: self.n_rows,
+            n_in: self.n_in,
+            unit: self.unit,
+            codes: self.codes.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+            of: std::marker::PhantomData,
+        }
+    }
+}
+
+/// Writes rows from several threads.
+pub(crate) struct QuantisedWriter<'a> {
+    n_rows: usize,
+    n_in: usize,
+    unit: usize,
+    codes: *mut i8,
+    sums: *mut i16,
+    scales: *mut f32,
+    of: std::marker::PhantomData<&'a mut Quantised>,
+}
+
+// SAFETY: whoever writes through it promises that no two threads write the same row.
+unsafe impl Sync for QuantisedWriter<'_> {}
+
+impl QuantisedWriter<'_> {
+    /// Quantises row `row` of K block `block` from its inputs.
+    ///
+    /// # Safety
+    /// The caller runs with the features that `L` needs; no other call writes this row of this block
+    /// at the same time.
+    ///
+    /// # Panics
+    /// If there is no such row, or it is not as long.
+    #[inline(always)]
+    pub(crate) unsafe fn fill<L: Lanes>(&self, row: usize, block: usize, x: &[f32]) {
+        let len = (self.n_in - block * K_BLOCK).min(K_BLOCK);
+        assert!(row < self.n_rows && x.len() == len, "a row of a block");
+        let at = |per: usize| (block * self.n_rows * K_BLOCK + row * len) / per;
+        // SAFETY: the row is there, so are its parts; nobody else has them.
+        unsafe {
+            let codes = std::slice::from_raw_parts_mut(self.codes.add(at(1)), len);
+            let sums = std::slice::from_raw_parts_mut(self.sums.add(at(16)), len / 16);
+            let scales = std::slice::from_raw_parts_mut(self.scales.add(at(self.unit)), len / self.unit);
+            for (u, scale) in scales.iter_mut().enumerate() {
+                let x = &x[u * self.unit..][..self.unit];
+                let sums = &mut sums[u * self.unit / 16..][..self.unit / 16];
+                *scale = quantise(x, &mut codes[u * self.unit..][..self.unit], sums);
+            }
+        }
+    }
+}
+
+/// Quantises one unit and returns its scale. Where there is something that is not finite the scale
+/// is not either and all codes are zero, so that every product with it is no number.
+///
+/// Plain loops over sixteens, which the compiler turns into the vectors of the caller's features.
+#[inline(always)]
+fn quantise(x: &[f32], codes: &mut [i8], sums: &mut [i16]) -> f32 {
+    // Magnitudes of floats are ordered as their bits are, what is no number coming last.
+    let mut largest = [0u32; 16];
+    for x in x.as_chunks::<16>().0 {
+        for i in 0..16 {
+            largest[i] = largest[i].max(x[i].to_bits() & 0x7fff_ffff);
+        }
+    }
+    let mut largest_of_all = 0;
+    for bits in largest {
+        largest_of_all = largest_of_all.max(bits);
+    }
+    let amax = f32::from_bits(largest_of_all);
+    let inverse = 127.0 / amax;
+    // Also for magnitudes below 4e-37, whose inverse is too large: they become zero.
+    if !(inverse.is_finite() && amax.is_finite()) {
+        codes.fill(0);
+        sums.fill(0);
+        return amax / 127.0;
+    }
+    // Adding 1.5 · 2²³ rounds to an integer, ties to even, and leaves it in the lower bits.
+    const ROUND: f32 = 12_582_912.0;
+    let groups = x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0);
+    for ((x, codes), sum) in groups.zip(sums) {
+        let mut wide = [0i16; 16];
+        for i in 0..16 {
+            wide[i] = (x[i] * inverse + ROUND).to_bits() as i16;
+        }
+        let mut total = 0;
+        for i in 0..16 {
+            codes[i] = wide[i] as i8;
+            total += wide[i];
+        }
+        *sum = total;
+    }
+    amax / 127.0
+}

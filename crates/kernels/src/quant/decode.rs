@@ -1,0 +1,259 @@
+//! From a packed unit back to integers or floats, sixteen rows at a time.
+
+use super::{Format, K_BLOCK, Layout, Mins, PANEL, with_format};
+use crate::Dtype;
+use crate::ints::IntLanes;
+use crate::lanes::{LANES, Lanes};
+
+/// A decoded K block, small enough to stay in the first-level cache while rows pass over it.
+#[repr(C, align(64))]
+pub(crate) struct DecodeScratch {
+    /// `[quad][row]`: four consecutive codes.
+    pub(crate) quads: [[u32; LANES]; K_BLOCK / 4],
+    /// `[sixteen][row]`: its integer scale, in both halves; one where a type has none.
+    pub(crate) scales: [[u32; LANES]; K_BLOCK / 16],
+    /// `[pair of sixteens][row]`: what the sums of their activations are multiplied with, to be added
+    /// to the sum of codes: `-offset · scale`. Only of types with an offset.
+    pub(crate) offsets: [[u32; LANES]; K_BLOCK / 32],
+    /// `[pair of sixteens][row]`: their minimums. Only of types that have some.
+    pub(crate) mins: [[u32; LANES]; K_BLOCK / 32],
+    /// `[unit][row]`.
+    pub(crate) d: [[f32; LANES]; K_BLOCK / 32],
+    /// `[unit][row]`. Only of types with minimums.
+    pub(crate) dmin: [[f32; LANES]; K_BLOCK / 32],
+}
+
+impl DecodeScratch {
+    pub(crate) const fn new() -> DecodeScratch {
+        DecodeScratch {
+            quads: [[0; LANES]; K_BLOCK / 4],
+            scales: [[0; LANES]; K_BLOCK / 16],
+            offsets: [[0; LANES]; K_BLOCK / 32],
+            mins: [[0; LANES]; K_BLOCK / 32],
+            d: [[0.0; LANES]; K_BLOCK / 32],
+            dmin: [[0.0; LANES]; K_BLOCK / 32],
+        }
+    }
+}
+
+/// Decodes the `n_units` units of a K block to integers.
+///
+/// # Safety
+/// As for [`Lanes`]; `block` is so many whole units, together at most 256 inputs.
+#[inline(always)]
+pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usize, out: &mut DecodeScratch) {
+    let layout = F::LAYOUT;
+    let groups = layout.unit / 32;
+    // SAFETY: the caller's promise; the scratch has room for 256 inputs.
+    unsafe {
+        for u in 0..n_units {
+            let unit = block.add(u * layout.bytes());
+            let (d, dmin) = factors::<F, L>(unit);
+            d.store(out.d[u].as_mut_ptr());
+            dmin.store(out.dmin[u].as_mut_ptr());
+            for g in 0..groups {
+                prefetch::<F, L>(unit, g, groups);
+                let at = u * groups + g;
+                let quads = out.quads[8 * at..].as_mut_ptr().cast::<u32>();
+                for t in 0..8 {
+                    quad::<F, L::Ints>(unit, g, t).store(quads.add(t * LANES));
+                }
+                let [first, second] = scales::<F, L::Ints>(unit, g);
+                first.store(out.scales[2 * at].as_mut_ptr());
+                second.store(out.scales[2 * at + 1].as_mut_ptr());
+                if layout.offset != 0 {
+                    offsets::<F, L::Ints>([first, second]).store(out.offsets[at].as_mut_ptr());
+                }
+                if layout.mins != Mins::None {
+                    mins::<F, L::Ints>(unit, g).store(out.mins[at].as_mut_ptr());
+                }
+            }
+        }
+    }
+}
+
+/// Dequantises a K block of a panel of `dtype` to `out`, `[input][row]`: exactly the values that the
+/// type defines.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
+///
+/// # Panics
+/// If the block is not whole units, or longer than 256 inputs.
+#[inline(always)]
+pub(crate) unsafe fn decode_f32<L: Lanes>(dtype: Dtype, block: &[u8], out: &mut [[f32; LANES]; K_BLOCK]) {
+    with_format!(dtype, F => {
+        let n_units = block.len() / F::LAYOUT.bytes();
+        assert!(block.len() == n_units * F::LAYOUT.bytes() && n_units * F::LAYOUT.unit <= K_BLOCK);
+        for u in 0..n_units {
+            // SAFETY: the unit is within the block, its inputs within `out`.
+            unsafe {
+                let unit = block.as_ptr().add(u * F::LAYOUT.bytes());
+                unit_to_f32::<F, L>(unit, out[u * F::LAYOUT.unit..].as_mut_ptr().cast());
+            }
+        }
+    })
+}
+
+#[inline(always)]
+unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
+    let layout = F::LAYOUT;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (d, dmin) = factors::<F, L>(unit);
+        for g in 0..layout.unit / 32 {
+            prefetch::<F, L>(unit, g, layout.unit / 32);
+            let scales = scales::<F, L::Ints>(unit, g);
+            let mins = mins::<F, L::Ints>(unit, g);
+            for (half, scale) in scales.into_iter().enumerate() {
+                let scale = d.mul(scale.sra(16).to_f32());
+                let min = dmin.mul(mins.shr(16 * half).and(L::Ints::splat(0xffff)).to_f32());
+                for t in 4 * half..4 * half + 4 {
+                    let quad = quad::<F, L::Ints>(unit, g, t);
+                    for byte in 0..4 {
+                        let code = if layout.low == 8 {
+                            quad.shl(24 - 8 * byte).sra(24)
+                        } else {
+                            quad.shr(8 * byte).and(L::Ints::splat(0xff)).add(L::Ints::splat(-layout.offset))
+                        };
+                        let mut weight = scale.mul(code.to_f32());
+                        if layout.mins != Mins::None {
+                            weight = weight.sub(min);
+                        }
+                        weight.store(out.add((32 * g + 4 * t + byte) * LANES));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Quad `t` of the 32 codes number `g` of a unit: the codes `4 t … 4 t + 3`.
+///
+/// # Safety
+/// As for [`IntLanes`]; `unit` is a whole unit.
+#[inline(always)]
+pub(crate) unsafe fn quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: usize) -> I {
+    let Layout { low, high, .. } = F::LAYOUT;
+    let in_all_bytes = |x: i32| x * 0x0101_0101;
+    // SAFETY: the vectors lie within the unit, by its layout.
+    unsafe {
+        // A group of 32 codes is `bits` vectors, each of which holds `8 / bits` quads.
+        let vector =
+            |at: usize, bits: usize| unit.add(at + 4 * PANEL * (g * bits + t * bits / 8)).cast::<u32>();
+        let lower = I::load(vector(0, low));
+        if low == 8 {
+            return lower;
+        }
+        let lower = lower.shr(t * low % 8).and(I::splat(in_all_bytes((1 << low) - 1)));
+        if high == 0 {
+            return lower;
+        }
+        let upper = I::load(vector(F::LAYOUT.high_at(), high));
+        let shift = t * high % 8;
+        let upper = if shift + low < 8 { upper.shr(shift) } else { upper.shl(8 - shift) };
+        lower.or(upper.and(I::splat(in_all_bytes(((1 << high) - 1) << low))))
+    }
+}
+
+/// The integer scales of the 32 codes number `g`: of the first sixteen and of the second, each in both
+/// halves of its lanes. One, where the type has none.
+///
+/// # Safety
+/// As for [`quad`].
+#[inline(always)]
+pub(crate) unsafe fn scales<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> [I; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match F::LAYOUT.group {
+            0 => [I::splat(0x0001_0001); 2],
+            16 => [pair(scale::<F, I>(unit, 2 * g)), pair(scale::<F, I>(unit, 2 * g + 1))],
+            _ => [pair(scale::<F, I>(unit, g)); 2],
+        }
+    }
+}
+
+/// Integer scale `i` of a unit.
+#[inline(always)]
+unsafe fn scale<F: Format, I: IntLanes>(unit: *const u8, i: usize) -> I {
+    // SAFETY: the vector lies within the unit, by its layout.
+    unsafe {
+        let bytes = I::load_i8(unit.add(F::LAYOUT.scales_at() + PANEL * i).cast());
+        if matches!(F::LAYOUT.mins, Mins::InScales) { bytes.and(I::splat(15)) } else { bytes }
+    }
+}
+
+/// `x`, which fits 16 bits, in both halves.
+#[inline(always)]
+unsafe fn pair<I: IntLanes>(x: I) -> I {
+    // SAFETY: the caller's features.
+    unsafe { x.and(I::splat(0xffff)).or(x.shl(16)) }
+}
+
+/// What the sums of activations of two sixteens with these scales are multiplied with to make up for
+/// codes without their offset.
+///
+/// # Safety
+/// As for [`IntLanes`].
+#[inline(always)]
+pub(crate) unsafe fn offsets<F: Format, I: IntLanes>([first, second]: [I; 2]) -> I {
+    // SAFETY: the caller's features.
+    unsafe {
+        let scales = first.and(I::splat(0xffff)).or(second.shl(16));
+        scales.mul16(I::splat((-F::LAYOUT.offset & 0xffff) * 0x0001_0001))
+    }
+}
+
+/// The minimums of the 32 codes number `g`: of the first sixteen and of the second, in the halves.
+///
+/// # Safety
+/// As for [`quad`].
+#[inline(always)]
+pub(crate) unsafe fn mins<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> I {
+    // SAFETY: the vectors lie within the unit, by its layout.
+    unsafe {
+        match F::LAYOUT.mins {
+            Mins::None => I::splat(0),
+            Mins::One => I::splat(0x0001_0001),
+            Mins::InScales => {
+                let bytes = unit.add(F::LAYOUT.scales_at() + PANEL * 2 * g).cast::<i8>();
+                let (first, second) = (I::load_i8(bytes), I::load_i8(bytes.add(PANEL)));
+                let upper = I::splat(15);
+                first.shr(4).and(upper).or(second.shr(4).and(upper).shl(16))
+            }
+            Mins::Own => pair(I::load_i8(unit.add(F::LAYOUT.mins_at() + PANEL * g).cast())),
+        }
+    }
+}
+
+/// The factors `d` and `dmin` of a unit; the second is zero where there is none.
+///
+/// # Safety
+/// As for [`quad`].
+#[inline(always)]
+pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
+    // SAFETY: the vectors lie within the unit, by its layout.
+    unsafe {
+        let d = L::load_f16(unit.add(F::LAYOUT.d_at()).cast());
+        if matches!(F::LAYOUT.mins, Mins::None) {
+            return (d, L::splat(0.0));
+        }
+        (d, L::load_f16(unit.add(F::LAYOUT.dmin_at()).cast()))
+    }
+}
+
+/// Weights are asked for this many bytes before they are decoded.
+const AHEAD: usize = 2048;
+
+/// Asks for what lies [`AHEAD`] of a unit, in `n` parts: part `i`.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn prefetch<F: Format, L: Lanes>(unit: *const u8, i: usize, n: usize) {
+    let lines = F::LAYOUT.bytes().div_ceil(64);
+    for line in i * lines / n..(i + 1) * lines / n {
+        // SAFETY: any address may be asked for.
+        unsafe { L::prefetch(unit.wrapping_add(AHEAD + 64 * line)) }
+    }
+}

@@ -1,0 +1,357 @@
+//! Panels of quantised weights against rows of quantised activations.
+
+use super::activations::{Quantised, QuantisedBlock};
+use super::decode::{DecodeScratch, decode, factors, mins, offsets, prefetch, quad, scales};
+use super::{Format, K_BLOCK, Layout, Mins, with_format};
+use crate::Dtype;
+use crate::ints::IntLanes;
+use crate::lanes::{LANES, Lanes};
+use std::ops::Range;
+
+/// So few rows that to decode the weights into memory first would take longer.
+pub(crate) const FEW_ROWS: usize = 3;
+
+/// Adds the products of at most [`FEW_ROWS`] rows with a panel of `dtype` to `totals`,
+/// `[rows.len()][lane]`.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
+///
+/// # Panics
+/// If there are more rows, and as for [`rows_product`].
+#[inline(always)]
+pub(crate) unsafe fn few_rows_product<L: Lanes>(
+    dtype: Dtype,
+    panel: &[u8],
+    x: &Quantised,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+) {
+    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    while let Some((block, n_units, x, totals)) = blocks.next() {
+        // SAFETY: block and rows are there; the features are the caller's promise.
+        unsafe {
+            match rows.len() {
+                0 => {}
+                1 => with_format!(dtype, F => few_rows::<F, L, 1>(block, n_units, x, totals)),
+                2 => with_format!(dtype, F => few_rows::<F, L, 2>(block, n_units, x, totals)),
+                3 => with_format!(dtype, F => few_rows::<F, L, 3>(block, n_units, x, totals)),
+                _ => panic!("more than {FEW_ROWS} rows"),
+            }
+        }
+    }
+}
+
+/// Adds the products of any number of rows with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
+/// The bits are those of [`few_rows_product`].
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
+///
+/// # Panics
+/// If the panel is not that of rows of `x.n_in()`, `x` is quantised for other types, there are no
+/// such rows, or `totals` has not as many.
+#[inline(always)]
+pub(crate) unsafe fn rows_product<L: Lanes>(
+    dtype: Dtype,
+    panel: &[u8],
+    x: &Quantised,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+    scratch: &mut DecodeScratch,
+) {
+    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    while let Some((block, n_units, x, totals)) = blocks.next() {
+        // SAFETY: block and rows are there; the features are the caller's promise.
+        unsafe {
+            with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
+            match Layout::of(dtype).quads_per_sum() {
+                8 => strips::<L, 8>(scratch, n_units, x, rows.len(), totals),
+                4 => strips::<L, 4>(scratch, n_units, x, rows.len(), totals),
+                2 => strips::<L, 2>(scratch, n_units, x, rows.len(), totals),
+                _ => strips::<L, 1>(scratch, n_units, x, rows.len(), totals),
+            }
+        }
+    }
+}
+
+/// The K blocks of a panel beside those of the rows.
+struct Blocks<'a> {
+    layout: Layout,
+    panel: &'a [u8],
+    x: &'a Quantised,
+    first_row: usize,
+    totals: *mut f32,
+    next: usize,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(
+        dtype: Dtype,
+        panel: &'a [u8],
+        x: &'a Quantised,
+        rows: Range<usize>,
+        totals: &mut [[f32; LANES]],
+    ) -> Blocks<'a> {
+        let layout = Layout::of(dtype);
+        assert_eq!(x.unit(), layout.unit, "activations for this type");
+        assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "a panel as wide as the input");
+        assert!(rows.end <= x.n_rows() && totals.len() == rows.len(), "a total for each row");
+        let totals = totals.as_flattened_mut().as_mut_ptr();
+        Blocks { layout, panel, x, first_row: rows.start, totals, next: 0 }
+    }
+
+    /// The units of a block, how many there are, the rows, and their totals.
+    fn next(&mut self) -> Option<(*const u8, usize, Strip, *mut f32)> {
+        let start = self.next * self.layout.panel_bytes(K_BLOCK);
+        if start >= self.panel.len() {
+            return None;
+        }
+        let x = self.x.block(self.next);
+        self.next += 1;
+        let strip = Strip::new(&x, self.layout, self.first_row);
+        Some((self.panel[start..].as_ptr(), x.len / self.layout.unit, strip, self.totals))
+    }
+}
+
+/// Rows of a K block from one on, and the shape of their units.
+#[derive(Clone, Copy)]
+struct Strip {
+    /// `[row][inputs of the block]`.
+    codes: *const i8,
+    /// `[row][sixteens of the block]`.
+    sums: *const i16,
+    /// `[row][units of the block]`.
+    scales: *const f32,
+    /// Inputs of the block.
+    len: usize,
+    /// Inputs of a unit.
+    unit: usize,
+    has_offsets: bool,
+    has_mins: bool,
+}
+
+impl Strip {
+    fn new(x: &QuantisedBlock, layout: Layout, row: usize) -> Strip {
+        Strip {
+            codes: x.codes[row * x.len..].as_ptr(),
+            sums: x.sums[row * (x.len / 16)..].as_ptr(),
+            scales: x.scales[row * (x.len / layout.unit)..].as_ptr(),
+            len: x.len,
+            unit: layout.unit,
+            has_offsets: layout.offset != 0,
+            has_mins: layout.mins != Mins::None,
+        }
+    }
+
+    /// The rows from the `n`-th on.
+    ///
+    /// # Safety
+    /// There are as many.
+    #[inline(always)]
+    unsafe fn skip(self, n: usize) -> Strip {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Strip {
+                codes: self.codes.add(n * self.len),
+                sums: self.sums.add(n * (self.len / 16)),
+                scales: self.scales.add(n * (self.len / self.unit)),
+                ..self
+            }
+        }
+    }
+
+    /// Quad `t` of row `r`, in all lanes.
+    #[inline(always)]
+    unsafe fn quad<I: IntLanes>(&self, r: usize, t: usize) -> I {
+        // SAFETY: the caller's promise that there is one.
+        unsafe { I::splat(self.codes.add(r * self.len + 4 * t).cast::<i32>().read_unaligned()) }
+    }
+
+    /// The sums of sixteens `2 i` and `2 i + 1` of row `r`, in all lanes.
+    #[inline(always)]
+    unsafe fn sums<I: IntLanes>(&self, r: usize, i: usize) -> I {
+        // SAFETY: the caller's promise that there are such.
+        unsafe { I::splat(self.sums.add(r * (self.len / 16) + 2 * i).cast::<i32>().read_unaligned()) }
+    }
+
+    /// The scale of unit `u` of row `r`.
+    #[inline(always)]
+    unsafe fn scale(&self, r: usize, u: usize) -> f32 {
+        // SAFETY: the caller's promise that there is one.
+        unsafe { *self.scales.add(r * (self.len / self.unit) + u) }
+    }
+}
+
+/// All rows against a decoded block, as many at a time as the registers hold sums of.
+///
+/// # Safety
+/// As for [`Lanes`]; block and rows have `n_units` units, `totals` has `n_rows` vectors.
+#[inline(always)]
+unsafe fn strips<L: Lanes, const Q: usize>(
+    w: &DecodeScratch,
+    n_units: usize,
+    first: Strip,
+    n_rows: usize,
+    totals: *mut f32,
+) {
+    let mut row = 0;
+    while row < n_rows {
+        // Each row has sums of 16 and of 32 bits.
+        let n = (n_rows - row).min(L::STRIP / 2);
+        // SAFETY: the caller's promise; strips end at the last row.
+        unsafe {
+            let (x, totals) = (first.skip(row), totals.add(row * LANES));
+            match n {
+                6 => tile::<L, Q, 6>(w, n_units, x, totals),
+                5 => tile::<L, Q, 5>(w, n_units, x, totals),
+                4 => tile::<L, Q, 4>(w, n_units, x, totals),
+                3 => tile::<L, Q, 3>(w, n_units, x, totals),
+                2 => tile::<L, Q, 2>(w, n_units, x, totals),
+                _ => tile::<L, Q, 1>(w, n_units, x, totals),
+            }
+        }
+        row += n;
+    }
+}
+
+/// `R` rows against a decoded block, `Q` quads at a time added up in sixteen bits. One quad at a time
+/// is for signed codes.
+///
+/// # Safety
+/// As for [`strips`].
+#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+#[inline(always)]
+unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
+    w: &DecodeScratch,
+    n_units: usize,
+    x: Strip,
+    totals: *mut f32,
+) {
+    let (quads, groups) = (x.unit / 4, x.unit / 32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for u in 0..n_units {
+            let mut sums = [L::Ints::splat(0); R];
+            let mut first = u * quads;
+            while first < (u + 1) * quads {
+                if Q == 1 {
+                    let w = L::Ints::load(w.quads.as_ptr().add(first).cast());
+                    let magnitudes = w.abs8();
+                    for r in 0..R {
+                        let dots = L::Ints::dot_bytes(magnitudes, x.quad::<L::Ints>(r, first).signed8(w));
+                        sums[r] = sums[r].add_pairs(dots, L::Ints::splat(0x0001_0001));
+                    }
+                } else {
+                    let mut dots = [L::Ints::splat(0); R];
+                    for t in first..first + Q {
+                        let w = L::Ints::load(w.quads.as_ptr().add(t).cast());
+                        for r in 0..R {
+                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x.quad(r, t)));
+                        }
+                    }
+                    let scale = L::Ints::load(w.scales.as_ptr().add(first / 4).cast());
+                    for r in 0..R {
+                        sums[r] = sums[r].add_pairs(dots[r], scale);
+                    }
+                }
+                first += Q;
+            }
+            if x.has_offsets {
+                for i in u * groups..(u + 1) * groups {
+                    let offsets = L::Ints::load(w.offsets.as_ptr().add(i).cast());
+                    for r in 0..R {
+                        sums[r] = sums[r].add_pairs(offsets, x.sums(r, i));
+                    }
+                }
+            }
+            let d = L::load(w.d.as_ptr().add(u).cast());
+            for r in 0..R {
+                add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
+            }
+            if x.has_mins {
+                let mut sums = [L::Ints::splat(0); R];
+                for i in u * groups..(u + 1) * groups {
+                    let mins = L::Ints::load(w.mins.as_ptr().add(i).cast());
+                    for r in 0..R {
+                        sums[r] = sums[r].add_pairs(mins, x.sums(r, i));
+                    }
+                }
+                let dmin = L::load(w.dmin.as_ptr().add(u).cast());
+                for r in 0..R {
+                    add_unit(totals.add(r * LANES), sums[r], dmin, -x.scale(r, u));
+                }
+            }
+        }
+    }
+}
+
+/// `total += sum · (d · dx)`.
+#[inline(always)]
+unsafe fn add_unit<L: Lanes>(total: *mut f32, sum: L::Ints, d: L, dx: f32) {
+    // SAFETY: the caller's promise.
+    unsafe { L::load(total).add_product(sum.to_f32(), d.mul(L::splat(dx))).store(total) }
+}
+
+/// `R` rows against a packed block, which is decoded on the way into the registers: for so few rows
+/// that to write it down first would take longer. The same integers as those of [`tile`].
+///
+/// # Safety
+/// As for [`strips`]; `block` is `n_units` packed units.
+#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+#[inline(always)]
+unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
+    block: *const u8,
+    n_units: usize,
+    x: Strip,
+    totals: *mut f32,
+) {
+    let layout = F::LAYOUT;
+    let groups = layout.unit / 32;
+    let per_sum = layout.quads_per_sum();
+    // SAFETY: the caller's promise.
+    unsafe {
+        for u in 0..n_units {
+            let unit = block.add(u * layout.bytes());
+            let mut sums = [L::Ints::splat(0); R];
+            let mut min_sums = [L::Ints::splat(0); R];
+            for g in 0..groups {
+                prefetch::<F, L>(unit, g, groups);
+                let at = u * groups + g;
+                let scales = scales::<F, L::Ints>(unit, g);
+                let mut dots = [L::Ints::splat(0); R];
+                for t in 0..8 {
+                    let w = quad::<F, L::Ints>(unit, g, t);
+                    for r in 0..R {
+                        let x = x.quad::<L::Ints>(r, 8 * at + t);
+                        if layout.low == 8 {
+                            let products = L::Ints::dot_bytes(w.abs8(), x.signed8(w));
+                            sums[r] = sums[r].add_pairs(products, scales[0]);
+                        } else {
+                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x));
+                            if (t + 1) % per_sum == 0 {
+                                sums[r] = sums[r].add_pairs(dots[r], scales[t / 4]);
+                                dots[r] = L::Ints::splat(0);
+                            }
+                        }
+                    }
+                }
+                for r in 0..R {
+                    if layout.offset != 0 {
+                        sums[r] = sums[r].add_pairs(offsets::<F, L::Ints>(scales), x.sums(r, at));
+                    }
+                    if layout.mins != Mins::None {
+                        min_sums[r] = min_sums[r].add_pairs(mins::<F, L::Ints>(unit, g), x.sums(r, at));
+                    }
+                }
+            }
+            let (d, dmin) = factors::<F, L>(unit);
+            for r in 0..R {
+                add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
+                if layout.mins != Mins::None {
+                    add_unit(totals.add(r * LANES), min_sums[r], dmin, -x.scale(r, u));
+                }
+            }
+        }
+    }
+}
