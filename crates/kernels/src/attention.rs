@@ -1,19 +1,13 @@
-//! Causal attention of single rows over keys and values that lie in blocks.
+//! Causal attention of rows over keys and values that lie in blocks.
+//!
+//! The queries that share a key and value head (those of one row, and those of its neighbours) are
+//! cut into tasks, which any thread may take. A task walks along the blocks (`flash.rs`), so a block
+//! is fetched once for all its queries, and no row of scores is ever written down whole.
 
 use crate::cpu::Cpu;
+use crate::flash::{Attend, QUERIES, SCRATCH};
+use crate::kv::{KvBlock, padded};
 use crate::shared_mut::Chunks;
-
-/// The keys and values that one row sees: consecutive positions, cut into equal blocks.
-pub struct KvView<'a> {
-    /// Per block, keys `[block_len, n_kv_heads * head_dim]`.
-    pub keys: Vec<&'a [f32]>,
-    /// Per block, values of the same shape.
-    pub values: Vec<&'a [f32]>,
-    /// Positions per block.
-    pub block_len: usize,
-    /// Positions that the row may see, itself included.
-    pub len: usize,
-}
 
 /// The shape of an attention layer.
 #[derive(Clone, Copy, Debug)]
@@ -22,108 +16,75 @@ pub struct Attention {
     pub n_heads: usize,
     /// Key and value heads; divides `n_heads`, consecutive query heads share one.
     pub n_kv_heads: usize,
-    /// Width of a head.
+    /// Width of a head, at most [`Attention::MAX_HEAD_DIM`].
     pub head_dim: usize,
     /// Factor on the scores, usually `1 / sqrt(head_dim)`.
     pub scale: f32,
 }
 
-/// `out[r, h] = softmax(scale · q[r, h] · Kᵀ) V` for every row and head.
+impl Attention {
+    /// The widest head whose sums fit a task's own memory.
+    pub const MAX_HEAD_DIM: usize = SCRATCH;
+}
+
+/// What the rows of a batch see.
+pub trait Context: Sync {
+    /// How many positions row `row` sees, from the first of its sequence to itself.
+    fn seen(&self, row: usize) -> usize;
+
+    /// Block `index` of what row `row` sees: positions from `index * BLOCK_LEN` on. Asked only for
+    /// blocks that begin before `seen(row)`. Rows that return the same block read it together.
+    fn block(&self, row: usize, index: usize) -> &KvBlock;
+}
+
+/// `out[r, h] = softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the
+/// blocks.
 ///
-/// `q` and `out` are `[n_rows, n_heads * head_dim]`; `views[r]` is what row `r` sees. Positions are
-/// summed in ascending order, so the result does not depend on blocks, batch or threads.
+/// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov &
+/// Gimelshein 2018; Dao et al. 2022), block after block in ascending order. A row's arithmetic
+/// depends on its query and on what it sees alone: not on its neighbours, on threads, on the
+/// instruction set, or on what lies beyond what it sees.
 ///
 /// # Panics
-/// If the slices do not have these shapes, or a row sees nothing.
-pub fn attention<'a>(
+/// If the slices or blocks do not have these shapes, or a row sees nothing.
+pub fn attention(
     cpu: &Cpu,
     shape: Attention,
+    layer: usize,
     q: &[f32],
-    views: impl Fn(usize) -> KvView<'a> + Sync,
+    context: &impl Context,
     out: &mut [f32],
 ) {
-    let width = shape.n_heads * shape.head_dim;
+    let Attention { n_heads, n_kv_heads, head_dim, .. } = shape;
+    assert!(head_dim <= Attention::MAX_HEAD_DIM, "head_dim is {head_dim}");
+    assert_eq!(n_heads % n_kv_heads, 0, "every key and value head serves as many query heads");
     assert_eq!(q.len(), out.len(), "q and out are [n_rows, n_heads * head_dim]");
-    assert_eq!(q.len() % width, 0, "q is [n_rows, n_heads * head_dim]");
-    let out = Chunks::new(out, width);
-    cpu.pool().for_each(q.len() / width, |r| {
-        // SAFETY: each row is written by the one call that has its number.
-        attend_row(shape, &q[r * width..][..width], &views(r), unsafe { out.get(r) });
-    });
-}
-
-fn attend_row(shape: Attention, q: &[f32], view: &KvView, out: &mut [f32]) {
-    let kv_width = shape.n_kv_heads * shape.head_dim;
-    let mut scores = vec![0.0f32; view.len];
-    for (head, (q, out)) in
-        q.chunks_exact(shape.head_dim).zip(out.chunks_exact_mut(shape.head_dim)).enumerate()
-    {
-        let kv_at = head / (shape.n_heads / shape.n_kv_heads) * shape.head_dim;
-        for (p, score) in scores.iter_mut().enumerate() {
-            let key = &view.keys[p / view.block_len][p % view.block_len * kv_width + kv_at..][..q.len()];
-            *score = q.iter().zip(key).fold(0.0, |sum, (q, k)| q.mul_add(*k, sum));
-        }
-        softmax(&mut scores, shape.scale);
-        out.fill(0.0);
-        for (p, weight) in scores.iter().enumerate() {
-            let value = &view.values[p / view.block_len][p % view.block_len * kv_width + kv_at..];
-            for (out, value) in out.iter_mut().zip(value) {
-                *out = weight.mul_add(*value, *out);
-            }
-        }
+    assert_eq!(q.len() % (n_heads * head_dim), 0, "q is [n_rows, n_heads * head_dim]");
+    let n_rows = q.len() / (n_heads * head_dim);
+    let n_queries = n_rows * (n_heads / n_kv_heads);
+    let per_task = queries_per_task(cpu, shape, n_queries);
+    let n_chunks = n_queries.div_ceil(per_task);
+    let out = Chunks::new(out, head_dim);
+    let task = |task: usize| {
+        let (kv_head, chunk) = (task / n_chunks, task % n_chunks);
+        let queries = chunk * per_task..n_queries.min((chunk + 1) * per_task);
+        cpu.isa().run(Attend { shape, layer, kv_head, queries, q, context, out: &out });
+    };
+    let seen: usize = (0..n_rows).map(|row| context.seen(row)).sum();
+    if 2 * seen * n_heads * head_dim < SERIAL_BELOW {
+        (0..n_kv_heads * n_chunks).for_each(task);
+    } else {
+        cpu.pool().for_each(n_kv_heads * n_chunks, task);
     }
 }
 
-/// `x ← softmax(scale · x)` in place.
-#[inline(always)]
-fn softmax(x: &mut [f32], scale: f32) {
-    let max = x.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
-    let mut sum = 0.0;
-    for x in x.iter_mut() {
-        *x = ((*x - max) * scale).exp();
-        sum += *x;
-    }
-    for x in x.iter_mut() {
-        *x /= sum;
-    }
-}
+/// Below this many multiply-adds (a few µs) attention runs on the calling thread.
+const SERIAL_BELOW: usize = 1 << 17;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Isa, plain};
-
-    fn check(n_heads: usize, n_kv_heads: usize, head_dim: usize, len: usize, block_len: usize) {
-        let shape = Attention { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
-        let wave = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<_>>();
-        let kv_width = n_kv_heads * head_dim;
-        let n_blocks = len.div_ceil(block_len);
-        let q = wave(2 * n_heads * head_dim, 0.37);
-        let keys = wave(n_blocks * block_len * kv_width, 0.91);
-        let values = wave(n_blocks * block_len * kv_width, 0.53);
-        let seen = [len, len.div_ceil(2)];
-        let want = plain::attention(shape, &q, &keys, &values, &seen);
-        for isa in Isa::available() {
-            let mut got = vec![f32::NAN; q.len()];
-            let view = |r: usize| KvView {
-                keys: keys.chunks(block_len * kv_width).collect(),
-                values: values.chunks(block_len * kv_width).collect(),
-                block_len,
-                len: seen[r],
-            };
-            attention(&Cpu::new(isa, 2), shape, &q, view, &mut got);
-            for (got, want) in got.iter().zip(&want) {
-                assert!((got - want).abs() < 2e-6, "{isa:?}: {got} {want}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_kernel_set_equals_the_plain_twin_on_every_class_of_shape() {
-        check(1, 1, 16, 1, 4);
-        check(4, 2, 32, 9, 4);
-        check(8, 1, 20, 33, 32);
-        check(6, 3, 7, 13, 8);
-        check(2, 2, 64, 100, 32);
-    }
+/// As many as a task holds, if that leaves some tasks for every thread; else fewer, in steps of a
+/// whole strip.
+fn queries_per_task(cpu: &Cpu, shape: Attention, n_queries: usize) -> usize {
+    let chunks = (4 * cpu.n_threads()).div_ceil(shape.n_kv_heads);
+    let most = QUERIES.min(SCRATCH / padded(shape.head_dim));
+    n_queries.div_ceil(chunks).next_multiple_of(6).clamp(1, most)
 }

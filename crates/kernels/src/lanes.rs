@@ -31,6 +31,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The larger; `other` where either is not a number.
     unsafe fn max(self, other: Self) -> Self;
+    /// The largest lane; any of them if one is not a number.
+    unsafe fn largest(self) -> f32;
     /// The smaller; `other` where either is not a number.
     unsafe fn min(self, other: Self) -> Self;
     /// Adds the low bits of `n`, taken as integers, to the exponents of `self`.
@@ -136,6 +138,10 @@ impl Lanes for PlainLanes {
         self.zip(other, |x, y| if x > y { x } else { y })
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, |x, y| if x > y { x } else { y })
+    }
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         self.zip(other, |x, y| if x < y { x } else { y })
     }
@@ -214,6 +220,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
             unsafe { Avx512Lanes(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn largest(self) -> f32 {
+            unsafe { _mm512_reduce_max_ps(self.0) }
         }
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
@@ -299,6 +309,15 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
             unsafe { Avx2Lanes(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn largest(self) -> f32 {
+            unsafe {
+                let eight = _mm256_max_ps(self.0, self.1);
+                let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            }
         }
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {

@@ -11,15 +11,17 @@
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` (their shape), `packed` (how products
 //! read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool` (threads), `lanes`
-//! (sixteen floats), `linear` (tasks), `tile` (inner loops), `attention`, `rowwise`, `plain` (the
-//! twins).
+//! (sixteen floats), `linear` (tasks), `tile` (inner loops), `kv` (what attention reads), `attention`
+//! (tasks), `flash` (inner loops), `rowwise`, `plain` (the twins).
 
 mod attention;
 mod buffer;
 mod bytes;
 mod cpu;
+mod flash;
 mod input;
 mod isa;
+mod kv;
 mod lanes;
 mod linear;
 mod matrix;
@@ -30,11 +32,12 @@ mod rowwise;
 mod shared_mut;
 mod tile;
 
-pub use attention::{Attention, KvView, attention};
+pub use attention::{Attention, Context, attention};
 pub use bytes::Bytes;
 pub use cpu::Cpu;
 pub use input::Input;
 pub use isa::{Isa, UnknownIsa};
+pub use kv::{BLOCK_LEN, KvBlock, KvShape};
 pub use linear::{Product, gated, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
 pub use packed::Packed;
