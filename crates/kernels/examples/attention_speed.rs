@@ -1,4 +1,4 @@
-//! How fast is attention? `cargo run --release -p whipstaff-kernels --example attention_speed`
+//! How fast is attention? `cargo run --release -p whipstaff-kernels --example attention_speed [THREADS]`
 //!
 //! Prints GFLOP/s of prefill and GB/s of cache read in decoding at the shapes of a 1B model, per
 //! kernel set, and a matrix product of `f32` as a yardstick of what the processor gives. The best of
@@ -28,11 +28,12 @@ impl Context for Rows {
 }
 
 fn main() {
+    let n_threads = std::env::args().nth(1).map_or(available(), |n| n.parse().expect("a number of threads"));
     for isa in Isa::available() {
         if isa.name() == "plain" {
             continue; // minutes
         }
-        let cpu = Cpu::new(isa, available());
+        let cpu = Cpu::new(isa, n_threads);
         product(&cpu);
         prefill(&cpu, 32, 8, 64, 512);
         prefill(&cpu, 32, 32, 64, 512);
@@ -48,7 +49,7 @@ fn main() {
 }
 
 fn product(cpu: &Cpu) {
-    let (n_rows, n) = (512, 1024);
+    let (n_rows, n) = (96, 1024);
     let weight = Packed::new(cpu, &Matrix::from_f32(&vec![0.5; n * n], n, n));
     let (mut x, mut out) = (Input::default(), vec![0.0; n_rows * n]);
     x.fill(cpu, &vec![0.5; n_rows * n], n);
@@ -61,7 +62,9 @@ fn prefill(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: u
     let seconds = time(cpu, n_heads, n_kv_heads, head_dim, len, len, 1);
     let gflops = 4.0 * (len * (len + 1) / 2 * n_heads * head_dim) as f64 / seconds / 1e9;
     let name = cpu.isa().name();
-    println!("{name:7} prefill {n_heads:2}/{n_kv_heads:2} x {head_dim:3}, {len:4} rows {gflops:26.1} GFLOP/s");
+    println!(
+        "{name:7} prefill {n_heads:2}/{n_kv_heads:2} x {head_dim:3}, {len:4} rows {gflops:26.1} GFLOP/s"
+    );
 }
 
 fn decode(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: usize, n_sequences: usize) {

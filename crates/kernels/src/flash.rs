@@ -44,6 +44,9 @@ impl<C: Context> Kernel for Attend<'_, C> {
             width,
             q: scaled.as_mut_ptr().cast(),
             mixed: mixed.as_mut_ptr().cast(),
+            head: std::ptr::null(),
+            next: std::ptr::null(),
+            ahead: 0,
             rows: [0; QUERIES],
             seen: [0; QUERIES],
             max: [f32::NEG_INFINITY; QUERIES],
@@ -86,9 +89,17 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 }
                 let head = block.head(layer, kv_head);
                 assert_eq!(head.len(), BLOCK_LEN * (head_dim + width), "blocks have this head_dim");
+                task.head = head.as_ptr();
+                // The next block comes from memory while the last strip passes over this one.
+                let next = start + BLOCK_LEN < task.seen[end - 1];
+                task.next = if next {
+                    context.block(task.rows[end - 1], index + 1).head(layer, kv_head).as_ptr()
+                } else {
+                    task.head
+                };
                 // SAFETY: the head has keys and values of this shape; the queries are filled in; the
                 // features are the caller's promise.
-                unsafe { task.all::<L>(head, start, first..end) };
+                unsafe { task.all::<L>(start, first..end) };
                 first = end;
             }
         }
@@ -116,6 +127,11 @@ struct Task {
     q: *mut f32,
     /// The values seen so far, each times its `exp(score - max)`, `[n][width]`.
     mixed: *mut f32,
+    /// Keys and then values of the block that is being read, and of the one after it.
+    head: *const f32,
+    next: *const f32,
+    /// How many bytes after what is read lies what to ask the memory for.
+    ahead: usize,
     rows: [usize; QUERIES],
     /// Positions that each query sees.
     seen: [usize; QUERIES],
@@ -135,19 +151,20 @@ impl Task {
     /// The features of `L` are there; `head` is a head of a block; the queries and their sums are
     /// filled in and see position `start`.
     #[inline(always)]
-    unsafe fn all<L: Lanes>(&mut self, head: &[f32], start: usize, run: Range<usize>) {
-        let keys = head.as_ptr();
+    unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>) {
         let mut first = run.start;
         while first < run.end {
+            let left = (run.end - first).min(L::STRIP);
+            let last = first + left == run.end;
+            self.ahead = if last { (self.next as usize).wrapping_sub(self.head as usize) } else { 0 };
             unsafe {
-                let values = keys.add(BLOCK_LEN * self.head_dim);
-                first += match (run.end - first).min(L::STRIP) {
-                    12.. => self.strip::<L, 12>(keys, values, start, first),
-                    6.. => self.strip::<L, 6>(keys, values, start, first),
-                    4.. => self.strip::<L, 4>(keys, values, start, first),
-                    3 => self.strip::<L, 3>(keys, values, start, first),
-                    2 => self.strip::<L, 2>(keys, values, start, first),
-                    _ => self.strip::<L, 1>(keys, values, start, first),
+                first += match left {
+                    12.. => self.strip::<L, 12>(start, first),
+                    6.. => self.strip::<L, 6>(start, first),
+                    4.. => self.strip::<L, 4>(start, first),
+                    3 => self.strip::<L, 3>(start, first),
+                    2 => self.strip::<L, 2>(start, first),
+                    _ => self.strip::<L, 1>(start, first),
                 };
             }
         }
@@ -155,20 +172,14 @@ impl Task {
 
     /// `R` queries against a block; returns how many they are.
     #[inline(always)]
-    unsafe fn strip<L: Lanes, const R: usize>(
-        &mut self,
-        keys: *const f32,
-        values: *const f32,
-        start: usize,
-        first: usize,
-    ) -> usize {
+    unsafe fn strip<L: Lanes, const R: usize>(&mut self, start: usize, first: usize) -> usize {
         unsafe {
             let mut weights = [[0.0f32; BLOCK_LEN]; R];
-            if R > 3 {
-                self.scores::<L, R, 1>(keys, first, 0, &mut weights);
-                self.scores::<L, R, 1>(keys, first, 1, &mut weights);
+            if R > 2 {
+                self.scores::<L, R, 1>(first, 0, &mut weights);
+                self.scores::<L, R, 1>(first, 1, &mut weights);
             } else {
-                self.scores::<L, R, 2>(keys, first, 0, &mut weights);
+                self.scores::<L, R, 2>(first, 0, &mut weights);
             }
             let mut seen = [BLOCK_LEN; R];
             let mut shared = BLOCK_LEN;
@@ -183,12 +194,12 @@ impl Task {
             let factors = self.exponentiate::<L, R>(first, &mut weights);
             let weights = weights.as_flattened().as_ptr();
             let factors = factors.as_ptr();
-            self.mix_all::<L, R>(values, weights, factors, first, 0..shared);
+            self.mix_all::<L, R>(weights, factors, first, 0..shared);
             // Nothing is multiplied by a weight of zero: a value that is not seen may be anything.
             for r in 0..R {
                 if seen[r] > shared {
                     let weights = weights.add(r * BLOCK_LEN);
-                    self.mix_all::<L, 1>(values, weights, &1.0, first + r, shared..seen[r]);
+                    self.mix_all::<L, 1>(weights, &1.0, first + r, shared..seen[r]);
                 }
             }
         }
@@ -200,20 +211,24 @@ impl Task {
     #[inline(always)]
     unsafe fn scores<L: Lanes, const R: usize, const C: usize>(
         &self,
-        keys: *const f32,
         first: usize,
         group: usize,
         scores: &mut [[f32; BLOCK_LEN]; R],
     ) {
         unsafe {
-            let q = self.q.add(first * self.head_dim);
-            let keys = keys.add(group * LANES);
+            let Task { head_dim, ahead, .. } = *self;
+            let q = self.q.add(first * head_dim);
+            let keys = self.head.add(group * LANES);
             let mut sums = [[L::splat(0.0); C]; R];
-            for d in 0..self.head_dim {
+            for d in 0..head_dim {
                 for c in 0..C {
-                    let key = L::load(keys.add(d * BLOCK_LEN + c * LANES));
+                    let key = keys.add(d * BLOCK_LEN + c * LANES);
+                    if R <= 4 {
+                        L::prefetch(key.cast::<u8>().wrapping_add(ahead));
+                    }
+                    let key = L::load(key);
                     for r in 0..R {
-                        let q = L::splat(*q.add(r * self.head_dim + d));
+                        let q = L::splat(*q.add(r * head_dim + d));
                         sums[r][c] = sums[r][c].add_product(q, key);
                     }
                 }
@@ -269,7 +284,6 @@ impl Task {
     #[inline(always)]
     unsafe fn mix_all<L: Lanes, const R: usize>(
         &self,
-        values: *const f32,
         weights: *const f32,
         factors: *const f32,
         first: usize,
@@ -280,15 +294,15 @@ impl Task {
         unsafe {
             // More sums side by side where there are few queries, to hide the latency.
             while R == 1 && group + 4 <= n {
-                self.mix::<L, R, 4>(values, weights, factors, first, positions.clone(), group);
+                self.mix::<L, R, 4>(weights, factors, first, positions.clone(), group);
                 group += 4;
             }
-            while R <= 3 && group + 2 <= n {
-                self.mix::<L, R, 2>(values, weights, factors, first, positions.clone(), group);
+            while R <= 2 && group + 2 <= n {
+                self.mix::<L, R, 2>(weights, factors, first, positions.clone(), group);
                 group += 2;
             }
             while group < n {
-                self.mix::<L, R, 1>(values, weights, factors, first, positions.clone(), group);
+                self.mix::<L, R, 1>(weights, factors, first, positions.clone(), group);
                 group += 1;
             }
         }
@@ -299,7 +313,6 @@ impl Task {
     #[inline(always)]
     unsafe fn mix<L: Lanes, const R: usize, const C: usize>(
         &self,
-        values: *const f32,
         weights: *const f32,
         factors: *const f32,
         first: usize,
@@ -307,18 +320,23 @@ impl Task {
         group: usize,
     ) {
         unsafe {
-            let values = values.add(group * LANES);
-            let mixed = self.mixed.add(first * self.width + group * LANES);
+            let Task { head_dim, width, ahead, .. } = *self;
+            let values = self.head.add(BLOCK_LEN * head_dim + group * LANES);
+            let mixed = self.mixed.add(first * width + group * LANES);
             let mut sums = [[L::splat(0.0); C]; R];
             for r in 0..R {
                 for c in 0..C {
-                    let before = L::load(mixed.add(r * self.width + c * LANES));
+                    let before = L::load(mixed.add(r * width + c * LANES));
                     sums[r][c] = before.mul(L::splat(*factors.add(r)));
                 }
             }
             for position in positions {
                 for c in 0..C {
-                    let value = L::load(values.add(position * self.width + c * LANES));
+                    let value = values.add(position * width + c * LANES);
+                    if R <= 4 {
+                        L::prefetch(value.cast::<u8>().wrapping_add(ahead));
+                    }
+                    let value = L::load(value);
                     for r in 0..R {
                         let weight = L::splat(*weights.add(r * BLOCK_LEN + position));
                         sums[r][c] = sums[r][c].add_product(weight, value);
@@ -327,7 +345,7 @@ impl Task {
             }
             for r in 0..R {
                 for c in 0..C {
-                    sums[r][c].store(mixed.add(r * self.width + c * LANES));
+                    sums[r][c].store(mixed.add(r * width + c * LANES));
                 }
             }
         }

@@ -128,7 +128,8 @@ mod tests {
             let shape = KvShape { n_layers: 3, n_kv_heads, head_dim };
             let row = |seed: usize| (0..shape.width()).map(|i| (seed * 1000 + i) as f32).collect::<Vec<_>>();
             let mut block = KvBlock::new(shape);
-            let places: Vec<(usize, usize)> = (0..3).flat_map(|l| (0..BLOCK_LEN).map(move |p| (l, p))).collect();
+            let places: Vec<(usize, usize)> =
+                (0..3).flat_map(|l| (0..BLOCK_LEN).map(move |p| (l, p))).collect();
             for &(layer, position) in &places {
                 let seed = 1 + layer * 100 + position;
                 block.write(layer, position, &row(seed), &row(seed + 500));
