@@ -14,6 +14,10 @@ pub(crate) const QUERIES: usize = 48;
 /// Elements of the queries, and of the sums, that a task has room for.
 pub(crate) const SCRATCH: usize = QUERIES * 128;
 
+/// The highest strip that fetches the next block line by line. Higher ones have enough to compute
+/// meanwhile, and would be slowed down by a third.
+const FETCHING: usize = 4;
+
 /// The attention of the queries `queries` of one key and value head. Query `i` is that of row
 /// `i / group` and of the head's `i % group`-th query head. `out` is cut into heads; no other task
 /// has these.
@@ -45,8 +49,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
             q: scaled.as_mut_ptr().cast(),
             mixed: mixed.as_mut_ptr().cast(),
             head: std::ptr::null(),
-            next: std::ptr::null(),
-            ahead: 0,
+            ahead: std::ptr::null(),
             rows: [0; QUERIES],
             seen: [0; QUERIES],
             max: [f32::NEG_INFINITY; QUERIES],
@@ -90,16 +93,14 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 let head = block.head(layer, kv_head);
                 assert_eq!(head.len(), BLOCK_LEN * (head_dim + width), "blocks have this head_dim");
                 task.head = head.as_ptr();
-                // The next block comes from memory while the last strip passes over this one.
-                let next = start + BLOCK_LEN < task.seen[end - 1];
-                task.next = if next {
+                let next = if start + BLOCK_LEN < task.seen[end - 1] {
                     context.block(task.rows[end - 1], index + 1).head(layer, kv_head).as_ptr()
                 } else {
                     task.head
                 };
                 // SAFETY: the head has keys and values of this shape; the queries are filled in; the
                 // features are the caller's promise.
-                unsafe { task.all::<L>(start, first..end) };
+                unsafe { task.all::<L>(start, first..end, next) };
                 first = end;
             }
         }
@@ -127,11 +128,10 @@ struct Task {
     q: *mut f32,
     /// The values seen so far, each times its `exp(score - max)`, `[n][width]`.
     mixed: *mut f32,
-    /// Keys and then values of the block that is being read, and of the one after it.
+    /// Keys and then values of the block that is being read.
     head: *const f32,
-    next: *const f32,
-    /// How many bytes after what is read lies what to ask the memory for.
-    ahead: usize,
+    /// What to ask the memory for meanwhile, from its beginning to its end: as long as `head`.
+    ahead: *const f32,
     rows: [usize; QUERIES],
     /// Positions that each query sees.
     seen: [usize; QUERIES],
@@ -151,12 +151,12 @@ impl Task {
     /// The features of `L` are there; `head` is a head of a block; the queries and their sums are
     /// filled in and see position `start`.
     #[inline(always)]
-    unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>) {
+    unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>, next: *const f32) {
         let mut first = run.start;
         while first < run.end {
             let left = (run.end - first).min(L::STRIP);
-            let last = first + left == run.end;
-            self.ahead = if last { (self.next as usize).wrapping_sub(self.head as usize) } else { 0 };
+            // The next block is fetched while the last strip passes over this one.
+            self.ahead = if first + left == run.end { next } else { self.head };
             unsafe {
                 first += match left {
                     12.. => self.strip::<L, 12>(start, first),
@@ -216,17 +216,17 @@ impl Task {
         scores: &mut [[f32; BLOCK_LEN]; R],
     ) {
         unsafe {
-            let Task { head_dim, ahead, .. } = *self;
+            let head_dim = self.head_dim;
+            let next = self.ahead.wrapping_add(group * head_dim * LANES);
             let q = self.q.add(first * head_dim);
             let keys = self.head.add(group * LANES);
             let mut sums = [[L::splat(0.0); C]; R];
             for d in 0..head_dim {
                 for c in 0..C {
-                    let key = keys.add(d * BLOCK_LEN + c * LANES);
-                    if R <= 4 {
-                        L::prefetch(key.cast::<u8>().wrapping_add(ahead));
+                    if R <= FETCHING {
+                        L::prefetch(next.wrapping_add((d * C + c) * LANES).cast());
                     }
-                    let key = L::load(key);
+                    let key = L::load(keys.add(d * BLOCK_LEN + c * LANES));
                     for r in 0..R {
                         let q = L::splat(*q.add(r * head_dim + d));
                         sums[r][c] = sums[r][c].add_product(q, key);
@@ -320,7 +320,8 @@ impl Task {
         group: usize,
     ) {
         unsafe {
-            let Task { head_dim, width, ahead, .. } = *self;
+            let Task { head_dim, width, .. } = *self;
+            let next = self.ahead.wrapping_add(BLOCK_LEN * (head_dim + group * LANES));
             let values = self.head.add(BLOCK_LEN * head_dim + group * LANES);
             let mixed = self.mixed.add(first * width + group * LANES);
             let mut sums = [[L::splat(0.0); C]; R];
@@ -332,11 +333,10 @@ impl Task {
             }
             for position in positions {
                 for c in 0..C {
-                    let value = values.add(position * width + c * LANES);
-                    if R <= 4 {
-                        L::prefetch(value.cast::<u8>().wrapping_add(ahead));
+                    if R <= FETCHING {
+                        L::prefetch(next.wrapping_add((position * C + c) * LANES).cast());
                     }
-                    let value = L::load(value);
+                    let value = L::load(values.add(position * width + c * LANES));
                     for r in 0..R {
                         let weight = L::splat(*weights.add(r * BLOCK_LEN + position));
                         sums[r][c] = sums[r][c].add_product(weight, value);

@@ -374,6 +374,31 @@ mod tests {
         }
     }
 
+    /// The largest of sixteen, written to the first.
+    struct Largest<'a>(&'a mut [f32; LANES]);
+
+    impl Kernel for Largest<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            // SAFETY: sixteen elements; the features are the caller's promise.
+            self.0[0] = unsafe { L::load(self.0.as_ptr()).largest() };
+        }
+    }
+
+    #[test]
+    fn the_largest_lane_is_found_wherever_it_is() {
+        for isa in Isa::available() {
+            for at in 0..LANES {
+                for (others, largest) in [(-5.0, 3.0), (f32::NEG_INFINITY, -1e30), (1.0, f32::INFINITY)] {
+                    let mut x = [others; LANES];
+                    x[at] = largest;
+                    isa.run(Largest(&mut x));
+                    assert_eq!(x[0], largest, "{isa:?}, lane {at}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn exponentials_of_what_is_no_number_or_infinite() {
         for isa in Isa::available() {
