@@ -1,6 +1,5 @@
 //! The decoder: weights and the one forward pass, in the order of the paper.
 
-use crate::kv::KvShape;
 use crate::ops::{Linear, Ops};
 use crate::rope::RopeTable;
 use crate::rows::Loan;
@@ -10,7 +9,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use whipstaff_kernels::{Attention, Bytes, Cpu, Matrix};
+use whipstaff_kernels::{Attention, Bytes, Cpu, KvShape, Matrix};
 
 /// A loaded decoder-only model. Immutable: any number of sessions may run on it.
 pub struct Model {
@@ -89,10 +88,10 @@ impl Model {
         let (block, ops, kv) = (&self.blocks[layer], &self.ops, self.kv_shape());
 
         let [q, k, v] = ops.linears(x, [&block.q_proj, &block.k_proj, &block.v_proj]);
-        let q = ops.rope(q, rope); // [n_rows, n_heads * head_dim]
-        let k = ops.rope(k, rope); // [n_rows, n_kv_heads * head_dim], as v
+        let q = ops.rope(q, self.config.head_dim, rope); // [n_rows, n_heads * head_dim]
+        let k = ops.rope(k, self.config.head_dim, rope); // [n_rows, n_kv_heads * head_dim], as v
         ops.write_cache(batch, layer, kv, &k, &v);
-        let mixed = ops.attend(&q, batch, layer, kv, self.attention_shape()); // as q
+        let mixed = ops.attend(&q, batch, layer, self.attention_shape()); // as q
         ops.linear(&mixed, &block.o_proj) // [n_rows, d_model]
     }
 
@@ -109,7 +108,7 @@ impl Model {
 
     fn kv_shape(&self) -> KvShape {
         let Config { n_layers, n_kv_heads, head_dim, .. } = self.config;
-        KvShape { n_layers, width: n_kv_heads * head_dim }
+        KvShape { n_layers, n_kv_heads, head_dim }
     }
 
     fn attention_shape(&self) -> Attention {

@@ -4,11 +4,12 @@
 //! this file; another kind of device would be another body of these functions.
 
 use crate::Batch;
-use crate::kv::KvShape;
 use crate::rope::RopeTable;
 use crate::rows::{Loan, Rows, Shelf};
 use std::sync::Arc;
-use whipstaff_kernels::{self as kernels, Attention, Cpu, Matrix, Packed, Product};
+use whipstaff_kernels::{
+    self as kernels, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
+};
 
 /// A linear layer: `[n_out, n_in]`, with or without a bias `[n_out]`.
 pub(crate) struct Linear {
@@ -86,10 +87,9 @@ impl Ops {
     }
 
     /// Rotates every head of every row by the row's position.
-    pub(crate) fn rope(&self, mut x: Rows, table: &RopeTable) -> Rows {
-        for row in 0..x.n_rows() {
-            kernels::rope(x.row_mut(row), table.cos.row(row), table.sin.row(row));
-        }
+    pub(crate) fn rope(&self, mut x: Rows, head_dim: usize, table: &RopeTable) -> Rows {
+        let (cos, sin) = (table.cos.as_slice(), table.sin.as_slice());
+        kernels::rope(&self.cpu, x.as_mut_slice(), head_dim, cos, sin);
         x
     }
 
@@ -108,7 +108,7 @@ impl Ops {
                 continue;
             }
             let start = batch.plan.row(span.start).position;
-            let range = span.start * shape.width..span.end * shape.width;
+            let range = span.start * shape.width()..span.end * shape.width();
             session.cache.write(
                 shape,
                 layer,
@@ -120,27 +120,29 @@ impl Ops {
     }
 
     /// Every row attends to its own sequence, up to and including itself.
-    pub(crate) fn attend(
-        &self,
-        q: &Rows,
-        batch: &Batch,
-        layer: usize,
-        kv: KvShape,
-        shape: Attention,
-    ) -> Loan {
+    pub(crate) fn attend(&self, q: &Rows, batch: &Batch, layer: usize, shape: Attention) -> Loan {
         let mut out = self.shelf.rows(q.n_rows(), q.width());
-        let view = |row: usize| {
-            let row = batch.plan.row(row);
-            batch.sessions[row.sequence].cache.view(kv, layer, row.position + 1)
-        };
-        kernels::attention(&self.cpu, shape, q.as_slice(), view, out.as_mut_slice());
+        kernels::attention(&self.cpu, shape, layer, q.as_slice(), &Caches(batch), out.as_mut_slice());
         let mut loan = self.shelf.input();
         loan.input.fill(&self.cpu, out.as_slice(), out.width());
         loan
     }
 
     pub(crate) fn add(&self, mut x: Rows, y: &Rows) -> Rows {
-        kernels::add_assign(x.as_mut_slice(), y.as_slice());
+        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice());
         x
+    }
+}
+
+/// What the rows of a batch see: their sessions' caches.
+struct Caches<'a, 's>(&'a Batch<'s>);
+
+impl Context for Caches<'_, '_> {
+    fn seen(&self, row: usize) -> usize {
+        self.0.plan.row(row).position + 1
+    }
+
+    fn block(&self, row: usize, index: usize) -> &KvBlock {
+        self.0.sessions[self.0.plan.row(row).sequence].cache.block(index)
     }
 }
