@@ -218,10 +218,10 @@ fn every_missing_tensor_is_listed() {
         }
     };
     let check = |missing: &'static [&'static str], part: &str| check_model(without(missing), part);
-    check(&["model.norm.weight"], "lacks 1 of the tensors that config.json asks for: model.norm.weight");
+    check(&["model.norm.weight"], "lacks 1 of the tensors that the config asks for: model.norm.weight");
     check(
         &["layers.1.mlp.up_proj", "layers.2.input_layernorm"],
-        "lacks 2 of the tensors that config.json asks for: model.layers.1.mlp.up_proj.weight, \
+        "lacks 2 of the tensors that the config asks for: model.layers.1.mlp.up_proj.weight, \
          model.layers.2.input_layernorm.weight",
     );
     check(&["layers."], "and 19 more");
@@ -235,7 +235,7 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes() {
             Some((dtype, if name.ends_with("1.mlp.up_proj.weight") { turned } else { shape.to_vec() }))
         });
     };
-    let part = "tensor `model.layers.1.mlp.up_proj.weight` is [64, 48], config.json asks for [48, 64]";
+    let part = "tensor `model.layers.1.mlp.up_proj.weight` is [64, 48], the config asks for [48, 64]";
     check_model(reshape, part);
     check_model(
         |place| set_config(place, "vocab_size", json!(303)),
