@@ -67,7 +67,7 @@ impl Gguf {
     /// Reads the header of a file that is at hand as bytes; `path` names it in errors.
     pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes, path);
-        check_magic(&mut reader)?;
+        check_magic(&mut reader, path)?;
         let n_tensors = reader.count(SMALLEST_TENSOR, "tensor_count")?;
         let n_entries = reader.count(SMALLEST_ENTRY, "metadata_kv_count")?;
         let metadata = Metadata::read(&mut reader, n_entries, path, &bytes)?;
@@ -90,10 +90,10 @@ impl Gguf {
     }
 }
 
-fn check_magic(reader: &mut Reader) -> Result<(), Error> {
+fn check_magic(reader: &mut Reader, path: &Path) -> Result<(), Error> {
     if reader.take(4, "the magic word").ok() != Some(MAGIC) {
         let what = "is not a GGUF file: a model is a .gguf file or a Hugging Face directory";
-        return Err(reader.error("the file", what));
+        return Err(Error::malformed(path, what));
     }
     let field = "the version";
     match reader.u32(field)? {

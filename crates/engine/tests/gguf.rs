@@ -91,7 +91,12 @@ fn a_float_model_gives_the_logits_and_tokens_of_its_safetensors() {
             let got = logits(&model, &golden.prompt_ids);
             let what = format!("{name} {isa:?}");
             check_close(&what, &got, &logits(&original, &golden.prompt_ids), TOLERANCE);
-            check_close(&what, &got, &tensor(&format!("llama-{name}/golden.safetensors"), "logits"), TOLERANCE);
+            check_close(
+                &what,
+                &got,
+                &tensor(&format!("llama-{name}/golden.safetensors"), "logits"),
+                TOLERANCE,
+            );
             let tokens = greedy(&model, &tokenizer, golden.prompt_ids.clone(), golden.greedy.len());
             assert_eq!(tokens, golden.greedy, "{what}");
         }
