@@ -18,6 +18,7 @@ golden:
     python tools/golden/persona_vector.py models/librarian models/librarian/contrasts.jsonl tests/golden/librarian-vector.safetensors
     python tools/golden/librarian_tokens.py
     python tools/golden/quant_blocks.py
+    python tools/golden/gguf_models.py
 
 # Train the embedded model again (see models/librarian/README.md; about an hour on two cores).
 train:

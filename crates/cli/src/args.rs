@@ -77,7 +77,7 @@ pub enum VectorCommand {
 /// Which model.
 #[derive(clap::Args)]
 pub struct ModelArg {
-    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
     #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: Option<String>,
 }
@@ -240,7 +240,7 @@ pub struct CaptureArgs {
 
 #[derive(clap::Args)]
 pub struct ShowModelArgs {
-    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
     #[arg(value_name = "DIR|ORG/NAME")]
     pub model: Option<String>,
     /// The same, as everywhere else

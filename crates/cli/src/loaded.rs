@@ -30,8 +30,9 @@ impl Loaded {
                 embedded: true,
             });
         };
-        let (dir, name) = locate(choice)?;
-        Ok(Loaded { model: Model::load(&dir, cpu)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
+        let (path, name) = locate(choice)?;
+        let (model, tokenizer) = (Model::load(&path, cpu)?, Tokenizer::load(&path));
+        Ok(Loaded { model, tokenizer, name, embedded: false })
     }
 
     /// Is this the model that a vector was made on? Weights of some size are not hashed again at
@@ -62,7 +63,7 @@ fn isa() -> Result<Isa, Failure> {
     }
 }
 
-/// The folder that `choice` means, and the model's name.
+/// The folder or the file that `choice` means, and the model's name.
 fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
     let dir = PathBuf::from(choice);
     if dir.is_dir() {
@@ -71,17 +72,16 @@ fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
         return Ok((dir, name));
     }
     if dir.exists() {
-        return Err(Failure::BadInput(format!(
-            "--model {choice} is a file; give the Hugging Face directory that holds config.json"
-        )));
+        let name = dir.file_stem().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
+        return Ok((dir, name));
     }
     if !hub::is_id(choice) {
-        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory")));
+        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory or file")));
     }
     match hub::cached(choice) {
         Some(dir) => Ok((dir, choice.to_owned())),
         None => Err(Failure::Access(format!(
-            "--model {choice} is neither a directory here nor in the local hub cache; this version does not \
+            "--model {choice} is neither a directory or file here nor in the local hub cache; this version does not \
              download: fetch it first with `hf download {choice}`"
         ))),
     }

@@ -7,7 +7,7 @@
 //!
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
-//! Reading order: `config`, `weights`, `model` (the forward pass: the page to show visitors),
+//! Reading order: `config`, `weights`, `gguf`, `model` (the forward pass: the page to show visitors),
 //! `ops` (the seam under it), `tap`, `steering`, `batch`, `session`, `generate`.
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod capture;
 mod config;
 mod error;
 mod generate;
+mod gguf;
 mod kv;
 mod model;
 mod ops;

@@ -1,5 +1,6 @@
 //! The decoder: weights and the one forward pass, in the order of the paper.
 
+use crate::gguf::Gguf;
 use crate::ops::{Linear, Ops};
 use crate::rope::RopeTable;
 use crate::rows::Loan;
@@ -149,11 +150,17 @@ pub struct ModelFiles {
 
 // Loading.
 impl Model {
-    /// Loads a Hugging Face directory and packs its weights for the kernels of `cpu`.
+    /// Loads a Hugging Face directory or a GGUF file, and packs its weights for the kernels of `cpu`.
     ///
     /// # Errors
-    /// Whatever is wrong with the directory, by file and field.
+    /// Whatever is wrong with it, by file and field.
     pub fn load(dir: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        if dir.is_file() {
+            let file = Gguf::open(dir)?;
+            let config = file.config()?;
+            let weights = file.into_weights(&config)?;
+            return Model::new(config, weights, cpu);
+        }
         let read = |name: &str| {
             let path = dir.join(name);
             std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })
@@ -249,7 +256,7 @@ impl Model {
 }
 
 /// Every tensor that a config asks for.
-fn tensor_names(config: &Config) -> Vec<String> {
+pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
     let mut names = vec!["model.embed_tokens.weight".to_owned(), "model.norm.weight".to_owned()];
     if !config.tied_embeddings {
         names.push("lm_head.weight".to_owned());

@@ -58,7 +58,8 @@ impl PrefixTree {
         }
         for depth in 0..=depths.iter().copied().max().unwrap_or(0) {
             let wave: Vec<usize> = (0..self.runs.len()).filter(|i| depths[*i] == depth).collect();
-            let fork = |i: &usize| self.runs[*i].parent.map_or_else(Session::new, |parent| sessions[parent].fork());
+            let fork =
+                |i: &usize| self.runs[*i].parent.map_or_else(Session::new, |parent| sessions[parent].fork());
             let mut forks: Vec<Session> = wave.iter().map(fork).collect();
             let tokens = |i: &usize| &texts[self.runs[*i].text][self.runs[*i].range.clone()];
             let ids: Vec<&[u32]> = wave.iter().map(tokens).collect();

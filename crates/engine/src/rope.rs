@@ -21,6 +21,11 @@ pub enum RopeScaling {
         /// The factor.
         factor: f64,
     },
+    /// Every pair of elements by a factor of its own, which the checkpoint holds.
+    PerPair {
+        /// One for each pair, `[head_dim / 2]`.
+        factors: Vec<f64>,
+    },
     /// Llama 3: long wavelengths divided by a factor, short ones kept, a ramp between.
     Llama3 {
         /// The factor for long wavelengths.
@@ -42,15 +47,17 @@ impl Rope {
             let exponent = (2 * i) as f32 / head_dim as f32;
             f64::from((1.0 / self.theta.powf(f64::from(exponent))) as f32)
         };
-        (0..head_dim / 2).map(|i| self.scaling.apply(base(i)) as f32).collect()
+        (0..head_dim / 2).map(|i| self.scaling.apply(i, base(i)) as f32).collect()
     }
 }
 
 impl RopeScaling {
-    fn apply(&self, frequency: f64) -> f64 {
+    /// The frequency that pair `pair` turns by instead of `frequency`.
+    fn apply(&self, pair: usize, frequency: f64) -> f64 {
         match *self {
             RopeScaling::Default => frequency,
             RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::PerPair { ref factors } => frequency / factors[pair],
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
                 let wavelength = std::f64::consts::TAU / frequency;
                 if wavelength < original_max_positions / high_freq_factor {
