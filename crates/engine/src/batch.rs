@@ -3,6 +3,7 @@
 use crate::{Session, Steering};
 use smallvec::SmallVec;
 use std::ops::Range;
+use whipstaff_kernels::BLOCK_LEN;
 
 /// Sequences that a batch holds without allocating: decoding a few costs nothing but arithmetic.
 const INLINE: usize = 8;
@@ -43,6 +44,8 @@ impl<'a> Batch<'a> {
     /// sequence in the batch.
     pub fn push(&mut self, session: &'a mut Session, tokens: &[u32]) -> usize {
         let start = session.tokens.len();
+        // Room for a whole block of the cache, so that both grow in the same step.
+        session.tokens.reserve(tokens.len().next_multiple_of(BLOCK_LEN));
         session.tokens.extend_from_slice(tokens);
         self.again(session, start)
     }

@@ -71,6 +71,19 @@ impl Model {
         layers.fold(entering, |resid, layer| self.block(layer, resid, &rope, batch, &mut tap))
     }
 
+    /// Goes on from what left block `layer` unsteered, `[n_rows, d_model]`: steering and `tap` act on
+    /// it as on the block's own output, and the blocks above run on what they make of it.
+    pub fn run_blocks_above<T: Tap>(
+        &self,
+        batch: &mut Batch,
+        leaving: Rows,
+        layer: usize,
+        tap: &mut T,
+    ) -> Rows {
+        let resid_post = Steer(&mut *tap).at(hook(layer, Site::ResidPost, batch), leaving);
+        self.run_blocks(batch, resid_post, layer + 1..self.config.n_layers, tap)
+    }
+
     /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its tap.
     fn block<T: Tap>(&self, layer: usize, x: Rows, rope: &RopeTable, batch: &mut Batch, tap: &mut T) -> Rows {
         let (block, ops, eps) = (&self.blocks[layer], &self.ops, self.config.norm_eps);
