@@ -156,9 +156,11 @@ def draw_rows(shape: Shape, name: str, size: tuple[int, ...]):
     if len(size) == 1:
         yield round_to_bf16(1.0 + 0.1 * rng.standard_normal(size, dtype=np.float32))
         return
-    std = 0.02
+    # Products keep the scale of what goes in, and what is added to the stream adds up to that scale:
+    # then the blocks, not the embedding alone, decide the next token, and greedy answers vary.
+    std = 0.02 if "embed" in name else 1 / math.sqrt(size[1])
     if name.endswith(("o_proj.weight", "down_proj.weight")):
-        std /= math.sqrt(2 * shape.layers)  # what is added to the residual stream
+        std /= math.sqrt(2 * shape.layers)
     for start in range(0, size[0], 1024):
         rows = min(1024, size[0] - start)
         yield round_to_bf16(std * rng.standard_normal((rows, size[1]), dtype=np.float32))
@@ -290,6 +292,8 @@ def add_vocabulary(writer, shape: Shape, hf: Path) -> None:
 def quantise(source: Path, path: Path, format: str) -> None:
     import llama_cpp
 
+    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(quiet, None)
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = {
         "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
