@@ -153,9 +153,8 @@ impl Loaded {
         let n_layers = self.model.config().n_layers;
         let mut tables = Vec::new();
         for layer in layers {
-            let steering = |alpha: &f32| {
-                (f64::from(*alpha), self.steering(vectors, &[(*layer, *layer, *alpha)]))
-            };
+            let steering =
+                |alpha: &f32| (f64::from(*alpha), self.steering(vectors, &[(*layer, *layer, *alpha)]));
             let steerings: Vec<(f64, Steering)> = alphas.iter().map(steering).collect();
             let table = measure_cosine(&self.model, texts, skip, &[*layer], &steerings, &NoProgress)?;
             let row = |alpha: usize| (0..n_layers).map(|layer| table.mean(alpha, layer)).collect();

@@ -53,7 +53,9 @@ pub(crate) fn run(loaded: Option<&Loaded>, threads: usize, line: &str) -> Result
             let seconds = start.elapsed().as_secs_f64();
             write_floats(&out, &vector)?;
             let (n_tokens, digest) = digest(&loaded.contrast_ids(&set)?);
-            Ok(json!({ "seconds": seconds, "n": set.contrasts.len(), "n_tokens": n_tokens, "digest": digest }))
+            Ok(
+                json!({ "seconds": seconds, "n": set.contrasts.len(), "n_tokens": n_tokens, "digest": digest }),
+            )
         }
         Request::Figure { texts, alphas, layers, skip, vectors } => {
             let vectors = read_floats(&vectors)?;
