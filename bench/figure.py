@@ -80,10 +80,8 @@ def panel(curves: list, title: str, label: str) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Of 1, 2 and 5 times powers of ten, those in range; the powers alone where that is too many."""
+    """Round numbers in range, as close together as six of them allow."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     all_of = lambda factors: [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
-    fine = all_of((1, 2, 5))
-    if len(fine) < 2:
-        fine = all_of((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))
-    return fine if len(fine) <= 8 else all_of((1,))
+    steps = [[1 + i / 4 for i in range(36)], range(1, 10), (1, 2, 5), (1,)]
+    return next((found for found in map(all_of, steps) if len(found) <= 6), all_of((1,)))

@@ -142,6 +142,11 @@ class Engines:
 # The run.
 
 
+def form_of(name: str, form: str) -> str:
+    """An engine with the form of the weights that it holds; transformers has its dtype in its name."""
+    return name if name.startswith("transformers") else f"{name} {form}"
+
+
 def compare(engines: Engines, model: str, form: str, results: dict) -> None:
     """Every job on one form of a model."""
     args = engines.args
@@ -166,7 +171,7 @@ def compare(engines: Engines, model: str, form: str, results: dict) -> None:
                 say(f"{model} {form}: {name}")
                 job()
         for it in bench.engines:
-            results["engines"][f"{it.name} {form}" if it.name in (OURS, "llama.cpp") else it.name] = it.worker.hello
+            results["engines"][form_of(it.name, form)] = it.worker.hello
     finally:
         for it in group:
             it.worker.close()
@@ -202,7 +207,7 @@ def demo(engines: Engines, results: dict) -> None:
     """The embedded model from a cold process to its report."""
     say("demo")
     seconds = []
-    for _ in range(engines.args.runs):
+    for _ in range(min(3, engines.args.runs)):
         with tempfile.TemporaryDirectory() as folder:
             command = [engines.release / "whipstaff", "demo", "-o", f"{folder}/demo", "--threads", str(engines.args.threads)]
             start = time.perf_counter()
@@ -241,6 +246,8 @@ def growth(engines: Engines, results: dict) -> None:
     if not group:
         return
     bench = Bench(GROWTH_MODEL, "bf16", group, args.runs, args.budget, args.scratch)
+    for engine in group:
+        results["engines"].setdefault(form_of(engine.name, "bf16"), engine.worker.hello)
 
     def point(engine: Engine, axis: str, at: int, tokens: int, answer: dict) -> bool:
         if "error" in answer:
@@ -346,13 +353,20 @@ def measure(args: argparse.Namespace) -> Path:
         "quick": args.quick, "runs": args.runs, "budget": args.budget, "engines": {}, "rows": [], "checks": [], "skipped": [],
     }
     results["limits"] = limits(engines)
-    for model in args.models.split(","):
-        for form in args.forms.split(","):
-            compare(engines, model, form, results)
+    # A run that is cut short leaves what it has found so far.
+    partial = args.scratch / "partial.json"
+    keep = lambda: partial.write_text(json.dumps(results, indent=1))
+    if set(args.jobs) - {"demo", "growth"}:
+        for model in args.models.split(","):
+            for form in args.forms.split(","):
+                compare(engines, model, form, results)
+                keep()
     if "demo" in args.jobs:
         demo(engines, results)
+        keep()
     if "growth" in args.jobs:
         growth(engines, results)
+        keep()
     for it in results["skipped"]:
         say(f"skipped: {it['engine']}, {it['model']} {it['form']}, {it['job']}: {it['why']}")
         it["why"] = without_paths(it["why"])
