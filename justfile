@@ -23,3 +23,11 @@ golden:
 # Train the embedded model again (see models/librarian/README.md; about an hour on two cores).
 train:
     python models/librarian/train.py --out models/librarian
+
+# Compare with transformers and llama.cpp on this machine; see bench/README.md.
+bench *args:
+    python3 bench/run.py {{args}}
+
+# The same in a third of the time.
+bench-quick *args:
+    python3 bench/run.py --quick {{args}}
