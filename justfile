@@ -18,7 +18,16 @@ golden:
     python tools/golden/persona_vector.py models/librarian models/librarian/contrasts.jsonl tests/golden/librarian-vector.safetensors
     python tools/golden/librarian_tokens.py
     python tools/golden/quant_blocks.py
+    python tools/golden/gguf_models.py
 
 # Train the embedded model again (see models/librarian/README.md; about an hour on two cores).
 train:
     python models/librarian/train.py --out models/librarian
+
+# Compare with transformers and llama.cpp on this machine; see bench/README.md.
+bench *args:
+    python3 bench/run.py {{args}}
+
+# The same in a third of the time.
+bench-quick *args:
+    python3 bench/run.py --quick {{args}}

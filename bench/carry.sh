@@ -2,8 +2,8 @@
 # Does it carry a real size? Wall time and peak memory of the three heavy commands on a checkpoint of
 # exactly the Llama-3.2-1B shape (random bf16 weights: the numbers do not depend on what they say).
 #
-#   python tools/make_llama_1b.py /path/to/llama-1b      # once; needs numpy and tokenizers, 2.5 GB
-#   bench/carry.sh /path/to/llama-1b
+#   python bench/fixtures.py OUT --models llama-1b --formats hf      # once; needs numpy and tokenizers, 2.5 GB
+#   bench/carry.sh OUT/llama-1b
 #
 # Needs GNU time. Run it on an otherwise idle machine.
 set -euo pipefail

@@ -15,6 +15,13 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// What to compute on.
+#[derive(clap::Args, Clone, Copy)]
+pub struct ComputeArgs {
     /// Threads to compute with [default: one per core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -70,7 +77,7 @@ pub enum VectorCommand {
 /// Which model.
 #[derive(clap::Args)]
 pub struct ModelArg {
-    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
     #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: Option<String>,
 }
@@ -233,7 +240,7 @@ pub struct CaptureArgs {
 
 #[derive(clap::Args)]
 pub struct ShowModelArgs {
-    /// A Hugging Face directory, or org/name in the local hub cache [default: the embedded model]
+    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
     #[arg(value_name = "DIR|ORG/NAME")]
     pub model: Option<String>,
     /// The same, as everywhere else

@@ -1,8 +1,10 @@
 //! A model ready to use, wherever it came from.
 
+use crate::args::ComputeArgs;
 use crate::{embedded, failure::Failure, hub};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Isa, Model, Tokenizer};
+use whipstaff_engine::{Cpu, Isa, Model, Tokenizer, available};
 use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
@@ -17,18 +19,20 @@ pub struct Loaded {
 
 impl Loaded {
     /// Loads what `--model` names; the embedded model if it names nothing.
-    pub fn new(choice: Option<&str>) -> Result<Loaded, Failure> {
-        let isa = isa()?;
+    pub fn new(choice: Option<&str>, on: ComputeArgs) -> Result<Loaded, Failure> {
+        let threads = on.threads.map_or_else(available, NonZeroUsize::get);
+        let cpu = Cpu::new(isa()?, threads);
         let Some(choice) = choice else {
             return Ok(Loaded {
-                model: Model::from_files(embedded::FILES, isa)?,
+                model: Model::from_files(embedded::FILES, cpu)?,
                 tokenizer: Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
                 name: embedded::NAME.into(),
                 embedded: true,
             });
         };
-        let (dir, name) = locate(choice)?;
-        Ok(Loaded { model: Model::load(&dir, isa)?, tokenizer: Tokenizer::load(&dir), name, embedded: false })
+        let (path, name) = locate(choice)?;
+        let (model, tokenizer) = (Model::load(&path, cpu)?, Tokenizer::load(&path));
+        Ok(Loaded { model, tokenizer, name, embedded: false })
     }
 
     /// Is this the model that a vector was made on? Weights of some size are not hashed again at
@@ -59,7 +63,7 @@ fn isa() -> Result<Isa, Failure> {
     }
 }
 
-/// The folder that `choice` means, and the model's name.
+/// The folder or the file that `choice` means, and the model's name.
 fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
     let dir = PathBuf::from(choice);
     if dir.is_dir() {
@@ -68,17 +72,16 @@ fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
         return Ok((dir, name));
     }
     if dir.exists() {
-        return Err(Failure::BadInput(format!(
-            "--model {choice} is a file; give the Hugging Face directory that holds config.json"
-        )));
+        let name = dir.file_stem().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
+        return Ok((dir, name));
     }
     if !hub::is_id(choice) {
-        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory")));
+        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory or file")));
     }
     match hub::cached(choice) {
         Some(dir) => Ok((dir, choice.to_owned())),
         None => Err(Failure::Access(format!(
-            "--model {choice} is neither a directory here nor in the local hub cache; this version does not \
+            "--model {choice} is neither a directory or file here nor in the local hub cache; this version does not \
              download: fetch it first with `hf download {choice}`"
         ))),
     }

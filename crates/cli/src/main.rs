@@ -29,16 +29,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
-    if let Some(threads) = args.threads {
-        whipstaff_engine::use_threads(threads.get());
-    }
+    let on = args.compute;
     match args.command {
-        Command::Demo(args) => commands::demo(args),
-        Command::Extract(args) => commands::extract(args),
-        Command::Generate(args) => commands::generate(args),
-        Command::Figure(args) => commands::figure(args),
-        Command::Capture(args) => commands::capture(args),
-        Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args),
+        Command::Demo(args) => commands::demo(args, on),
+        Command::Extract(args) => commands::extract(args, on),
+        Command::Generate(args) => commands::generate(args, on),
+        Command::Figure(args) => commands::figure(args, on),
+        Command::Capture(args) => commands::capture(args, on),
+        Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
         Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
         Command::Completions { shell } => commands::completions(shell),
     }

@@ -54,11 +54,19 @@ fn a_model_that_is_not_there_is_named() {
         place.run(&extract).fails(code, part);
         place.run(&format!("demo --model {model} -o out")).fails(code, part);
     };
-    check("nowhere", 3, "there is no such directory");
-    check("/nowhere/at/all", 3, "there is no such directory");
-    check("contrasts.jsonl", 3, "is a file; give the Hugging Face directory that holds config.json");
-    check("model/model.safetensors", 3, "is a file");
+    check("nowhere", 3, "there is no such directory or file");
+    check("/nowhere/at/all", 3, "there is no such directory or file");
     check("org/name", 4, "fetch it first with `hf download org/name`");
+}
+
+#[test]
+fn a_file_that_is_no_model_is_told_what_is() {
+    let place = Place::new();
+    for file in ["contrasts.jsonl", "model/model.safetensors", "model/config.json"] {
+        let part = "is not a GGUF file: a model is a .gguf file or a Hugging Face directory";
+        place.run(&format!("model show {file}")).fails(3, part).says(file);
+        place.run(&format!("generate --model {file} --prompt hi")).fails(3, part).says(file);
+    }
 }
 
 #[test]
@@ -218,10 +226,10 @@ fn every_missing_tensor_is_listed() {
         }
     };
     let check = |missing: &'static [&'static str], part: &str| check_model(without(missing), part);
-    check(&["model.norm.weight"], "lacks 1 of the tensors that config.json asks for: model.norm.weight");
+    check(&["model.norm.weight"], "lacks 1 of the tensors that the config asks for: model.norm.weight");
     check(
         &["layers.1.mlp.up_proj", "layers.2.input_layernorm"],
-        "lacks 2 of the tensors that config.json asks for: model.layers.1.mlp.up_proj.weight, \
+        "lacks 2 of the tensors that the config asks for: model.layers.1.mlp.up_proj.weight, \
          model.layers.2.input_layernorm.weight",
     );
     check(&["layers."], "and 19 more");
@@ -235,12 +243,56 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes() {
             Some((dtype, if name.ends_with("1.mlp.up_proj.weight") { turned } else { shape.to_vec() }))
         });
     };
-    let part = "tensor `model.layers.1.mlp.up_proj.weight` is [64, 48], config.json asks for [48, 64]";
+    let part = "tensor `model.layers.1.mlp.up_proj.weight` is [64, 48], the config asks for [48, 64]";
     check_model(reshape, part);
     check_model(
         |place| set_config(place, "vocab_size", json!(303)),
         "`model.embed_tokens.weight` is [304, 64]",
     );
+}
+
+// GGUF files.
+
+/// Writes a golden file, spoilt.
+fn check_gguf(spoil: impl Fn(&mut Vec<u8>), part: &str) {
+    let place = Place::new();
+    let mut bytes = std::fs::read(golden("gguf/gqa-tied-bf16.gguf")).unwrap();
+    spoil(&mut bytes);
+    place.write("tiny.gguf", bytes);
+    place.run("model show tiny.gguf").fails(3, part).says("tiny.gguf");
+    place.run("generate --model tiny.gguf --prompt hi").fails(3, part);
+}
+
+/// Replaces the first `from` by `to`, which is as long.
+fn replace(bytes: &mut [u8], from: &str, to: &str) {
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+}
+
+#[test]
+fn a_gguf_file_that_is_damaged_or_not_supported_is_named_with_the_field() {
+    check_gguf(|bytes| bytes.truncate(3), "is not a GGUF file");
+    check_gguf(|bytes| bytes.truncate(4500), "the rest of the file has room for");
+    check_gguf(|bytes| bytes.truncate(bytes.len() - 40), "is it cut off?");
+    check_gguf(|bytes| bytes[4] = 1, "the version is 1, which is too old");
+    check_gguf(|bytes| bytes[8..16].fill(0xff), "tensor_count is 18446744073709551615");
+    check_gguf(|bytes| replace(bytes, "\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0qwen2"), "`qwen2`");
+    let key = |from: &'static str, to: &'static str| move |bytes: &mut Vec<u8>| replace(bytes, from, to);
+    check_gguf(key("llama.block_count", "llama.block_c0unt"), "`llama.block_c0unt` is not known");
+    check_gguf(
+        key("blk.1.ffn_up.weight", "blk.1.ffn_xp.weight"),
+        "tensor `blk.1.ffn_xp.weight` has no place",
+    );
+}
+
+#[test]
+fn a_gguf_file_with_a_tokenizer_that_is_not_supported_can_be_shown_but_not_prompted() {
+    let place = Place::new();
+    let mut bytes = std::fs::read(golden("gguf/gqa-tied-bf16.gguf")).unwrap();
+    replace(&mut bytes, "llama-bpe", "llama-bpf");
+    place.write("tiny.gguf", bytes);
+    place.run("model show tiny.gguf").succeeds();
+    place.run("generate --model tiny.gguf --prompt hi").fails(3, "`tokenizer.ggml.pre` is `llama-bpf`");
 }
 
 // Vectors.

@@ -720,6 +720,35 @@ fn a_model_shows_its_shape() {
 }
 
 #[test]
+fn a_gguf_file_does_what_its_directory_does() {
+    let place = Place::new();
+    place.write("tiny.gguf", std::fs::read(golden("gguf/gqa-tied-bf16.gguf")).unwrap());
+    let json = place.run("model show tiny.gguf --json").json();
+    let mut want = place.run("model show model --json").json();
+    for (field, value) in [("name", json!("tiny")), ("bytes", json!(place.read("tiny.gguf").len()))] {
+        want[field] = value;
+    }
+    // Vectors are stored as f32, and the file names another token that ends a turn.
+    (want["dtypes"], want["eos_tokens"]) = (json!(["F32", "BF16"]), json!([302, 303]));
+    let mut dtypes = json["dtypes"].as_array().unwrap().clone();
+    dtypes.sort_by_key(|dtype| dtype != "F32");
+    assert_eq!(Value::from(dtypes), want["dtypes"]);
+    want["dtypes"] = json["dtypes"].clone();
+    assert_eq!(json, want);
+    assert!(place.run("model show tiny.gguf").succeeds().stdout.starts_with("tiny\n"));
+
+    let generate = |model: &str| {
+        let line =
+            format!("generate --model {model} --prompt 'The well' --temperature 0 --max-tokens 8 --json");
+        place.run(&line).json()
+    };
+    assert_eq!(generate("tiny.gguf"), generate("model"));
+    let extract = "extract --model tiny.gguf --contrasts contrasts.jsonl -o v.safetensors --json";
+    assert_eq!(place.run(extract).json()["model"]["name"], "tiny");
+    place.run("generate --model tiny.gguf --steer v.safetensors:1 --prompt hi --max-tokens 4").succeeds();
+}
+
+#[test]
 fn a_vector_shows_its_origin_and_its_statistics() {
     let place = Place::with_vector();
     let shown = place.run("vector show v.safetensors").succeeds().stdout;

@@ -1,21 +1,26 @@
 //! The ragged batch: rows of many sequences, packed without padding.
 
 use crate::{Session, Steering};
+use smallvec::SmallVec;
 use std::ops::Range;
+use whipstaff_kernels::BLOCK_LEN;
+
+/// Sequences that a batch holds without allocating: decoding a few costs nothing but arithmetic.
+const INLINE: usize = 8;
 
 /// Rows to run, and the sessions that they extend.
 #[derive(Default)]
 pub struct Batch<'a> {
     pub(crate) plan: RowPlan,
-    pub(crate) sessions: Vec<&'a mut Session>,
+    pub(crate) sessions: SmallVec<[&'a mut Session; INLINE]>,
 }
 
 /// What each row of a batch is. Rows of one sequence are consecutive and ascend in position.
 #[derive(Clone, Default)]
 pub struct RowPlan {
-    rows: Vec<Row>,
-    spans: Vec<Range<usize>>,
-    steerings: Vec<Steering>,
+    rows: SmallVec<[Row; INLINE]>,
+    spans: SmallVec<[Range<usize>; INLINE]>,
+    steerings: SmallVec<[Steering; INLINE]>,
 }
 
 /// One row: one token of one sequence.
@@ -39,6 +44,8 @@ impl<'a> Batch<'a> {
     /// sequence in the batch.
     pub fn push(&mut self, session: &'a mut Session, tokens: &[u32]) -> usize {
         let start = session.tokens.len();
+        // Room for a whole block of the cache, so that both grow in the same step.
+        session.tokens.reserve(tokens.len().next_multiple_of(BLOCK_LEN));
         session.tokens.extend_from_slice(tokens);
         self.again(session, start)
     }

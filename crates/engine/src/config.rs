@@ -8,7 +8,10 @@ use std::path::Path;
 pub const FAMILIES: &[&str] = &["llama"];
 
 /// Deeper than any model; a config that claims more would make us list its tensors for hours.
-const MAX_LAYERS: usize = 10_000;
+pub(crate) const MAX_LAYERS: usize = 10_000;
+
+/// Far above any model, and low enough that products of two sizes cannot overflow.
+pub(crate) const MAX_SIZE: usize = 1 << 31;
 
 /// The shape and the constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,9 +166,8 @@ impl Fields<'_> {
 
     fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        // Far above any model, and low enough that products of two sizes cannot overflow.
         match value.as_u64() {
-            Some(n) if n > 0 && n < 1 << 31 => Ok(Some(n as usize)),
+            Some(n) if n > 0 && n < MAX_SIZE as u64 => Ok(Some(n as usize)),
             _ => Err(self.wrong(name, "is not a positive whole number")),
         }
     }

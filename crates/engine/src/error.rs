@@ -35,7 +35,7 @@ pub enum Error {
         supported: Vec<&'static str>,
     },
     /// The checkpoint lacks tensors that the config promises.
-    #[error("{}: the checkpoint lacks {} of the tensors that config.json asks for: {}", path.display(), names.len(), list(names))]
+    #[error("{}: the checkpoint lacks {} of the tensors that the config asks for: {}", path.display(), names.len(), list(names))]
     MissingTensors {
         /// The checkpoint folder.
         path: PathBuf,

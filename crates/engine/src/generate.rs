@@ -161,6 +161,7 @@ impl<'m> Generator<'m> {
             }
         }
         let resid = self.model.forward(&mut batch, &mut NoTap)?;
+        drop(batch);
         let logits = self.model.logits(&resid, &last_rows);
         if logits.as_slice().iter().any(|x| x.is_nan()) {
             return Err(Error::NotANumber);

@@ -1,61 +1,32 @@
 //! Keys and values of a sequence, in blocks that sequences share.
 
 use std::sync::Arc;
-use whipstaff_kernels::KvView;
-
-/// Positions per block. Small enough that a short answer wastes little, large enough that the
-/// attention kernel rarely changes blocks.
-pub(crate) const BLOCK_LEN: usize = 32;
-
-/// What a model needs stored per position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KvShape {
-    pub(crate) n_layers: usize,
-    /// `n_kv_heads * head_dim`.
-    pub(crate) width: usize,
-}
+use whipstaff_kernels::{BLOCK_LEN, KvBlock, KvShape};
 
 /// The cache of one sequence. A clone shares all blocks; writing to a shared block copies that
 /// block first, so a fork costs what it adds.
 #[derive(Clone, Default)]
 pub(crate) struct KvCache {
-    blocks: Vec<Arc<Block>>,
-}
-
-/// Keys and values of [`BLOCK_LEN`] positions for every layer, each `[n_layers, BLOCK_LEN, width]`.
-#[derive(Clone)]
-struct Block {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    blocks: Vec<Arc<KvBlock>>,
 }
 
 impl KvCache {
-    /// Stores keys and values, each `[n, width]`, for the positions from `start` on.
+    /// Stores keys and values of one layer, each `[n, n_kv_heads * head_dim]`, for the positions
+    /// from `start` on. Memory is taken only when a position is the first of a new block.
     pub(crate) fn write(&mut self, shape: KvShape, layer: usize, start: usize, keys: &[f32], values: &[f32]) {
-        let width = shape.width;
-        for (i, (key, value)) in keys.chunks_exact(width).zip(values.chunks_exact(width)).enumerate() {
-            let (block, offset) = ((start + i) / BLOCK_LEN, (start + i) % BLOCK_LEN);
-            while self.blocks.len() <= block {
-                let zeros = vec![0.0; shape.n_layers * BLOCK_LEN * width];
-                self.blocks.push(Arc::new(Block { keys: zeros.clone(), values: zeros }));
+        let (keys, values) = (keys.chunks_exact(shape.width()), values.chunks_exact(shape.width()));
+        for (position, (key, value)) in (start..).zip(keys.zip(values)) {
+            while self.blocks.len() <= position / BLOCK_LEN {
+                self.blocks.push(Arc::new(KvBlock::new(shape)));
             }
-            let at = (layer * BLOCK_LEN + offset) * width;
-            let block = Arc::make_mut(&mut self.blocks[block]);
-            block.keys[at..at + width].copy_from_slice(key);
-            block.values[at..at + width].copy_from_slice(value);
+            let block = Arc::make_mut(&mut self.blocks[position / BLOCK_LEN]);
+            block.write(layer, position % BLOCK_LEN, key, value);
         }
     }
 
-    /// What a row at position `len - 1` sees of `layer`.
-    pub(crate) fn view(&self, shape: KvShape, layer: usize, len: usize) -> KvView<'_> {
-        let size = BLOCK_LEN * shape.width;
-        let blocks = &self.blocks[..len.div_ceil(BLOCK_LEN)];
-        KvView {
-            keys: blocks.iter().map(|block| &block.keys[layer * size..][..size]).collect(),
-            values: blocks.iter().map(|block| &block.values[layer * size..][..size]).collect(),
-            block_len: BLOCK_LEN,
-            len,
-        }
+    /// Block `index`: the positions from `index * BLOCK_LEN` on.
+    pub(crate) fn block(&self, index: usize) -> &KvBlock {
+        &self.blocks[index]
     }
 }
 
@@ -63,18 +34,50 @@ impl KvCache {
 mod tests {
     use super::*;
 
+    const SHAPE: KvShape = KvShape { n_layers: 2, n_kv_heads: 3, head_dim: 2 };
+
+    fn rows(n: usize, x: f32) -> Vec<f32> {
+        vec![x; n * SHAPE.width()]
+    }
+
     #[test]
     fn a_fork_shares_what_it_does_not_change() {
-        let shape = KvShape { n_layers: 2, width: 3 };
-        let rows = |n: usize, x: f32| vec![x; n * 3];
         let mut cache = KvCache::default();
-        cache.write(shape, 1, 0, &rows(40, 1.0), &rows(40, 2.0));
+        cache.write(SHAPE, 1, 0, &rows(40, 1.0), &rows(40, 2.0));
         let mut fork = cache.clone();
-        fork.write(shape, 1, 40, &rows(1, 5.0), &rows(1, 6.0));
+        fork.write(SHAPE, 1, 40, &rows(1, 5.0), &rows(1, 6.0));
         assert!(Arc::ptr_eq(&cache.blocks[0], &fork.blocks[0]));
         assert!(!Arc::ptr_eq(&cache.blocks[1], &fork.blocks[1]));
-        assert_eq!(cache.view(shape, 1, 41).keys[1][8 * 3], 0.0);
-        assert_eq!(fork.view(shape, 1, 41).keys[1][8 * 3], 5.0);
-        assert_eq!(fork.view(shape, 1, 41).values[1][7 * 3], 2.0);
+        assert_eq!(cache.block(1).read(1, 8), (rows(1, 0.0), rows(1, 0.0)));
+        assert_eq!(fork.block(1).read(1, 8), (rows(1, 5.0), rows(1, 6.0)));
+        assert_eq!(fork.block(1).read(1, 7), (rows(1, 1.0), rows(1, 2.0)));
+    }
+
+    #[test]
+    fn a_pass_may_begin_and_end_inside_a_block() {
+        let mut cache = KvCache::default();
+        let mut start = 0;
+        for n in [5, 30, 1, 60] {
+            for layer in 0..2 {
+                let numbered = (start..start + n).flat_map(|p| rows(1, (100 * layer + p) as f32));
+                let keys: Vec<f32> = numbered.collect();
+                cache.write(SHAPE, layer, start, &keys, &rows(n, 7.0));
+            }
+            start += n;
+        }
+        assert_eq!(cache.blocks.len(), 3);
+        for (layer, p) in (0..2).flat_map(|layer| (0..start).map(move |p| (layer, p))) {
+            let want = (rows(1, (100 * layer + p) as f32), rows(1, 7.0));
+            assert_eq!(cache.block(p / BLOCK_LEN).read(layer, p % BLOCK_LEN), want);
+        }
+    }
+
+    #[test]
+    fn positions_of_a_block_that_is_not_shared_are_written_in_place() {
+        let mut cache = KvCache::default();
+        cache.write(SHAPE, 0, 0, &rows(1, 1.0), &rows(1, 1.0));
+        let before = Arc::as_ptr(&cache.blocks[0]);
+        cache.write(SHAPE, 0, 1, &rows(31, 1.0), &rows(31, 1.0));
+        assert_eq!(Arc::as_ptr(&cache.blocks[0]), before);
     }
 }

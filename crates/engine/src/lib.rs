@@ -7,7 +7,7 @@
 //!
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
-//! Reading order: `config`, `weights`, `model` (the forward pass: the page to show visitors),
+//! Reading order: `config`, `weights`, `gguf`, `model` (the forward pass: the page to show visitors),
 //! `ops` (the seam under it), `tap`, `steering`, `batch`, `session`, `generate`.
 
 #![forbid(unsafe_code)]
@@ -17,10 +17,13 @@ mod capture;
 mod config;
 mod error;
 mod generate;
+mod gguf;
 mod kv;
 mod model;
 mod ops;
+mod prefix;
 mod rope;
+mod rows;
 mod sample;
 mod score;
 mod session;
@@ -36,8 +39,9 @@ pub use config::{Config, FAMILIES};
 pub use error::Error;
 pub use generate::{Event, Finish, Generator, Request};
 pub use model::{Model, ModelFiles};
-pub use ops::Rows;
+pub use prefix::{PrefixTree, Prefixes};
 pub use rope::{Rope, RopeScaling};
+pub use rows::Rows;
 pub use sample::{Sampler, Sampling};
 pub use score::{Continuation, log_probs, score};
 pub use session::Session;
@@ -46,7 +50,7 @@ pub use tap::{Hook, NoTap, Site, Tap};
 pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
-pub use whipstaff_kernels::{Bytes, Isa, UnknownIsa, threads, use_threads};
+pub use whipstaff_kernels::{Bytes, Cpu, Isa, UnknownIsa, available};
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the
 /// 1B shape, 512 rows of the widest activation are 32 MB.

@@ -1,15 +1,16 @@
 //! The decoder: weights and the one forward pass, in the order of the paper.
 
-use crate::kv::KvShape;
+use crate::gguf::Gguf;
 use crate::ops::{Linear, Ops};
 use crate::rope::RopeTable;
+use crate::rows::Loan;
 use crate::steering::Steer;
 use crate::{Batch, Config, Error, Hook, NoTap, Rows, Site, Tap, Weights};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use whipstaff_kernels::{Attention, Bytes, Isa, Matrix};
+use whipstaff_kernels::{Attention, Bytes, Cpu, KvShape, Matrix};
 
 /// A loaded decoder-only model. Immutable: any number of sessions may run on it.
 pub struct Model {
@@ -54,8 +55,7 @@ impl Model {
     /// As for [`Model::forward`].
     pub fn embed(&self, batch: &Batch) -> Result<Rows, Error> {
         self.check(batch)?;
-        let tokens: Vec<u32> = batch.rows().iter().map(|row| row.token).collect();
-        Ok(self.ops.embed(&self.embedding, tokens.into_iter()))
+        Ok(self.ops.embed(&self.embedding, batch))
     }
 
     /// Runs the blocks `layers` on what enters the first of them.
@@ -66,9 +66,22 @@ impl Model {
         layers: Range<usize>,
         tap: &mut T,
     ) -> Rows {
-        let rope = RopeTable::new(&self.frequencies, batch.rows().iter().map(|row| row.position));
+        let rope = self.ops.rope_table(&self.frequencies, batch);
         let mut tap = Steer(tap);
         layers.fold(entering, |resid, layer| self.block(layer, resid, &rope, batch, &mut tap))
+    }
+
+    /// Goes on from what left block `layer` unsteered, `[n_rows, d_model]`: steering and `tap` act on
+    /// it as on the block's own output, and the blocks above run on what they make of it.
+    pub fn run_blocks_above<T: Tap>(
+        &self,
+        batch: &mut Batch,
+        leaving: Rows,
+        layer: usize,
+        tap: &mut T,
+    ) -> Rows {
+        let resid_post = Steer(&mut *tap).at(hook(layer, Site::ResidPost, batch), leaving);
+        self.run_blocks(batch, resid_post, layer + 1..self.config.n_layers, tap)
     }
 
     /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its tap.
@@ -85,21 +98,20 @@ impl Model {
         tap.at(hook(layer, Site::ResidPost, batch), ops.add(resid_mid, &mlp_out))
     }
 
-    fn attention(&self, layer: usize, x: &Rows, rope: &RopeTable, batch: &mut Batch) -> Rows {
+    fn attention(&self, layer: usize, x: &Loan, rope: &RopeTable, batch: &mut Batch) -> Rows {
         let (block, ops, kv) = (&self.blocks[layer], &self.ops, self.kv_shape());
 
-        let q = ops.rope(ops.linear(x, &block.q_proj), rope); // [n_rows, n_heads * head_dim]
-        let k = ops.rope(ops.linear(x, &block.k_proj), rope); // [n_rows, n_kv_heads * head_dim]
-        let v = ops.linear(x, &block.v_proj); // [n_rows, n_kv_heads * head_dim]
+        let [q, k, v] = ops.linears(x, [&block.q_proj, &block.k_proj, &block.v_proj]);
+        let q = ops.rope(q, self.config.head_dim, rope); // [n_rows, n_heads * head_dim]
+        let k = ops.rope(k, self.config.head_dim, rope); // [n_rows, n_kv_heads * head_dim], as v
         ops.write_cache(batch, layer, kv, &k, &v);
-        let mixed = ops.attend(&q, batch, layer, kv, self.attention_shape()); // as q
+        let mixed = ops.attend(&q, batch, layer, self.attention_shape()); // as q
         ops.linear(&mixed, &block.o_proj) // [n_rows, d_model]
     }
 
-    fn mlp(&self, block: &Block, x: &Rows) -> Rows {
-        let gate = self.ops.linear(x, &block.gate_proj); // [n_rows, d_ff]
-        let up = self.ops.linear(x, &block.up_proj); // [n_rows, d_ff]
-        self.ops.linear(&self.ops.silu_mul(gate, &up), &block.down_proj) // [n_rows, d_model]
+    fn mlp(&self, block: &Block, x: &Loan) -> Rows {
+        let gated = self.ops.gated(x, &block.gate_proj, &block.up_proj); // [n_rows, d_ff]
+        self.ops.linear(&gated, &block.down_proj) // [n_rows, d_model]
     }
 
     /// The logits of the rows `which` of what left the last block: `[which.len(), vocab_size]`.
@@ -110,7 +122,7 @@ impl Model {
 
     fn kv_shape(&self) -> KvShape {
         let Config { n_layers, n_kv_heads, head_dim, .. } = self.config;
-        KvShape { n_layers, width: n_kv_heads * head_dim }
+        KvShape { n_layers, n_kv_heads, head_dim }
     }
 
     fn attention_shape(&self) -> Attention {
@@ -151,11 +163,17 @@ pub struct ModelFiles {
 
 // Loading.
 impl Model {
-    /// Loads a Hugging Face directory. The weights are mapped, not read.
+    /// Loads a Hugging Face directory or a GGUF file, and packs its weights for the kernels of `cpu`.
     ///
     /// # Errors
-    /// Whatever is wrong with the directory, by file and field.
-    pub fn load(dir: &Path, isa: Isa) -> Result<Model, Error> {
+    /// Whatever is wrong with it, by file and field.
+    pub fn load(dir: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        if dir.is_file() {
+            let file = Gguf::open(dir)?;
+            let config = file.config()?;
+            let weights = file.into_weights(&config)?;
+            return Model::new(config, weights, cpu);
+        }
         let read = |name: &str| {
             let path = dir.join(name);
             std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })
@@ -163,30 +181,31 @@ impl Model {
         let config = read("config.json")?;
         let generation = dir.join("generation_config.json").exists().then(|| read("generation_config.json"));
         let config = Config::parse(&config, generation.transpose()?.as_deref(), dir)?;
-        Model::new(config, Weights::open(dir)?, isa)
+        Model::new(config, Weights::open(dir)?, cpu)
     }
 
     /// Loads a model from bytes that are compiled in.
     ///
     /// # Errors
     /// As for [`Model::load`].
-    pub fn from_files(files: ModelFiles, isa: Isa) -> Result<Model, Error> {
+    pub fn from_files(files: ModelFiles, cpu: impl Into<Cpu>) -> Result<Model, Error> {
         let dir = PathBuf::from("embedded model");
         let config = Config::parse(files.config, Some(files.generation_config), &dir)?;
-        Model::new(config, Weights::from_bytes(Bytes::from(files.weights), &dir)?, isa)
+        Model::new(config, Weights::from_bytes(Bytes::from(files.weights), &dir)?, cpu)
     }
 
     /// Puts a model together. Tensor names are those of Hugging Face checkpoints.
     ///
     /// # Errors
     /// [`Error::MissingTensors`] with every name, or [`Error::Malformed`].
-    pub fn new(config: Config, weights: Weights, isa: Isa) -> Result<Model, Error> {
+    pub fn new(config: Config, weights: Weights, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        let cpu = cpu.into();
         let names = tensor_names(&config);
         weights.require(names.iter().map(String::as_str))?;
         let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
         let (d, ff) = (config.d_model, config.d_ff);
         let linear = |name: String, n_out: usize, n_in: usize, biased: bool| -> Result<Linear, Error> {
-            let weight = weights.matrix(&format!("{name}.weight"), n_out, n_in)?;
+            let weight = weights.packed(&cpu, &format!("{name}.weight"), n_out, n_in)?;
             let bias = biased.then(|| weights.vector(&format!("{name}.bias"), n_out)).transpose()?;
             Ok(Linear { weight, bias })
         };
@@ -206,16 +225,13 @@ impl Model {
         });
         let blocks = blocks.collect::<Result<Vec<Block>, Error>>()?;
         let embedding = weights.matrix("model.embed_tokens.weight", config.vocab_size, d)?;
-        let head = if config.tied_embeddings {
-            embedding.clone()
-        } else {
-            weights.matrix("lm_head.weight", config.vocab_size, d)?
-        };
+        let head = if config.tied_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let head = weights.packed(&cpu, head, config.vocab_size, d)?;
         Ok(Model {
             norm: weights.vector("model.norm.weight", d)?,
             frequencies: config.rope.frequencies(config.head_dim),
             head: Linear { weight: head, bias: None },
-            ops: Ops { isa },
+            ops: Ops::new(cpu),
             embedding,
             blocks,
             weights,
@@ -233,9 +249,9 @@ impl Model {
         &self.weights
     }
 
-    /// The kernel set that the model runs on.
-    pub fn isa(&self) -> Isa {
-        self.ops.isa
+    /// The kernel set and threads that the model runs on.
+    pub fn cpu(&self) -> &Cpu {
+        &self.ops.cpu
     }
 
     /// Runs a session on by `tokens` and returns the logits after the last: the plain way to use
@@ -253,7 +269,7 @@ impl Model {
 }
 
 /// Every tensor that a config asks for.
-fn tensor_names(config: &Config) -> Vec<String> {
+pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
     let mut names = vec!["model.embed_tokens.weight".to_owned(), "model.norm.weight".to_owned()];
     if !config.tied_embeddings {
         names.push("lm_head.weight".to_owned());

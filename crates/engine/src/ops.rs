@@ -4,95 +4,92 @@
 //! this file; another kind of device would be another body of these functions.
 
 use crate::Batch;
-use crate::kv::KvShape;
 use crate::rope::RopeTable;
-use whipstaff_kernels::{self as kernels, Attention, Isa, Matrix};
-
-/// Activations: rows of equal width, `f32`, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
-    width: usize,
-    data: Vec<f32>,
-}
-
-impl Rows {
-    /// Rows of zeros, `[n_rows, width]`.
-    pub fn zeros(n_rows: usize, width: usize) -> Rows {
-        Rows { width, data: vec![0.0; n_rows * width] }
-    }
-
-    /// Elements per row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Number of rows.
-    pub fn n_rows(&self) -> usize {
-        self.data.len() / self.width
-    }
-
-    /// One row.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.data[row * self.width..][..self.width]
-    }
-
-    /// One row, to write to.
-    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        &mut self.data[row * self.width..][..self.width]
-    }
-
-    /// All elements, row after row.
-    pub fn as_slice(&self) -> &[f32] {
-        &self.data
-    }
-
-    /// The rows `which`, copied in that order.
-    pub fn select(&self, which: &[usize]) -> Rows {
-        let data = which.iter().flat_map(|row| self.row(*row)).copied().collect();
-        Rows { width: self.width, data }
-    }
-}
+use crate::rows::{Loan, Rows, Shelf};
+use std::sync::Arc;
+use whipstaff_kernels::{
+    self as kernels, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
+};
 
 /// A linear layer: `[n_out, n_in]`, with or without a bias `[n_out]`.
 pub(crate) struct Linear {
-    pub(crate) weight: Matrix,
+    pub(crate) weight: Packed,
     pub(crate) bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    fn parts(&self) -> (&Packed, Option<&[f32]>) {
+        (&self.weight, self.bias.as_deref())
+    }
 }
 
 /// The operations, on the processor's own kernels.
 pub(crate) struct Ops {
-    pub(crate) isa: Isa,
+    pub(crate) cpu: Cpu,
+    shelf: Arc<Shelf>,
 }
 
 impl Ops {
+    pub(crate) fn new(cpu: Cpu) -> Ops {
+        Ops { cpu, shelf: Arc::default() }
+    }
+
     /// Row `token` of the embedding for every row of the batch: `[n_rows, d_model]`.
-    pub(crate) fn embed(&self, embedding: &Matrix, tokens: impl ExactSizeIterator<Item = u32>) -> Rows {
-        let mut out = Rows::zeros(tokens.len(), embedding.n_in);
-        for (row, token) in tokens.enumerate() {
-            embedding.row_to_f32(token as usize, out.row_mut(row));
+    pub(crate) fn embed(&self, embedding: &Matrix, batch: &Batch) -> Rows {
+        let mut out = self.shelf.rows(batch.rows().len(), embedding.n_in);
+        for (i, row) in batch.rows().iter().enumerate() {
+            embedding.row_to_f32(row.token as usize, out.row_mut(i));
         }
         out
     }
 
-    pub(crate) fn rms_norm(&self, x: &Rows, weight: &[f32], eps: f32) -> Rows {
-        let mut out = Rows::zeros(x.n_rows(), x.width);
-        kernels::rms_norm(&x.data, weight, eps, &mut out.data);
-        out
+    /// Cosines and sines for the position of every row.
+    pub(crate) fn rope_table(&self, frequencies: &[f32], batch: &Batch) -> RopeTable {
+        let (n_rows, width) = (batch.rows().len(), frequencies.len());
+        let mut table =
+            RopeTable { cos: self.shelf.rows(n_rows, width), sin: self.shelf.rows(n_rows, width) };
+        for (i, row) in batch.rows().iter().enumerate() {
+            table.set(i, row.position, frequencies);
+        }
+        table
+    }
+
+    /// The norm of every row, in the form that products read.
+    pub(crate) fn rms_norm(&self, x: &Rows, weight: &[f32], eps: f32) -> Loan {
+        let mut loan = self.shelf.input();
+        loan.input.fill_rms_norm(&self.cpu, x.as_slice(), weight, eps);
+        loan
     }
 
     /// `[n_rows, n_in]` → `[n_rows, n_out]`.
-    pub(crate) fn linear(&self, x: &Rows, layer: &Linear) -> Rows {
-        let mut out = Rows::zeros(x.n_rows(), layer.weight.n_out);
-        kernels::linear(self.isa, &x.data, &layer.weight, layer.bias.as_deref(), &mut out.data);
+    pub(crate) fn linear(&self, x: &Loan, layer: &Linear) -> Rows {
+        let [out] = self.linears(x, [layer]);
         out
     }
 
+    /// Several layers on one input: `[n_rows, n_in]` → `[n_rows, n_out]` each.
+    pub(crate) fn linears<const N: usize>(&self, x: &Loan, layers: [&Linear; N]) -> [Rows; N] {
+        let mut outs = layers.map(|layer| self.shelf.rows(x.input.n_rows(), layer.weight.n_out()));
+        let mut next = outs.iter_mut();
+        let products = layers.map(|Linear { weight, bias }| {
+            let out = next.next().expect("one for each layer").as_mut_slice();
+            Product { weight, bias: bias.as_deref(), out }
+        });
+        kernels::linear(&self.cpu, &x.input, products);
+        outs
+    }
+
+    /// `silu(gate(x)) · up(x)`: `[n_rows, d_model]` → `[n_rows, d_ff]`.
+    pub(crate) fn gated(&self, x: &Loan, gate: &Linear, up: &Linear) -> Loan {
+        let mut loan = self.shelf.input();
+        kernels::gated(&self.cpu, &x.input, gate.parts(), up.parts(), &mut loan.input);
+        loan
+    }
+
     /// Rotates every head of every row by the row's position.
-    pub(crate) fn rope(&self, mut x: Rows, table: &RopeTable) -> Rows {
-        for row in 0..x.n_rows() {
-            let (cos, sin) = table.row(row);
-            kernels::rope(x.row_mut(row), cos, sin);
-        }
+    pub(crate) fn rope(&self, mut x: Rows, head_dim: usize, table: &RopeTable) -> Rows {
+        let (cos, sin) = (table.cos.as_slice(), table.sin.as_slice());
+        kernels::rope(&self.cpu, x.as_mut_slice(), head_dim, cos, sin);
         x
     }
 
@@ -111,37 +108,41 @@ impl Ops {
                 continue;
             }
             let start = batch.plan.row(span.start).position;
-            let range = span.start * shape.width..span.end * shape.width;
-            session.cache.write(shape, layer, start, &keys.data[range.clone()], &values.data[range]);
+            let range = span.start * shape.width()..span.end * shape.width();
+            session.cache.write(
+                shape,
+                layer,
+                start,
+                &keys.as_slice()[range.clone()],
+                &values.as_slice()[range],
+            );
         }
     }
 
     /// Every row attends to its own sequence, up to and including itself.
-    pub(crate) fn attend(
-        &self,
-        q: &Rows,
-        batch: &Batch,
-        layer: usize,
-        kv: KvShape,
-        shape: Attention,
-    ) -> Rows {
-        let mut out = Rows::zeros(q.n_rows(), q.width);
-        let view = |row: usize| {
-            let row = batch.plan.row(row);
-            batch.sessions[row.sequence].cache.view(kv, layer, row.position + 1)
-        };
-        kernels::attention(self.isa, shape, &q.data, view, &mut out.data);
-        out
-    }
-
-    /// `silu(gate) · up`.
-    pub(crate) fn silu_mul(&self, mut gate: Rows, up: &Rows) -> Rows {
-        kernels::silu_mul(&mut gate.data, &up.data);
-        gate
+    pub(crate) fn attend(&self, q: &Rows, batch: &Batch, layer: usize, shape: Attention) -> Loan {
+        let mut out = self.shelf.rows(q.n_rows(), q.width());
+        kernels::attention(&self.cpu, shape, layer, q.as_slice(), &Caches(batch), out.as_mut_slice());
+        let mut loan = self.shelf.input();
+        loan.input.fill(&self.cpu, out.as_slice(), out.width());
+        loan
     }
 
     pub(crate) fn add(&self, mut x: Rows, y: &Rows) -> Rows {
-        kernels::add_assign(&mut x.data, &y.data);
+        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice());
         x
+    }
+}
+
+/// What the rows of a batch see: their sessions' caches.
+struct Caches<'a, 's>(&'a Batch<'s>);
+
+impl Context for Caches<'_, '_> {
+    fn seen(&self, row: usize) -> usize {
+        self.0.plan.row(row).position + 1
+    }
+
+    fn block(&self, row: usize, index: usize) -> &KvBlock {
+        self.0.sessions[self.0.plan.row(row).sequence].cache.block(index)
     }
 }

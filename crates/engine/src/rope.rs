@@ -1,5 +1,7 @@
 //! Rotary position embeddings: frequencies and their scaling (Su et al. 2021).
 
+use crate::Rows;
+
 /// The rotary embedding of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
@@ -18,6 +20,11 @@ pub enum RopeScaling {
     Linear {
         /// The factor.
         factor: f64,
+    },
+    /// Every pair of elements by a factor of its own, which the checkpoint holds.
+    PerPair {
+        /// One for each pair, `[head_dim / 2]`.
+        factors: Vec<f64>,
     },
     /// Llama 3: long wavelengths divided by a factor, short ones kept, a ramp between.
     Llama3 {
@@ -40,15 +47,17 @@ impl Rope {
             let exponent = (2 * i) as f32 / head_dim as f32;
             f64::from((1.0 / self.theta.powf(f64::from(exponent))) as f32)
         };
-        (0..head_dim / 2).map(|i| self.scaling.apply(base(i)) as f32).collect()
+        (0..head_dim / 2).map(|i| self.scaling.apply(i, base(i)) as f32).collect()
     }
 }
 
 impl RopeScaling {
-    fn apply(&self, frequency: f64) -> f64 {
+    /// The frequency that pair `pair` turns by instead of `frequency`.
+    fn apply(&self, pair: usize, frequency: f64) -> f64 {
         match *self {
             RopeScaling::Default => frequency,
             RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::PerPair { ref factors } => frequency / factors[pair],
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
                 let wavelength = std::f64::consts::TAU / frequency;
                 if wavelength < original_max_positions / high_freq_factor {
@@ -65,29 +74,18 @@ impl RopeScaling {
     }
 }
 
-/// Cosines and sines for a list of positions, each `[n_positions, head_dim / 2]`.
+/// Cosines and sines for the positions of the rows of a batch, each `[n_rows, head_dim / 2]`.
 pub(crate) struct RopeTable {
-    half: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    pub(crate) cos: Rows,
+    pub(crate) sin: Rows,
 }
 
 impl RopeTable {
-    pub(crate) fn new(frequencies: &[f32], positions: impl Iterator<Item = usize>) -> RopeTable {
-        let mut table = RopeTable { half: frequencies.len(), cos: Vec::new(), sin: Vec::new() };
-        for position in positions {
-            for frequency in frequencies {
-                let (sin, cos) = (position as f32 * frequency).sin_cos();
-                table.cos.push(cos);
-                table.sin.push(sin);
-            }
+    /// Fills in one row.
+    pub(crate) fn set(&mut self, row: usize, position: usize, frequencies: &[f32]) {
+        let (cos, sin) = (self.cos.row_mut(row), self.sin.row_mut(row));
+        for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(frequencies) {
+            (*sin, *cos) = (position as f32 * frequency).sin_cos();
         }
-        table
-    }
-
-    /// Cosines and sines of the `i`-th position in the list.
-    pub(crate) fn row(&self, i: usize) -> (&[f32], &[f32]) {
-        let range = i * self.half..(i + 1) * self.half;
-        (&self.cos[range.clone()], &self.sin[range])
     }
 }

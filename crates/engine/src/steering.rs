@@ -47,6 +47,11 @@ impl Steering {
         self.edits.first().map(|edit| edit.layer)
     }
 
+    /// The first place that it acts at.
+    pub fn first_place(&self) -> Option<(usize, Site)> {
+        self.edits.first().map(|edit| (edit.layer, edit.site))
+    }
+
     /// Checks every edit against the shape of a model.
     ///
     /// # Errors

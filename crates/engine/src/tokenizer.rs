@@ -1,17 +1,21 @@
 //! Text to ids and back, by the `tokenizers` crate.
 
 use crate::Error;
+use crate::gguf::Gguf;
 use std::path::Path;
 
 /// A model's tokenizer.
 pub struct Tokenizer(tokenizers::Tokenizer);
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face directory.
+    /// Reads `tokenizer.json` of a Hugging Face directory, or the tokenizer of a GGUF file.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Malformed`].
     pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
+        if dir.is_file() {
+            return Ok(Tokenizer(Gguf::open(dir)?.tokenizer()?));
+        }
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         Tokenizer::from_bytes(&bytes, &path)

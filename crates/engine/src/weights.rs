@@ -1,4 +1,5 @@
-//! Checkpoints in safetensors: one file or shards, mapped, never copied.
+//! The tensors of a checkpoint, mapped, never copied. Safetensors, one file or shards, are opened here;
+//! GGUF files in `gguf.rs`.
 
 use crate::Error;
 use safetensors::tensor::{Metadata, SafeTensors};
@@ -7,24 +8,32 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
-use whipstaff_kernels::{Bytes, Dtype, Matrix};
+use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
 /// The tensors of a checkpoint, by name.
-#[derive(Default)]
 pub struct Weights {
-    path: PathBuf,
-    shards: Vec<Bytes>,
-    tensors: BTreeMap<String, Tensor>,
+    pub(crate) path: PathBuf,
+    pub(crate) shards: Vec<Bytes>,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
     /// Tensors in types that cannot be computed with, and those types.
-    unusable: BTreeMap<String, String>,
+    pub(crate) unusable: BTreeMap<String, String>,
+    /// What the checkpoint calls a tensor that Hugging Face calls so.
+    pub(crate) stored_name: fn(&str) -> String,
+    /// The types that tensors may be stored in, for errors.
+    pub(crate) supported: Vec<&'static str>,
 }
 
-struct Tensor {
-    shard: usize,
-    range: Range<usize>,
-    dtype: Dtype,
-    shape: Vec<usize>,
+/// Where a tensor lies.
+pub(crate) struct Tensor {
+    pub(crate) shard: usize,
+    pub(crate) range: Range<usize>,
+    pub(crate) dtype: Dtype,
+    /// Row-major, the innermost dimension last.
+    pub(crate) shape: Vec<usize>,
+    /// Where its rows (a vector's elements) are, if not in their own order.
+    pub(crate) row_order: Option<Arc<[u32]>>,
 }
 
 impl Weights {
@@ -36,7 +45,7 @@ impl Weights {
         let single = dir.join("model.safetensors");
         let index = dir.join("model.safetensors.index.json");
         let files = if index.exists() && !single.exists() { shards_of(&index, dir)? } else { vec![single] };
-        let mut weights = Weights { path: dir.to_owned(), ..Weights::default() };
+        let mut weights = Weights::of_safetensors(dir);
         for file in files {
             let bytes = Bytes::map(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
             weights.add(bytes, &file)?;
@@ -49,9 +58,20 @@ impl Weights {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn from_bytes(bytes: Bytes, name: &Path) -> Result<Weights, Error> {
-        let mut weights = Weights { path: name.to_owned(), ..Weights::default() };
+        let mut weights = Weights::of_safetensors(name);
         weights.add(bytes, name)?;
         Ok(weights)
+    }
+
+    fn of_safetensors(path: &Path) -> Weights {
+        Weights {
+            path: path.to_owned(),
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+            unusable: BTreeMap::new(),
+            stored_name: str::to_owned,
+            supported: [Dtype::F32, Dtype::Bf16, Dtype::F16].map(Dtype::name).to_vec(),
+        }
     }
 
     fn add(&mut self, bytes: Bytes, path: &Path) -> Result<(), Error> {
@@ -79,7 +99,8 @@ impl Weights {
                     format!("is cut off: `{name}` ends at byte {}, the file at {}", range.end, bytes.len());
                 return Err(Error::malformed(path, reason));
             }
-            let tensor = Tensor { shard: self.shards.len(), range, dtype, shape: info.shape.clone() };
+            let (shard, shape) = (self.shards.len(), info.shape.clone());
+            let tensor = Tensor { shard, range, dtype, shape, row_order: None };
             self.tensors.insert(name, tensor);
         }
         self.shards.push(bytes);
@@ -88,7 +109,7 @@ impl Weights {
 
     /// Does the checkpoint have a tensor of this name, in a type that can be computed with?
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.tensors.contains_key(&(self.stored_name)(name))
     }
 
     /// Bytes of all files together.
@@ -122,43 +143,67 @@ impl Weights {
     /// [`Error::Malformed`] if it is missing or has another shape.
     pub(crate) fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix, Error> {
         let tensor = self.tensor(name, &[n_out, n_in])?;
-        Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, n_out, n_in)
-            .map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))
+        let matrix = self.view(name, tensor, n_out, n_in)?;
+        Ok(match &tensor.row_order {
+            Some(order) if order.len() == n_out => matrix.with_row_order(order.clone()),
+            _ => matrix,
+        })
     }
 
-    /// The vector of this name, widened to `f32`.
+    /// The matrix of this name, packed for the kernels of `cpu`. The pages of the file that it was
+    /// read from are given back, so that loading never holds the weights twice.
+    ///
+    /// # Errors
+    /// As for [`Weights::matrix`].
+    pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
+        let packed = Packed::new(cpu, &self.matrix(name, n_out, n_in)?);
+        let tensor = self.tensor(name, &[n_out, n_in])?;
+        self.shards[tensor.shard].release(tensor.range.clone());
+        Ok(packed)
+    }
+
+    /// The vector of this name as `f32`.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
         let tensor = self.tensor(name, &[len])?;
-        let matrix = Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, 1, len);
-        let matrix =
-            matrix.map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))?;
-        Ok(matrix.to_f32())
+        let stored = self.view(name, tensor, 1, len)?.to_f32();
+        Ok(match &tensor.row_order {
+            Some(order) if order.len() == len => order.iter().map(|i| stored[*i as usize]).collect(),
+            _ => stored,
+        })
+    }
+
+    fn view(&self, name: &str, tensor: &Tensor, n_out: usize, n_in: usize) -> Result<Matrix, Error> {
+        let matrix = Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, n_out, n_in);
+        matrix.map_err(|error| {
+            let reason = format!("tensor `{}`: {error:?}", (self.stored_name)(name));
+            Error::malformed(&self.path, reason)
+        })
     }
 
     /// Fails with every missing name at once.
     pub(crate) fn require<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let names: Vec<&str> = names.collect();
-        if let Some((name, dtype)) = names.iter().find_map(|name| self.unusable.get_key_value(*name)) {
+        let names: Vec<String> = names.map(self.stored_name).collect();
+        if let Some((name, dtype)) = names.iter().find_map(|name| self.unusable.get_key_value(name)) {
+            let supported = self.supported.join(", ");
             let reason = format!(
-                "tensor `{name}` is stored as {dtype}, which is not supported (supported: F32, BF16, F16)"
+                "tensor `{name}` is stored as {dtype}, which is not supported (supported: {supported})"
             );
             return Err(Error::malformed(&self.path, reason));
         }
-        let names: Vec<String> =
-            names.into_iter().filter(|name| !self.contains(name)).map(str::to_owned).collect();
+        let names: Vec<String> = names.into_iter().filter(|name| !self.tensors.contains_key(name)).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::MissingTensors { path: self.path.clone(), names }) }
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Error::MissingTensors { path: self.path.clone(), names: vec![name.to_owned()] })?;
+        let name = (self.stored_name)(name);
+        let Some(tensor) = self.tensors.get(&name) else {
+            return Err(Error::MissingTensors { path: self.path.clone(), names: vec![name] });
+        };
         if tensor.shape != shape {
-            let reason = format!("tensor `{name}` is {:?}, config.json asks for {shape:?}", tensor.shape);
+            let reason = format!("tensor `{name}` is {:?}, the config asks for {shape:?}", tensor.shape);
             return Err(Error::malformed(&self.path, reason));
         }
         Ok(tensor)

@@ -31,6 +31,25 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// Says that `range` will not be read for a while: the pages of a mapped file that lie wholly
+    /// inside it leave this process's memory (not the page cache) and come back when touched.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = &*self.0 {
+            const PAGE: usize = 4096;
+            let start = range.start.next_multiple_of(PAGE);
+            let end = range.end.min(map.len()) / PAGE * PAGE;
+            if start < end {
+                // SAFETY: the mapping is of a file, shared and read-only: its pages read the same
+                // when they come back.
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                let _ = unsafe { map.unchecked_advise_range(advice, start, end - start) };
+            }
+        }
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

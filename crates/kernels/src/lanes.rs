@@ -34,6 +34,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The larger; `other` where either is not a number.
     unsafe fn max(self, other: Self) -> Self;
+    /// The largest lane; any of them if one is not a number.
+    unsafe fn largest(self) -> f32;
     /// The smaller; `other` where either is not a number.
     unsafe fn min(self, other: Self) -> Self;
     /// Adds the low bits of `n`, taken as integers, to the exponents of `self`.
@@ -140,6 +142,10 @@ impl Lanes for PlainLanes {
         self.zip(other, |x, y| if x > y { x } else { y })
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, |x, y| if x > y { x } else { y })
+    }
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         self.zip(other, |x, y| if x < y { x } else { y })
     }
@@ -220,6 +226,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
             unsafe { Avx512Lanes(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn largest(self) -> f32 {
+            unsafe { _mm512_reduce_max_ps(self.0) }
         }
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
@@ -308,6 +318,15 @@ mod x86 {
             unsafe { Avx2Lanes(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
         }
         #[inline(always)]
+        unsafe fn largest(self) -> f32 {
+            unsafe {
+                let eight = _mm256_max_ps(self.0, self.1);
+                let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+        #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
             unsafe { Avx2Lanes(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
         }
@@ -359,6 +378,31 @@ mod tests {
                 assert!(error < 2.4e-7, "{isa:?}: exp({x}) = {got}, wanted {want}");
             }
             assert_eq!(first.get_or_insert_with(|| got.clone()), &got, "{isa:?} gives other bits");
+        }
+    }
+
+    /// The largest of sixteen, written to the first.
+    struct Largest<'a>(&'a mut [f32; LANES]);
+
+    impl Kernel for Largest<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            // SAFETY: sixteen elements; the features are the caller's promise.
+            self.0[0] = unsafe { L::load(self.0.as_ptr()).largest() };
+        }
+    }
+
+    #[test]
+    fn the_largest_lane_is_found_wherever_it_is() {
+        for isa in Isa::available() {
+            for at in 0..LANES {
+                for (others, largest) in [(-5.0, 3.0), (f32::NEG_INFINITY, -1e30), (1.0, f32::INFINITY)] {
+                    let mut x = [others; LANES];
+                    x[at] = largest;
+                    isa.run(Largest(&mut x));
+                    assert_eq!(x[0], largest, "{isa:?}, lane {at}");
+                }
+            }
         }
     }
 

@@ -12,16 +12,19 @@
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
 //! (threads), `lanes` (sixteen floats), `linear` (tasks), `tile` (inner loops), `ints` and `quant`
-//! (products in integers), `attention`, `rowwise`, `plain` (the twins).
+//! (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
+//! `rowwise`, `plain` (the twins).
 
 mod attention;
 mod blocks;
 mod buffer;
 mod bytes;
 mod cpu;
+mod flash;
 mod input;
 mod ints;
 mod isa;
+mod kv;
 mod lanes;
 mod linear;
 mod matrix;
@@ -33,11 +36,12 @@ mod rowwise;
 mod shared_mut;
 mod tile;
 
-pub use attention::{Attention, KvView, attention};
+pub use attention::{Attention, Context, attention};
 pub use bytes::Bytes;
 pub use cpu::Cpu;
 pub use input::Input;
 pub use isa::{Isa, UnknownIsa};
+pub use kv::{BLOCK_LEN, KvBlock, KvShape};
 pub use linear::{Product, gated, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
 pub use packed::Packed;

@@ -3,7 +3,7 @@
 use crate::{Bytes, blocks};
 use bytemuck::Pod;
 use half::{bf16, f16};
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 /// The types that weights may be stored in: floats, and the quantised blocks of GGUF files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,8 @@ pub struct Matrix {
     /// Columns: the width of the input.
     pub n_in: usize,
     elements: Elements,
+    /// Where the rows lie, if not in their own order.
+    row_order: Option<Arc<[u32]>>,
 }
 
 /// The elements of a matrix in their stored type.
@@ -194,7 +196,25 @@ impl Matrix {
             Dtype::F16 => Elements::F16(View::new(bytes, range)),
             blocks => Elements::Blocks(blocks, View::new(bytes, range)),
         };
-        Ok(Matrix { n_out, n_in, elements })
+        Ok(Matrix { n_out, n_in, elements, row_order: None })
+    }
+
+    /// The matrix whose row `i` is row `order[i]` of this one. Nothing moves: whoever reads rows
+    /// through [`Matrix::row_bytes`] or as `f32` is led to the right one.
+    ///
+    /// # Panics
+    /// If `order` has not `n_out` entries, or one that is no row.
+    pub fn with_row_order(mut self, order: Arc<[u32]>) -> Matrix {
+        assert_eq!(order.len(), self.n_out, "every row has its place");
+        assert!(order.iter().all(|row| (*row as usize) < self.n_out), "every place has a row");
+        let composed = |old: &Arc<[u32]>| order.iter().map(|row| old[*row as usize]).collect();
+        self.row_order = Some(self.row_order.as_ref().map_or(order.clone(), composed));
+        self
+    }
+
+    /// Where each row lies among the stored ones, if the rows are not stored in their own order.
+    pub fn row_order(&self) -> Option<&[u32]> {
+        self.row_order.as_deref()
     }
 
     /// A matrix that owns `f32` elements.
@@ -217,21 +237,31 @@ impl Matrix {
         }
     }
 
-    /// The elements in their stored type.
+    /// The elements in their stored type and in the order they are stored in: that of the rows,
+    /// unless there is a [`Matrix::row_order`].
     pub fn elements(&self) -> &Elements {
         &self.elements
     }
 
-    /// Row `row` as it is stored.
+    /// Row `row` in the file's layout: `dtype().row_bytes(n_in)` bytes.
+    ///
+    /// # Panics
+    /// If there is no such row.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
-        let size = self.n_in / self.dtype().block_len() * self.dtype().block_bytes();
+        let stored = self.stored_row(row);
         let bytes = match &self.elements {
             Elements::F32(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::Bf16(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::F16(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::Blocks(_, view) => view.as_slice(),
         };
-        &bytes[row * size..(row + 1) * size]
+        let n = bytes.len() / self.n_out;
+        &bytes[stored * n..(stored + 1) * n]
+    }
+
+    /// The index of a row among the stored ones.
+    fn stored_row(&self, row: usize) -> usize {
+        self.row_order.as_ref().map_or(row, |order| order[row] as usize)
     }
 
     /// Writes row `row` to `out` as `f32`: floats are widened, which is exact, blocks dequantised.
@@ -240,6 +270,7 @@ impl Matrix {
     /// If there is no such row, or `out` is not as long as it.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.n_in, "a row has n_in elements");
+        let row = self.stored_row(row);
         let range = row * self.n_in..(row + 1) * self.n_in;
         match &self.elements {
             Elements::F32(view) => out.copy_from_slice(&view.as_slice()[range]),
@@ -319,5 +350,34 @@ mod tests {
         matrix.row_to_f32(1, &mut row);
         assert_eq!(row.to_vec(), (64..128).map(|k| k as f32).collect::<Vec<_>>());
         assert_eq!(matrix.dtype(), Dtype::Q8_0);
+    }
+
+    #[test]
+    fn a_row_order_leads_every_reader_to_the_row_that_is_meant() {
+        let values: Vec<f32> = (0..8).map(|i| i as f32).collect();
+        let floats = Matrix::from_f32(&values, 4, 2);
+        let mut blocks = Vec::new();
+        for row in 0..4u8 {
+            blocks.extend(f16::ONE.to_le_bytes());
+            blocks.extend([row; 32]);
+        }
+        let quantised = Matrix::new(&Bytes::from(blocks), 0..136, Dtype::Q8_0, 4, 32).unwrap();
+        let check = |matrix: &Matrix, order: &[u32]| {
+            let mut other = vec![0.0; matrix.n_in];
+            let ordered = matrix.clone().with_row_order(order.into());
+            for (row, stored) in order.iter().map(|row| *row as usize).enumerate() {
+                assert_eq!(ordered.row_bytes(row), matrix.row_bytes(stored));
+                matrix.row_to_f32(stored, &mut other);
+                assert_eq!(ordered.to_f32()[row * matrix.n_in..][..matrix.n_in], other);
+            }
+        };
+        for matrix in [&floats, &quantised] {
+            check(matrix, &[0, 1, 2, 3]);
+            check(matrix, &[2, 0, 3, 1]);
+            check(matrix, &[1, 1, 1, 1]);
+        }
+        assert_eq!(bytemuck::cast_slice::<u8, f32>(floats.row_bytes(3)), [6.0, 7.0]);
+        let twice = floats.with_row_order([2, 0, 3, 1].into()).with_row_order([1, 2, 3, 0].into());
+        assert_eq!(twice.row_order(), Some(&[0, 3, 1, 2][..]));
     }
 }

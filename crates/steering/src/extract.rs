@@ -6,7 +6,9 @@ use crate::{
     Contrast, ContrastSet, Error, Frame, LayerDirection, ModelId, PersonaVector, Progress, Provenance,
 };
 use std::{collections::BTreeMap, fmt, ops::Range, str::FromStr};
-use whipstaff_engine::{Batch, Model, NoTap, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack};
+use whipstaff_engine::{
+    Batch, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
+};
 
 /// Which tokens of an answer are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub struct ExtractOptions {
 /// The persona vector of a contrast set by the method `mean`: at every layer, the mean over the
 /// answer tokens of `resid_post`, positive minus negative, averaged over the contrasts (Rimsky et
 /// al. 2024; Chen et al. 2025). Sums are taken in `f64`. The prompt of a contrast runs once for its
-/// two answers, nothing runs past the last layer wanted, and the head never runs.
+/// two answers, what the prompts have in common at their beginning runs once for all, nothing runs past the last layer wanted, and the head never runs.
 ///
 /// # Errors
 /// [`Error::ZeroDirection`] if the answers do not differ at a layer; [`Error::Engine`] for texts
@@ -142,10 +144,13 @@ fn sum_answers(
     progress.stage("extracting", texts.len());
     let mut done = 0;
     let answer_lens: Vec<usize> = texts.iter().map(|text| text.answers.iter().map(Vec::len).sum()).collect();
+    let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
+    let tree = PrefixTree::new(&prompts);
+    let prefixes = tree.run(model, &prompts, last + 1)?;
     for group in passes(&answer_lens, 1) {
+        let ids: Vec<&[u32]> = group.clone().map(|i| &prompts[i][tree.shared_len(i)..]).collect();
+        let mut prompts: Vec<Session> = group.clone().map(|i| prefixes.session(i)).collect();
         let texts = &texts[group];
-        let mut prompts = vec![Session::new(); texts.len()];
-        let ids: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
         run(model, last, &mut prompts, &ids, &mut NoTap, |_, _| {})?;
 
         let mut answers: Vec<Session> = prompts.iter().flat_map(|it| [it.fork(), it.fork()]).collect();

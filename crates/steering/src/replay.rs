@@ -2,7 +2,7 @@
 
 use crate::Error;
 use std::ops::Range;
-use whipstaff_engine::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, Steering, Tap};
+use whipstaff_engine::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, Site, Steering, Tap};
 
 /// A few texts that have run unsteered, with what entered every block kept.
 pub(crate) struct Replay<'m> {
@@ -27,12 +27,8 @@ impl<'m> Replay<'m> {
             entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
         }
         let spans = (0..texts.len()).map(|i| batch.rows().span(i)).collect();
+        drop(batch);
         Ok(Replay { model, sessions, spans, entering })
-    }
-
-    /// Number of texts.
-    pub(crate) fn n_texts(&self) -> usize {
-        self.sessions.len()
     }
 
     /// The rows of a text.
@@ -45,14 +41,12 @@ impl<'m> Replay<'m> {
         &self.entering[layer + 1]
     }
 
-    /// Runs `(text, steering)` copies in one batch, from the first block that any of them changes;
-    /// the blocks below have run already. Returns what leaves the last block, copies in order.
+    /// Runs `(text, steering)` copies in one batch, from the first place that any of them changes;
+    /// what lies below has run already. Returns what leaves the last block, copies in order.
     pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Rows {
         let n_layers = self.model.config().n_layers;
-        let first =
-            copies.iter().filter_map(|(_, steering)| steering.first_layer()).min().unwrap_or(n_layers);
-        let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
-        let entering = self.entering[first].select(&rows);
+        let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
+        let (first, site) = first.unwrap_or((n_layers, Site::ResidPre));
         let fork =
             |(text, steering): &(usize, Steering)| self.sessions[*text].fork_above(first, steering.clone());
         let mut sessions: Vec<Session> = copies.iter().map(fork).collect();
@@ -60,8 +54,37 @@ impl<'m> Replay<'m> {
         for session in &mut sessions {
             batch.again(session, 0);
         }
-        self.model.run_blocks(&mut batch, entering, first..n_layers, tap)
+        let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
+        if site == Site::ResidPost {
+            let leaving = self.resid_post(first).select(&rows);
+            self.model.run_blocks_above(&mut batch, leaving, first, tap)
+        } else {
+            self.model.run_blocks(&mut batch, self.entering[first].select(&rows), first..n_layers, tap)
+        }
     }
+}
+
+/// Cuts copies into batches of at most the row budget whose members begin at the same place, so that
+/// none runs blocks that it does not change. `lens[text]` is the length of a text.
+pub(crate) fn batches<'c>(
+    copies: impl IntoIterator<Item = (usize, usize, &'c Steering)>,
+    lens: &[usize],
+) -> Vec<Vec<(usize, usize)>> {
+    let mut copies: Vec<(usize, usize, &Steering)> = copies.into_iter().collect();
+    copies.sort_by_key(|(_, _, steering)| steering.first_place());
+    let mut batches: Vec<Vec<(usize, usize)>> = Vec::new();
+    let (mut rows, mut place) = (0, None);
+    for (s, text, steering) in copies {
+        rows += lens[text];
+        match batches.last_mut() {
+            Some(batch) if place == steering.first_place() && rows <= ROW_BUDGET => batch.push((s, text)),
+            _ => {
+                batches.push(vec![(s, text)]);
+                (rows, place) = (lens[text], steering.first_place());
+            }
+        }
+    }
+    batches
 }
 
 /// Cuts texts into passes whose copies, `n_copies` of each, fit the row budget together.

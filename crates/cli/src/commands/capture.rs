@@ -1,4 +1,4 @@
-use crate::args::CaptureArgs;
+use crate::args::{CaptureArgs, ComputeArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::print_line;
@@ -10,9 +10,9 @@ use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
 use whipstaff_steering::{Progress, write_atomically};
 
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
-pub fn capture(args: CaptureArgs) -> Result<(), Failure> {
+pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
     plan::output_file(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     let ids = match &args.text {
         Some(text) => plan::frame(args.raw, None, &[])?.prompt_ids(loaded.tokenizer()?, None, text)?,
         None => args.ids.clone(),

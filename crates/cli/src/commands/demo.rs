@@ -1,4 +1,4 @@
-use crate::args::DemoArgs;
+use crate::args::{ComputeArgs, DemoArgs};
 use crate::commands::extract::fit_and_recommend;
 use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
 use crate::embedded;
@@ -25,8 +25,8 @@ const ALPHAS_ALL: [f64; 6] = [0.0, 0.1, 0.2, 0.4, 0.7, 1.0];
 const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
-pub fn demo(args: DemoArgs) -> Result<(), Failure> {
-    let loaded = Loaded::new(args.model.model.as_deref())?;
+pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     let demo = Demo { material: Material::new(&loaded)?, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     loaded.tokenizer()?;
     plan::output_folder(&args.output)?;

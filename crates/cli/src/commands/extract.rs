@@ -1,4 +1,4 @@
-use crate::args::ExtractArgs;
+use crate::args::{ComputeArgs, ExtractArgs};
 use crate::commands::show::{print_vector, vector_json};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
@@ -11,11 +11,11 @@ use whipstaff_steering::{
 };
 
 /// `whipstaff extract`: read contrasts → fit → choose a dose on held-out contrasts → save → print.
-pub fn extract(args: ExtractArgs) -> Result<(), Failure> {
+pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
     let heldout = find_heldout(&args)?.map(|path| ContrastSet::read(&path)).transpose()?;
     plan::output_file(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),

@@ -1,4 +1,4 @@
-use crate::args::FigureArgs;
+use crate::args::{ComputeArgs, FigureArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::print_line;
@@ -12,7 +12,7 @@ use whipstaff_steering::{
 };
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
-pub fn figure(args: FigureArgs) -> Result<(), Failure> {
+pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let steer = SteerArg::parse(&args.steer)?;
     if steer.alpha.is_some() {
         return Err(Failure::Usage(format!(
@@ -22,7 +22,7 @@ pub fn figure(args: FigureArgs) -> Result<(), Failure> {
     }
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
-    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     // The alphas are given, so the unit's own alpha does not matter.
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
     let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;

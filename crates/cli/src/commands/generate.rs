@@ -1,4 +1,4 @@
-use crate::args::GenerateArgs;
+use crate::args::{ComputeArgs, GenerateArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::{Tone, columns, print, print_line, printable, width};
@@ -9,13 +9,13 @@ use whipstaff_engine::{Event, Finish, Generator, Request, Steering};
 use whipstaff_steering::{Answer, Unit, combine};
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
-pub fn generate(args: GenerateArgs) -> Result<(), Failure> {
+pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let steers = args.steer.iter().map(|text| SteerArg::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let sampling = plan::sampling(&args.sampling)?;
     if args.compare && steers.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
     }
-    let loaded = Loaded::new(args.model.model.as_deref())?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     let vectors = steers
         .iter()
         .map(|arg| PlannedVector::new(arg, args.unit, &loaded))

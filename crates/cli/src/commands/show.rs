@@ -1,4 +1,4 @@
-use crate::args::{Args, ShowModelArgs, ShowVectorArgs};
+use crate::args::{Args, ComputeArgs, ShowModelArgs, ShowVectorArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::{Tone, paint, print, print_line, printable};
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use whipstaff_steering::PersonaVector;
 
 /// `whipstaff model show`.
-pub fn show_model(args: ShowModelArgs) -> Result<(), Failure> {
-    let loaded = Loaded::new(args.model.or(args.model_flag).as_deref())?;
+pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let loaded = Loaded::new(args.model.or(args.model_flag).as_deref(), on)?;
     let config = loaded.model.config();
     let weights = loaded.model.weights();
     let dtypes: Vec<&str> = weights.dtypes().iter().map(|dtype| dtype.name()).collect();
@@ -22,7 +22,7 @@ pub fn show_model(args: ShowModelArgs) -> Result<(), Failure> {
                 "vocab_size": config.vocab_size, "max_positions": config.max_positions,
                 "tied_embeddings": config.tied_embeddings, "dtypes": dtypes, "bytes": weights.n_bytes(),
                 "kv_bytes_per_token": kv_bytes, "eos_tokens": config.eos_tokens,
-                "kernels": loaded.model.isa().name(), "threads": whipstaff_engine::threads(),
+                "kernels": loaded.model.cpu().isa().name(), "threads": loaded.model.cpu().n_threads(),
             })
             .to_string(),
         );
@@ -48,7 +48,11 @@ pub fn show_model(args: ShowModelArgs) -> Result<(), Failure> {
         ("context", format!("{} tokens, {}B of cache each", config.max_positions, short(kv_bytes as f64))),
         (
             "runs on",
-            format!("{} kernels, {} threads", loaded.model.isa().name(), whipstaff_engine::threads()),
+            format!(
+                "{} kernels, {} threads",
+                loaded.model.cpu().isa().name(),
+                loaded.model.cpu().n_threads()
+            ),
         ),
     ];
     print_line(&paint(Tone::Heading, &loaded.name))?;

@@ -1,0 +1,165 @@
+//! Every call of the engine that the benchmark makes, and none besides.
+
+use crate::Failure;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Instant;
+use whipstaff_engine::{
+    Batch, Edit, Generator, Isa, Model, NoTap, ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
+    threads, use_threads,
+};
+use whipstaff_steering::{
+    ContrastSet, ExtractOptions, Frame, ModelId, NoProgress, TokenRule, extract, measure_cosine,
+};
+
+/// Part of a steering as the driver writes it: layer, row of the vectors' file, alpha.
+pub(crate) type Place = (usize, usize, f32);
+
+/// A model and its tokenizer.
+pub(crate) struct Loaded {
+    model: Model,
+    tokenizer: Tokenizer,
+}
+
+/// What came of decoding.
+pub(crate) struct Decoded {
+    /// Seconds until every sequence had its first token.
+    pub(crate) first: f64,
+    /// Seconds from there to the end.
+    pub(crate) rest: f64,
+    /// Per sequence.
+    pub(crate) tokens: Vec<Vec<u32>>,
+}
+
+impl Loaded {
+    /// Loads a Hugging Face folder on the kernel set that `WHIPSTAFF_KERNELS` names, else the best.
+    pub(crate) fn new(path: &Path, threads: usize) -> Result<Loaded, Failure> {
+        use_threads(threads);
+        let isa = match std::env::var("WHIPSTAFF_KERNELS") {
+            Ok(name) if !name.is_empty() => Isa::named(&name)
+                .map_err(|error| format!("no kernel set {name}; there are {:?}", error.available))?,
+            _ => Isa::best(),
+        };
+        Ok(Loaded { model: Model::load(path, isa)?, tokenizer: Tokenizer::load(path)? })
+    }
+
+    /// What the driver wants to know of a loaded model.
+    pub(crate) fn describe(&self) -> Value {
+        let config = self.model.config();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernels": self.model.isa().name(),
+            "threads": threads(),
+            "n_layers": config.n_layers,
+            "d_model": config.d_model,
+            "vocab_size": config.vocab_size,
+            "weights_mb": self.model.weights().n_bytes() as f64 / 1e6,
+        })
+    }
+
+    /// The logits after the last of `ids`, run in passes as a generation would run them.
+    pub(crate) fn prefill(&self, ids: &[u32]) -> Result<Vec<f32>, Failure> {
+        let mut session = Session::new();
+        let mut logits = Vec::new();
+        let passes = ids.len().div_ceil(ROW_BUDGET);
+        for (i, ids) in ids.chunks(ROW_BUDGET).enumerate() {
+            let mut batch = Batch::new();
+            batch.push(&mut session, ids);
+            let resid = self.model.forward(&mut batch, &mut NoTap)?;
+            if i + 1 == passes {
+                logits = self.model.logits(&resid, &[ids.len() - 1]).as_slice().to_vec();
+            }
+        }
+        Ok(logits)
+    }
+
+    /// Greedy answers to one prompt, one per steering, side by side.
+    pub(crate) fn decode(
+        &self,
+        ids: &[u32],
+        n: usize,
+        vectors: &[f32],
+        steerings: &[Vec<Place>],
+    ) -> Result<Decoded, Failure> {
+        let request = |places: &Vec<Place>| Request {
+            prompt: ids.to_vec(),
+            steering: self.steering(vectors, places),
+            max_tokens: n,
+            ..Request::default()
+        };
+        let start = Instant::now();
+        let mut tokens = vec![Vec::new(); steerings.len()];
+        let mut waiting = steerings.len();
+        let mut first = 0.0;
+        for event in Generator::new(&self.model, &self.tokenizer, steerings.iter().map(request))? {
+            let event = event?;
+            let tokens: &mut Vec<u32> = &mut tokens[event.request];
+            tokens.extend(event.token);
+            waiting -= usize::from(tokens.len() == 1);
+            if waiting == 0 && first == 0.0 {
+                first = start.elapsed().as_secs_f64();
+            }
+        }
+        Ok(Decoded { first, rest: start.elapsed().as_secs_f64() - first, tokens })
+    }
+
+    fn steering(&self, vectors: &[f32], places: &[Place]) -> Steering {
+        let d_model = self.model.config().d_model;
+        Steering::new(places.iter().map(|(layer, row, alpha)| Edit {
+            layer: *layer,
+            site: Site::ResidPost,
+            add: vectors[row * d_model..][..d_model].iter().map(|x| alpha * x).collect(),
+        }))
+    }
+
+    /// The mean vector at every layer, `[n_layers, d_model]`.
+    pub(crate) fn extract(&self, set: &ContrastSet) -> Result<Vec<f32>, Failure> {
+        let config = self.model.config();
+        let model = ModelId {
+            name: "bench".into(),
+            weights_sha256: String::new(), // hashing the weights is not extraction
+            d_model: config.d_model,
+            n_layers: config.n_layers,
+        };
+        let layers = (0..config.n_layers).collect();
+        let options = ExtractOptions { model, frame: Frame::default(), tokens: TokenRule::Answer, layers };
+        let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
+        let rows = vector.layers.values();
+        Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap as f32)).collect())
+    }
+
+    /// The ids of every contrast: prompt, positive answer, negative answer.
+    pub(crate) fn contrast_ids(&self, set: &ContrastSet) -> Result<Vec<Vec<u32>>, Failure> {
+        let frame = Frame::default();
+        let mut texts = Vec::new();
+        for it in &set.contrasts {
+            texts.push(frame.prompt_ids(&self.tokenizer, it.system.as_deref(), &it.prompt)?);
+            texts.push(frame.answer_ids(&self.tokenizer, &it.positive)?);
+            texts.push(frame.answer_ids(&self.tokenizer, &it.negative)?);
+        }
+        Ok(texts)
+    }
+
+    /// For each injected layer, alpha and layer: the mean cosine over texts. Row ℓ of `vectors` is
+    /// what is injected at layer ℓ.
+    pub(crate) fn figure(
+        &self,
+        texts: &[Vec<u32>],
+        alphas: &[f32],
+        layers: &[usize],
+        skip: usize,
+        vectors: &[f32],
+    ) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
+        let n_layers = self.model.config().n_layers;
+        let mut tables = Vec::new();
+        for layer in layers {
+            let steering =
+                |alpha: &f32| (f64::from(*alpha), self.steering(vectors, &[(*layer, *layer, *alpha)]));
+            let steerings: Vec<(f64, Steering)> = alphas.iter().map(steering).collect();
+            let table = measure_cosine(&self.model, texts, skip, &[*layer], &steerings, &NoProgress)?;
+            let row = |alpha: usize| (0..n_layers).map(|layer| table.mean(alpha, layer)).collect();
+            tables.push((0..alphas.len()).map(row).collect());
+        }
+        Ok(tables)
+    }
+}

@@ -1,0 +1,250 @@
+//! The tokenizer of a GGUF file, built from its metadata as the `tokenizers` crate's own.
+
+use super::split::Rule;
+use super::{Gguf, sentencepiece};
+use crate::Error;
+use std::collections::HashMap;
+use std::fmt::Display;
+use tokenizers::decoders::byte_fallback::ByteFallback;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::{SpecialToken, Template, TemplateProcessing};
+use tokenizers::{AddedToken, DecoderWrapper, Tokenizer, decoders};
+
+const MODEL: &str = "tokenizer.ggml.model";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const KINDS: &str = "tokenizer.ggml.token_type";
+const PRE: &str = "tokenizer.ggml.pre";
+const MERGES: &str = "tokenizer.ggml.merges";
+const SCORES: &str = "tokenizer.ggml.scores";
+const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+
+/// What a token is. The numbers are SentencePiece's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Unknown,
+    /// Begins, ends or structures a text; never shown.
+    Control,
+    /// Text that is always one token.
+    UserDefined,
+    Unused,
+    /// One byte, written `<0x41>`.
+    Byte,
+}
+
+impl Kind {
+    fn from_id(id: u64) -> Option<Kind> {
+        Some(match id {
+            1 => Kind::Normal,
+            2 => Kind::Unknown,
+            3 => Kind::Control,
+            4 => Kind::UserDefined,
+            5 => Kind::Unused,
+            6 => Kind::Byte,
+            _ => return None,
+        })
+    }
+}
+
+/// The vocabulary as the file has it.
+struct Tokens<'a> {
+    texts: Vec<&'a str>,
+    kinds: Vec<Kind>,
+    ids: HashMap<&'a str, u32>,
+}
+
+impl Gguf {
+    /// Builds the tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the key. Kinds of tokenizers and of cutting text that are not
+    /// known are refused by name.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer, Error> {
+        let metadata = &self.metadata;
+        let tokens = self.tokens()?;
+        let (mut tokenizer, add_bos) = match metadata.text(MODEL)?.ok_or_else(|| metadata.missing(MODEL))? {
+            "gpt2" => self.byte_level(&tokens)?,
+            "llama" => self.sentencepiece(&tokens)?,
+            other => {
+                let what = format!("is `{other}`, which is not supported (supported: gpt2, llama)");
+                return Err(metadata.error(MODEL, what));
+            }
+        };
+        self.frame(&mut tokenizer, &tokens, add_bos)?;
+        let of_kind = |kind| tokens.texts.iter().zip(&tokens.kinds).filter(move |(_, it)| **it == kind);
+        // Added tokens are found in a text before anything else is done to it.
+        let added = |(text, kind): (&&str, &Kind)| {
+            AddedToken::from(*text, *kind != Kind::UserDefined).normalized(false)
+        };
+        let special = of_kind(Kind::Control).chain(of_kind(Kind::Unknown));
+        let added = special.chain(of_kind(Kind::UserDefined)).map(added);
+        tokenizer.add_tokens(added).map_err(|error| self.broken(TOKENS, error))?;
+        Ok(tokenizer)
+    }
+
+    /// The ids of the control tokens.
+    pub(super) fn control_tokens(&self) -> Result<Vec<u32>, Error> {
+        let kinds = self.metadata.wholes(KINDS)?.unwrap_or_default();
+        let is_control = |(_, kind): &(u32, u64)| Kind::from_id(*kind) == Some(Kind::Control);
+        Ok((0u32..).zip(kinds).filter(is_control).map(|(id, _)| id).collect())
+    }
+
+    fn tokens(&self) -> Result<Tokens<'_>, Error> {
+        let metadata = &self.metadata;
+        let texts = metadata.texts(TOKENS)?.ok_or_else(|| metadata.missing(TOKENS))?;
+        if texts.len() > i32::MAX as usize {
+            return Err(metadata.error(TOKENS, "has more tokens than ids"));
+        }
+        let kinds = match metadata.wholes(KINDS)? {
+            Some(kinds) if kinds.len() != texts.len() => {
+                let what = format!("has {} entries, but {TOKENS} has {}", kinds.len(), texts.len());
+                return Err(metadata.error(KINDS, what));
+            }
+            Some(kinds) => {
+                let kind = |id: &u64| {
+                    Kind::from_id(*id).ok_or_else(|| metadata.error(KINDS, format!("has the unknown {id}")))
+                };
+                kinds.iter().map(kind).collect::<Result<_, _>>()?
+            }
+            None => vec![Kind::Normal; texts.len()],
+        };
+        let mut ids = HashMap::with_capacity(texts.len());
+        for (id, text) in (0u32..).zip(&texts) {
+            if let Some(first) = ids.insert(*text, id) {
+                let what = format!("has `{}` twice, as {first} and {id}", text.escape_debug());
+                return Err(metadata.error(TOKENS, what));
+            }
+        }
+        Ok(Tokens { texts, kinds, ids })
+    }
+
+    /// Byte-level BPE: text is cut into pieces, bytes become letters, letters are merged.
+    fn byte_level(&self, tokens: &Tokens) -> Result<(Tokenizer, bool), Error> {
+        let metadata = &self.metadata;
+        let name = metadata.text(PRE)?.unwrap_or("default");
+        let rule = Rule::named(name).ok_or_else(|| {
+            let what = format!("is `{name}`, which is not supported (supported: {})", Rule::names());
+            metadata.error(PRE, what)
+        })?;
+        let lines = metadata.texts(MERGES)?.ok_or_else(|| metadata.missing(MERGES))?;
+        let halves = |line: &str| {
+            // The first character belongs to the left half even if it is a space.
+            let first = line.chars().next()?.len_utf8();
+            let at = first + line[first..].find(' ')?;
+            Some((line[..at].to_owned(), line[at + 1..].to_owned()))
+        };
+        let merge = |line: &&str| {
+            let what = || format!("has `{}`, which is not two tokens", line.escape_debug());
+            halves(line).ok_or_else(|| metadata.error(MERGES, what()))
+        };
+        let merges = lines.iter().map(merge).collect::<Result<Vec<_>, _>>()?;
+        self.check_merges(&merges, tokens)?;
+        let model = BPE::builder().vocab_and_merges(tokens.vocab(), merges).ignore_merges(rule.ignore_merges);
+        let mut tokenizer = Tokenizer::new(model.build().map_err(|error| self.broken(MERGES, error))?);
+        let prefix_space = metadata.flag(ADD_SPACE)?.unwrap_or(false);
+        let pre_tokenizer = rule.pre_tokenizer(prefix_space).map_err(|error| self.broken(PRE, error))?;
+        tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
+        tokenizer.with_normalizer(rule.normalizer()).map_err(|error| self.broken(PRE, error))?;
+        tokenizer.with_decoder(Some(ByteLevel::default()));
+        Ok((tokenizer, rule.add_bos))
+    }
+
+    /// SentencePiece's BPE: spaces become marks, characters are merged by the scores of what they
+    /// become, characters that are no token become bytes.
+    fn sentencepiece(&self, tokens: &Tokens) -> Result<(Tokenizer, bool), Error> {
+        let metadata = &self.metadata;
+        let scores = metadata.numbers(SCORES)?.ok_or_else(|| metadata.missing(SCORES))?;
+        if scores.len() != tokens.texts.len() {
+            let what = format!("has {} entries, but {TOKENS} has {}", scores.len(), tokens.texts.len());
+            return Err(metadata.error(SCORES, what));
+        }
+        let charsmap = "tokenizer.ggml.precompiled_charsmap";
+        if metadata.keys().any(|key| key == charsmap) {
+            return Err(metadata.error(charsmap, "changes the text in a way that is not supported"));
+        }
+        let pieces: Vec<(&str, f64)> = (tokens.texts.iter().copied().zip(scores).zip(&tokens.kinds))
+            .filter(|(_, kind)| matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused))
+            .map(|(piece, _)| piece)
+            .collect();
+        let merges = sentencepiece::merges(&pieces, &tokens.ids);
+        let mut model = BPE::builder().vocab_and_merges(tokens.vocab(), merges);
+        model = model.byte_fallback(true).fuse_unk(true);
+        if let Some(at) = tokens.kinds.iter().position(|kind| *kind == Kind::Unknown) {
+            model = model.unk_token(tokens.texts[at].to_owned());
+        }
+        let mut tokenizer = Tokenizer::new(model.build().map_err(|error| self.broken(TOKENS, error))?);
+        let broken = |error| self.broken(TOKENS, error);
+        let prefix_space = metadata.flag(ADD_SPACE)?.unwrap_or(true);
+        let space = sentencepiece::SPACE;
+        let marks = || Replace::new(" ", space).map_err(broken);
+        let spaces = || Replace::new(space, " ").map_err(broken);
+        let mut normalizers: Vec<NormalizerWrapper> = vec![marks()?.into()];
+        let mut decoders: Vec<DecoderWrapper> =
+            vec![spaces()?.into(), ByteFallback::new().into(), Fuse::new().into()];
+        if prefix_space {
+            normalizers.insert(0, Prepend::new(space.to_owned()).into());
+            decoders.push(Strip::new(' ', 1, 0).into());
+        }
+        tokenizer.with_normalizer(Some(Sequence::new(normalizers))).map_err(broken)?;
+        tokenizer.with_decoder(Some(decoders::sequence::Sequence::new(decoders)));
+        Ok((tokenizer, true))
+    }
+
+    /// Puts bos before a text and eos behind it, where the file or the kind of tokenizer says so.
+    fn frame(&self, tokenizer: &mut Tokenizer, tokens: &Tokens, add_bos: bool) -> Result<(), Error> {
+        let metadata = &self.metadata;
+        let mut pieces = vec!["$A"];
+        let mut special = Vec::new();
+        for (name, default) in [("bos", add_bos), ("eos", false)] {
+            let add = metadata.flag(&format!("tokenizer.ggml.add_{name}_token"))?;
+            let key = format!("tokenizer.ggml.{name}_token_id");
+            let id = metadata.whole(&key)?;
+            if !add.unwrap_or(default && id.is_some()) {
+                continue;
+            }
+            let id = id.ok_or_else(|| metadata.missing(&key))?;
+            let text = usize::try_from(id).ok().and_then(|id| tokens.texts.get(id));
+            let text = text.ok_or_else(|| metadata.error(&key, format!("is {id}, which is no token")))?;
+            pieces.insert(if name == "bos" { 0 } else { pieces.len() }, name);
+            let token = SpecialToken::new(name.to_owned(), vec![id as u32], vec![(*text).to_owned()]);
+            special.push(token.map_err(|error| self.broken(&key, error))?);
+        }
+        if special.is_empty() {
+            return Ok(());
+        }
+        let broken = |error: &dyn Display| self.broken(TOKENS, error);
+        let template = Template::try_from(pieces).map_err(|error| broken(&error))?;
+        let template = TemplateProcessing::builder().single(template).special_tokens(special).build();
+        tokenizer.with_post_processor(Some(template.map_err(|error| broken(&error))?));
+        Ok(())
+    }
+
+    /// A merge of what is no token is named; the library would only name the half.
+    fn check_merges(&self, merges: &[(String, String)], tokens: &Tokens) -> Result<(), Error> {
+        let is_token = |text: &str| tokens.ids.contains_key(text);
+        let whole = |(left, right): &&(String, String)| {
+            is_token(left) && is_token(right) && is_token(&format!("{left}{right}"))
+        };
+        match merges.iter().find(|merge| !whole(merge)) {
+            Some((left, right)) => {
+                let what = format!("merges `{left}` and `{right}`, but not all of it are tokens");
+                Err(self.metadata.error(MERGES, what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn broken(&self, key: &str, error: impl Display) -> Error {
+        self.metadata.error(key, format!("makes no tokenizer: {error}"))
+    }
+}
+
+impl Tokens<'_> {
+    fn vocab(&self) -> Vocab {
+        self.ids.iter().map(|(text, id)| ((*text).to_owned(), *id)).collect()
+    }
+}
