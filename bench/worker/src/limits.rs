@@ -53,7 +53,6 @@ fn sum(words: &[u64]) -> u64 {
     sums.iter().flatten().fold(0, |total, sum| total.wrapping_add(*sum))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
