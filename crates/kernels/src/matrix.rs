@@ -270,8 +270,8 @@ impl Matrix {
     /// If there is no such row, or `out` is not as long as it.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.n_in, "a row has n_in elements");
-        let row = self.stored_row(row);
-        let range = row * self.n_in..(row + 1) * self.n_in;
+        let stored = self.stored_row(row);
+        let range = stored * self.n_in..(stored + 1) * self.n_in;
         match &self.elements {
             Elements::F32(view) => out.copy_from_slice(&view.as_slice()[range]),
             Elements::Bf16(view) => widen(&view.as_slice()[range], out, bf16::to_f32),

@@ -205,11 +205,12 @@ unsafe fn strips<L: Lanes, const Q: usize>(
         // SAFETY: the caller's promise; strips end at the last row.
         unsafe {
             let (x, totals) = (first.skip(row), totals.add(row * LANES));
+            // The compiler drops what no strip of this set is as high as.
             match n {
-                6 => tile::<L, Q, 6>(w, n_units, x, totals),
-                5 => tile::<L, Q, 5>(w, n_units, x, totals),
-                4 => tile::<L, Q, 4>(w, n_units, x, totals),
-                3 => tile::<L, Q, 3>(w, n_units, x, totals),
+                6 if const { L::STRIP >= 12 } => tile::<L, Q, 6>(w, n_units, x, totals),
+                5 if const { L::STRIP >= 10 } => tile::<L, Q, 5>(w, n_units, x, totals),
+                4 if const { L::STRIP >= 8 } => tile::<L, Q, 4>(w, n_units, x, totals),
+                3 if const { L::STRIP >= 6 } => tile::<L, Q, 3>(w, n_units, x, totals),
                 2 => tile::<L, Q, 2>(w, n_units, x, totals),
                 _ => tile::<L, Q, 1>(w, n_units, x, totals),
             }
@@ -310,7 +311,9 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
     totals: *mut f32,
 ) {
     let layout = F::LAYOUT;
-    assert!(R <= few_rows_of(layout), "more rows than few");
+    if const { R > few_rows_of(F::LAYOUT) } {
+        panic!("more rows than few");
+    }
     let groups = layout.unit / 32;
     let per_sum = layout.quads_per_sum();
     // SAFETY: the caller's promise.
