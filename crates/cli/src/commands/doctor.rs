@@ -39,7 +39,10 @@ pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
     let rows = [
         ("threads", format!("{} of {} processors that this process may use", cpu.n_threads(), available())),
         ("multiply-adds", format!("{gflops:.0} GFLOP/s in f32, from registers")),
-        ("memory", format!("{gbs:.1} GB/s read: no decoder is faster than this over the size of its weights")),
+        (
+            "memory",
+            format!("{gbs:.1} GB/s read: no decoder is faster than this over the size of its weights"),
+        ),
         ("huge pages", huge_pages()),
     ];
     rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:13} {value}")))
