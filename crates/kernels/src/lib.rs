@@ -39,13 +39,13 @@ mod tile;
 
 pub use attention::{Attention, Context, attention};
 pub use bytes::Bytes;
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Precision};
 pub use input::Input;
-pub use isa::{Isa, UnknownIsa};
+pub use isa::{Isa, Surveyed, UnknownIsa};
 pub use kv::{BLOCK_LEN, KvBlock, KvShape};
 pub use linear::{Product, gated, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
 pub use packed::Packed;
 pub use pool::available;
-pub use probe::fma_peak;
+pub use probe::{fma_peak, read_bandwidth};
 pub use rowwise::{add_assign, rope};

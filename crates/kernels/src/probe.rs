@@ -1,8 +1,10 @@
 //! What the processor could do at most: the yardstick for everything else.
 
+use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::isa::Kernel;
 use crate::lanes::{LANES, Lanes};
+use crate::shared_mut::Chunks;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -23,6 +25,59 @@ pub fn fma_peak(cpu: &Cpu) -> f64 {
         (flop.load(Relaxed) as f64) / start.elapsed().as_secs_f64() / 1e9
     };
     (0..5).map(one_try).fold(0.0, f64::max)
+}
+
+/// The rate at which all threads of `cpu` together read memory that no cache holds, in GB/s: the
+/// best of three walks through 512 MB of huge pages, four streams per thread with prefetch.
+pub fn read_bandwidth(cpu: &Cpu) -> f64 {
+    const LEN: usize = 512 << 20;
+    let mut buffer = Buffer::zeroed(LEN);
+    let n_threads = cpu.n_threads();
+    let part = (LEN / n_threads).next_multiple_of(4 * 64).min(LEN);
+    let parts = Chunks::new(&mut buffer, part);
+    // SAFETY: each part is written by the one call that has its number.
+    cpu.pool().for_each(LEN.div_ceil(part), |i| unsafe { parts.get(i) }.fill(1));
+    let one_walk = |_| {
+        let start = Instant::now();
+        cpu.pool().for_each(n_threads, |i| {
+            let bytes = &buffer[(i * part).min(LEN)..((i + 1) * part).min(LEN)];
+            let mut sum = 0.0;
+            cpu.isa().run(Streams { bytes, sum: &mut sum });
+            black_box(sum);
+        });
+        LEN as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..3).map(one_walk).fold(0.0, f64::max)
+}
+
+/// Reads a slice in four places at once, as products read weights.
+struct Streams<'a> {
+    bytes: &'a [u8],
+    sum: &'a mut f32,
+}
+
+impl Kernel for Streams<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        const LINE: usize = 64;
+        let stream = self.bytes.len() / 4 / LINE * LINE;
+        // SAFETY: the features are the caller's promise; lines lie within the slice.
+        unsafe {
+            let mut sums = [L::splat(0.0); 4];
+            for at in (0..stream).step_by(LINE) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let p = self.bytes.as_ptr().add(i * stream + at);
+                    L::prefetch(p.wrapping_add(1024));
+                    *sum = sum.add(L::load(p.cast()));
+                }
+            }
+            let mut total = [0.0f32; LANES];
+            for sum in sums {
+                sum.add(L::load(total.as_ptr())).store(total.as_mut_ptr());
+            }
+            *self.sum = total[0];
+        }
+    }
 }
 
 /// As many independent chains of multiply-adds as a tile has sums.
