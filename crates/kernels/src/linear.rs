@@ -47,7 +47,7 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
     let task = |task: usize| {
         let part = parts.iter().rev().find(|part| part.first_task <= task).expect("parts begin at 0");
         let (panels, rows) = cut(part.weight, n_rows, task - part.first_task);
-        let mut room = ROOM;
+        let mut room = room();
         let totals = totals(cpu, part.weight, &panels, &part.x, &rows, &mut room);
         cpu.isa().run(Store { totals, part, panels, rows });
     };
@@ -78,10 +78,9 @@ pub fn gated(
     let writer = out.writer();
     let task = |task: usize| {
         let (panels, rows) = cut(gate.0, x.n_rows(), task);
-        let mut rooms = [ROOM; 2];
-        let [gate_room, up_room] = &mut rooms;
-        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows, gate_room);
-        let ups = totals(cpu, up.0, &panels, &xs.1, &rows, up_room);
+        let (mut gate_room, mut up_room) = (room(), room());
+        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows, &mut gate_room);
+        let ups = totals(cpu, up.0, &panels, &xs.1, &rows, &mut up_room);
         let biases = (gate.1, up.1);
         cpu.isa().run(StoreGated { gates, ups, biases, panels, rows, n_out: gate.0.n_out(), out: &writer });
     };
@@ -102,7 +101,11 @@ const SERIAL_BELOW: usize = 1 << 17;
 /// Room on the stack for the totals of the largest task. It begins without values: to fill and move
 /// 24 KB takes longer than one row of a decoded token takes to be multiplied.
 type Room = [MaybeUninit<[f32; LANES]>; GROUP * CHUNK];
-const ROOM: Room = [const { MaybeUninit::uninit() }; GROUP * CHUNK];
+
+#[inline(always)]
+fn room() -> Room {
+    [const { MaybeUninit::uninit() }; GROUP * CHUNK]
+}
 
 fn n_groups(weight: &Packed) -> usize {
     weight.n_panels().div_ceil(GROUP)
