@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 use whipstaff_engine::{
-    Batch, Edit, Generator, Isa, Model, NoTap, ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
-    threads, use_threads,
+    Batch, Cpu, Edit, Generator, Isa, Model, NoTap, ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
     ContrastSet, ExtractOptions, Frame, ModelId, NoProgress, TokenRule, extract, measure_cosine,
@@ -32,15 +31,14 @@ pub(crate) struct Decoded {
 }
 
 impl Loaded {
-    /// Loads a Hugging Face folder on the kernel set that `WHIPSTAFF_KERNELS` names, else the best.
+    /// Loads a Hugging Face folder or a GGUF file on the kernel set that `WHIPSTAFF_KERNELS` names, else the best.
     pub(crate) fn new(path: &Path, threads: usize) -> Result<Loaded, Failure> {
-        use_threads(threads);
         let isa = match std::env::var("WHIPSTAFF_KERNELS") {
             Ok(name) if !name.is_empty() => Isa::named(&name)
                 .map_err(|error| format!("no kernel set {name}; there are {:?}", error.available))?,
             _ => Isa::best(),
         };
-        Ok(Loaded { model: Model::load(path, isa)?, tokenizer: Tokenizer::load(path)? })
+        Ok(Loaded { model: Model::load(path, Cpu::new(isa, threads))?, tokenizer: Tokenizer::load(path)? })
     }
 
     /// What the driver wants to know of a loaded model.
@@ -48,8 +46,8 @@ impl Loaded {
         let config = self.model.config();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "kernels": self.model.isa().name(),
-            "threads": threads(),
+            "kernels": self.model.cpu().isa().name(),
+            "threads": self.model.cpu().n_threads(),
             "n_layers": config.n_layers,
             "d_model": config.d_model,
             "vocab_size": config.vocab_size,
@@ -151,15 +149,14 @@ impl Loaded {
         vectors: &[f32],
     ) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
         let n_layers = self.model.config().n_layers;
-        let mut tables = Vec::new();
-        for layer in layers {
-            let steering =
-                |alpha: &f32| (f64::from(*alpha), self.steering(vectors, &[(*layer, *layer, *alpha)]));
-            let steerings: Vec<(f64, Steering)> = alphas.iter().map(steering).collect();
-            let table = measure_cosine(&self.model, texts, skip, &[*layer], &steerings, &NoProgress)?;
-            let row = |alpha: usize| (0..n_layers).map(|layer| table.mean(alpha, layer)).collect();
-            tables.push((0..alphas.len()).map(row).collect());
-        }
+        let steering =
+            |layer: usize, alpha: f32| (f64::from(alpha), self.steering(vectors, &[(layer, layer, alpha)]));
+        let steerings: Vec<(f64, Steering)> =
+            layers.iter().flat_map(|layer| alphas.iter().map(|alpha| steering(*layer, *alpha))).collect();
+        let table = measure_cosine(&self.model, texts, skip, layers, &steerings, &NoProgress)?;
+        let row = |run: usize| (0..n_layers).map(|layer| table.mean(run, layer)).collect();
+        let of_layer = |i: usize| (i * alphas.len()..(i + 1) * alphas.len()).map(row).collect();
+        let tables = (0..layers.len()).map(of_layer).collect();
         Ok(tables)
     }
 }

@@ -25,6 +25,18 @@ pub struct ComputeArgs {
     /// Threads to compute with [default: one per core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// fast, or f32: inputs of quantised weights are not rounded to 8 bits (slower, for research)
+    #[arg(long, global = true, value_name = "P", value_enum, default_value_t = PrecisionArg::Fast)]
+    pub precision: PrecisionArg,
+}
+
+/// How exactly products are taken.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum PrecisionArg {
+    /// Inputs rounded where that is fast
+    Fast,
+    /// Everything in f32
+    F32,
 }
 
 const AFTER_HELP: &str = "Examples:
@@ -55,6 +67,12 @@ pub enum Command {
     /// Look at a vector
     #[command(subcommand)]
     Vector(VectorCommand),
+    /// Say what this machine offers, and what of it is used
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell

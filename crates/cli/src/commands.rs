@@ -2,6 +2,7 @@
 
 mod capture;
 mod demo;
+mod doctor;
 mod extract;
 mod figure;
 mod generate;
@@ -9,6 +10,7 @@ mod show;
 
 pub use capture::capture;
 pub use demo::demo;
+pub use doctor::doctor;
 pub use extract::extract;
 pub use figure::figure;
 pub use generate::generate;

@@ -1,10 +1,10 @@
 //! A model ready to use, wherever it came from.
 
-use crate::args::ComputeArgs;
+use crate::args::{ComputeArgs, PrecisionArg};
 use crate::{embedded, failure::Failure, hub};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Cpu, Isa, Model, Tokenizer, available};
+use whipstaff_engine::{Cpu, Isa, Model, Precision, Tokenizer, available};
 use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
@@ -20,8 +20,7 @@ pub struct Loaded {
 impl Loaded {
     /// Loads what `--model` names; the embedded model if it names nothing.
     pub fn new(choice: Option<&str>, on: ComputeArgs) -> Result<Loaded, Failure> {
-        let threads = on.threads.map_or_else(available, NonZeroUsize::get);
-        let cpu = Cpu::new(isa()?, threads);
+        let cpu = cpu(on)?;
         let Some(choice) = choice else {
             return Ok(Loaded {
                 model: Model::from_files(embedded::FILES, cpu)?,
@@ -50,6 +49,16 @@ impl Loaded {
         // The error is wanted by reference, and is only ever shown.
         self.tokenizer.as_ref().map_err(|error| Failure::BadInput(error.to_string()))
     }
+}
+
+/// What the command line and the environment say to compute on.
+pub fn cpu(on: ComputeArgs) -> Result<Cpu, Failure> {
+    let threads = on.threads.map_or_else(available, NonZeroUsize::get);
+    let precision = match on.precision {
+        PrecisionArg::Fast => Precision::Fast,
+        PrecisionArg::F32 => Precision::F32,
+    };
+    Ok(Cpu::new(isa()?, threads).with_precision(precision))
 }
 
 /// The kernel set: the best, or the one that the environment asks for.

@@ -57,7 +57,7 @@ impl Ops {
     /// The norm of every row, in the form that products read.
     pub(crate) fn rms_norm(&self, x: &Rows, weight: &[f32], eps: f32) -> Loan {
         let mut loan = self.shelf.input();
-        loan.input.fill_rms_norm(&self.cpu, x.as_slice(), weight, eps);
+        loan.fill_rms_norm(&self.cpu, x.as_slice(), weight, eps);
         loan
     }
 
@@ -69,20 +69,20 @@ impl Ops {
 
     /// Several layers on one input: `[n_rows, n_in]` → `[n_rows, n_out]` each.
     pub(crate) fn linears<const N: usize>(&self, x: &Loan, layers: [&Linear; N]) -> [Rows; N] {
-        let mut outs = layers.map(|layer| self.shelf.rows(x.input.n_rows(), layer.weight.n_out()));
+        let mut outs = layers.map(|layer| self.shelf.rows(x.n_rows(), layer.weight.n_out()));
         let mut next = outs.iter_mut();
         let products = layers.map(|Linear { weight, bias }| {
             let out = next.next().expect("one for each layer").as_mut_slice();
             Product { weight, bias: bias.as_deref(), out }
         });
-        kernels::linear(&self.cpu, &x.input, products);
+        kernels::linear(&self.cpu, x, products);
         outs
     }
 
     /// `silu(gate(x)) · up(x)`: `[n_rows, d_model]` → `[n_rows, d_ff]`.
     pub(crate) fn gated(&self, x: &Loan, gate: &Linear, up: &Linear) -> Loan {
         let mut loan = self.shelf.input();
-        kernels::gated(&self.cpu, &x.input, gate.parts(), up.parts(), &mut loan.input);
+        kernels::gated(&self.cpu, x, gate.parts(), up.parts(), &mut loan);
         loan
     }
 
@@ -124,7 +124,7 @@ impl Ops {
         let mut out = self.shelf.rows(q.n_rows(), q.width());
         kernels::attention(&self.cpu, shape, layer, q.as_slice(), &Caches(batch), out.as_mut_slice());
         let mut loan = self.shelf.input();
-        loan.input.fill(&self.cpu, out.as_slice(), out.width());
+        loan.fill(&self.cpu, out.as_slice(), out.width());
         loan
     }
 

@@ -1,6 +1,7 @@
 //! Activations, and the shelf that their memory goes back to.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use whipstaff_kernels::Input;
 
@@ -123,21 +124,35 @@ impl Shelf {
     /// An input of any shape, to be filled.
     pub(crate) fn input(self: &Arc<Shelf>) -> Loan {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        Loan { input: inputs.pop().unwrap_or_default(), home: self.clone() }
+        Loan { input: Some(inputs.pop().unwrap_or_default()), home: self.clone() }
     }
 }
 
 /// Rows in the form that products read, on loan from a [`Shelf`].
 pub(crate) struct Loan {
-    pub(crate) input: Input,
+    /// There until it is dropped.
+    input: Option<Input>,
     home: Arc<Shelf>,
+}
+
+impl Deref for Loan {
+    type Target = Input;
+    fn deref(&self) -> &Input {
+        self.input.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for Loan {
+    fn deref_mut(&mut self) -> &mut Input {
+        self.input.as_mut().expect("there until it is dropped")
+    }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
         let mut inputs = self.home.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         if inputs.len() < KEPT {
-            inputs.push(std::mem::take(&mut self.input));
+            inputs.extend(self.input.take());
         }
     }
 }

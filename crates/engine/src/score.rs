@@ -1,6 +1,6 @@
 //! How likely a model finds given texts.
 
-use crate::{Batch, Error, Model, NoTap, ROW_BUDGET, Rows, Session, pack};
+use crate::{Batch, Error, Model, NoTap, PrefixTree, ROW_BUDGET, Rows, Session, pack};
 
 /// A text to be scored, in tokens.
 #[derive(Clone, Debug)]
@@ -15,13 +15,19 @@ pub struct Continuation {
 const HEAD_ROWS: usize = 64;
 
 /// The log-probability of every token of every continuation under the unsteered model, in nats,
-/// given all before it.
+/// given all before it. What prompts have in common at their beginning runs once.
 ///
 /// # Errors
 /// As for [`Model::forward`].
 pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Error> {
-    let ids: Vec<Vec<u32>> = texts.iter().map(|text| [&text.prompt[..], &text.tokens].concat()).collect();
-    let mut sessions = vec![Session::new(); texts.len()];
+    let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
+    let tree = PrefixTree::new(&prompts);
+    let prefixes = tree.run(model, &prompts, model.config().n_layers)?;
+    // What a text has left to run: all but what it shares, and the last token, which predicts nothing.
+    let rest =
+        |(i, text): (usize, &Continuation)| [&text.prompt[tree.shared_len(i)..], &text.tokens].concat();
+    let ids: Vec<Vec<u32>> = texts.iter().enumerate().map(rest).collect();
+    let mut sessions: Vec<Session> = (0..texts.len()).map(|i| prefixes.session(i)).collect();
     let mut scores = vec![Vec::new(); texts.len()];
     for pass in pack(ids.iter().map(|ids| ids.len() - 1), ROW_BUDGET) {
         let mut batch = Batch::of_pass(&mut sessions, &ids, &pass);
@@ -29,7 +35,7 @@ pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Err
         let rows = pass.iter().flat_map(|(i, range)| range.clone().map(move |at| (*i, at)));
         let (owners, targets): (Vec<usize>, Vec<(usize, u32)>) = rows
             .enumerate()
-            .filter(|(_, (i, at))| at + 1 >= texts[*i].prompt.len())
+            .filter(|(_, (i, at))| at + 1 + tree.shared_len(*i) >= texts[*i].prompt.len())
             .map(|(row, (i, at))| (i, (row, ids[i][at + 1])))
             .unzip();
         for (i, score) in owners.into_iter().zip(log_probs(model, &resid, &targets)) {

@@ -148,8 +148,11 @@ fn q5_1(bytes: &[u8], block: &mut Block) {
 
 /// Two bits per code: byte `i` of a 32-byte half holds codes `i`, `i + 32`, `i + 64`, `i + 96`.
 fn pairs_of_bits(bytes: &[u8], q: &mut [i8]) {
-    for k in 0..256 {
-        q[k] = (bytes[k / 128 * 32 + k % 32] >> (k / 32 % 4 * 2) & 3) as i8;
+    for (run, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let bytes = &bytes[run / 4 * 32..][..32];
+        for (q, byte) in q.iter_mut().zip(bytes) {
+            *q = (byte >> (run % 4 * 2) & 3) as i8;
+        }
     }
 }
 
@@ -170,9 +173,9 @@ fn q2_k(bytes: &[u8], block: &mut Block) {
 /// `third bits: 32 bytes · q: 64 bytes of four · s: 12 bytes · d: f16`
 fn q3_k(bytes: &[u8], block: &mut Block) {
     pairs_of_bits(&bytes[32..], &mut block.q);
-    for k in 0..256 {
-        if bytes[k % 32] >> (k / 32) & 1 == 0 {
-            block.q[k] -= 4;
+    for (run, q) in block.q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (q, bits) in q.iter_mut().zip(&bytes[..32]) {
+            *q -= 4 - ((bits >> run & 1) << 2) as i8;
         }
     }
     // Lower four bits: eight bytes of two; upper two: four bytes of four.
@@ -201,8 +204,11 @@ fn scales_and_mins(bytes: &[u8], block: &mut Block) {
 
 /// Codes `k` and `k + 32` of each 64 share a byte, the first in its lower half.
 fn wide_nibbles(bytes: &[u8], q: &mut [i8]) {
-    for k in 0..256 {
-        q[k] = (bytes[k / 64 * 32 + k % 32] >> (k / 32 % 2 * 4) & 15) as i8;
+    for (run, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let bytes = &bytes[run / 2 * 32..][..32];
+        for (q, byte) in q.iter_mut().zip(bytes) {
+            *q = (byte >> (run % 2 * 4) & 15) as i8;
+        }
     }
 }
 
@@ -222,8 +228,10 @@ fn q5_k(bytes: &[u8], block: &mut Block) {
     block.dmin = half_at(bytes, 2);
     scales_and_mins(&bytes[4..16], block);
     wide_nibbles(&bytes[48..], &mut block.q);
-    for k in 0..256 {
-        block.q[k] |= ((bytes[16 + k % 32] >> (k / 32) & 1) << 4) as i8;
+    for (run, q) in block.q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (q, bits) in q.iter_mut().zip(&bytes[16..48]) {
+            *q |= ((bits >> run & 1) << 4) as i8;
+        }
     }
 }
 
@@ -231,9 +239,11 @@ fn q5_k(bytes: &[u8], block: &mut Block) {
 /// `lower four bits: 128 bytes of two · upper two: 64 bytes of four · s: 16 × i8 · d: f16`
 fn q6_k(bytes: &[u8], block: &mut Block) {
     pairs_of_bits(&bytes[128..], &mut block.q);
-    for k in 0..256 {
-        let low = bytes[k / 128 * 64 + k % 64] >> (k / 64 % 2 * 4) & 15;
-        block.q[k] = (block.q[k] << 4 | low as i8) - 32;
+    for (run, q) in block.q.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+        let bytes = &bytes[run / 2 * 64..][..64];
+        for (q, byte) in q.iter_mut().zip(bytes) {
+            *q = (*q << 4 | (byte >> (run % 2 * 4) & 15) as i8) - 32;
+        }
     }
     for group in 0..16 {
         block.scales[group] = bytes[192 + group] as i8;

@@ -4,11 +4,23 @@ use crate::isa::Isa;
 use crate::pool::{Pool, available};
 use std::sync::Arc;
 
+/// How exactly products are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As exactly as is fast: inputs of quantised weights are rounded to 8 bits per block, and where
+    /// there are matrix units, inputs of `bf16` weights to `bf16`. Sums are `f32` or exact integers.
+    #[default]
+    Fast,
+    /// Inputs stay `f32` and weights count as what they stand for: for research, and slower.
+    F32,
+}
+
 /// An instruction set, and the threads that share the work. Cloning shares the threads. Results do
 /// not depend on how many there are.
 #[derive(Clone)]
 pub struct Cpu {
     isa: Isa,
+    precision: Precision,
     pool: Arc<Pool>,
 }
 
@@ -18,12 +30,22 @@ impl Cpu {
     /// # Panics
     /// If `n_threads` is 0.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
-        Cpu { isa, pool: Arc::new(Pool::new(n_threads)) }
+        Cpu { isa, precision: Precision::Fast, pool: Arc::new(Pool::new(n_threads)) }
     }
 
     /// The best instruction set on every processor that this process may use.
     pub fn best() -> Cpu {
         Cpu::from(Isa::best())
+    }
+
+    /// The same, for weights that are packed from here on to be multiplied at `precision`.
+    pub fn with_precision(self, precision: Precision) -> Cpu {
+        Cpu { precision, ..self }
+    }
+
+    /// How exactly products are taken.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The instruction set.

@@ -25,6 +25,15 @@ pub struct UnknownIsa {
     pub available: Vec<&'static str>,
 }
 
+/// A kernel set, and whether this machine runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// The name that [`Isa::named`] takes.
+    pub name: &'static str,
+    /// What the processor or the system lacks for it; nothing if it runs.
+    pub missing: Vec<&'static str>,
+}
+
 impl Isa {
     /// The fastest kernel set that this processor runs.
     pub fn best() -> Isa {
@@ -60,6 +69,26 @@ impl Isa {
             name: name.to_owned(),
             available: available.iter().map(|isa| isa.name()).collect(),
         })
+    }
+
+    /// Every kernel set that there is, best first, with what this machine lacks for it.
+    pub fn survey() -> Vec<Surveyed> {
+        let mut surveyed = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! missing {
+                ($($feature:tt),*) => {{
+                    let mut missing = Vec::new();
+                    $(if !is_x86_feature_detected!($feature) { missing.push($feature); })*
+                    missing
+                }};
+            }
+            let avx512 = missing!("avx2", "fma", "f16c", "avx512f", "avx512bw");
+            surveyed.push(Surveyed { name: "avx512", missing: avx512 });
+            surveyed.push(Surveyed { name: "avx2", missing: missing!("avx2", "fma", "f16c") });
+        }
+        surveyed.push(Surveyed { name: "plain", missing: Vec::new() });
+        surveyed
     }
 
     /// The name that [`Isa::named`] takes.

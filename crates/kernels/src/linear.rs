@@ -12,6 +12,7 @@ use crate::lanes::{LANES, Lanes};
 use crate::packed::{PANEL, Packed};
 use crate::shared_mut::Chunks;
 use crate::tile::AddPanels;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, `out` being
@@ -46,8 +47,9 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
     let task = |task: usize| {
         let part = parts.iter().rev().find(|part| part.first_task <= task).expect("parts begin at 0");
         let (panels, rows) = cut(part.weight, n_rows, task - part.first_task);
-        let totals = totals(cpu, part.weight, &panels, &part.x, &rows);
-        cpu.isa().run(Store { totals: &totals, part, panels, rows });
+        let mut room = ROOM;
+        let totals = totals(cpu, part.weight, &panels, &part.x, &rows, &mut room);
+        cpu.isa().run(Store { totals, part, panels, rows });
     };
     let macs: usize = parts.iter().map(|part| n_rows * part.weight.n_out() * x.n_in()).sum();
     spread(cpu, macs, n_tasks, task);
@@ -76,18 +78,12 @@ pub fn gated(
     let writer = out.writer();
     let task = |task: usize| {
         let (panels, rows) = cut(gate.0, x.n_rows(), task);
-        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows);
-        let ups = totals(cpu, up.0, &panels, &xs.1, &rows);
+        let mut rooms = [ROOM; 2];
+        let [gate_room, up_room] = &mut rooms;
+        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows, gate_room);
+        let ups = totals(cpu, up.0, &panels, &xs.1, &rows, up_room);
         let biases = (gate.1, up.1);
-        cpu.isa().run(StoreGated {
-            gates: &gates,
-            ups: &ups,
-            biases,
-            panels,
-            rows,
-            n_out: gate.0.n_out(),
-            out: &writer,
-        });
+        cpu.isa().run(StoreGated { gates, ups, biases, panels, rows, n_out: gate.0.n_out(), out: &writer });
     };
     let macs = 2 * x.n_rows() * gate.0.n_out() * x.n_in();
     spread(cpu, macs, n_groups(gate.0) * n_chunks(x.n_rows()), task);
@@ -103,8 +99,10 @@ const CHUNK: usize = 96;
 /// Below this many multiply-adds (about 5 µs) a product runs on the calling thread.
 const SERIAL_BELOW: usize = 1 << 17;
 
-/// The totals of a task, `[panel][row][lane]`, and what has been added to them so far.
-type Totals = [[[f32; LANES]; CHUNK]; GROUP];
+/// Room on the stack for the totals of the largest task. It begins without values: to fill and move
+/// 24 KB takes longer than one row of a decoded token takes to be multiplied.
+type Room = [MaybeUninit<[f32; LANES]>; GROUP * CHUNK];
+const ROOM: Room = [const { MaybeUninit::uninit() }; GROUP * CHUNK];
 
 fn n_groups(weight: &Packed) -> usize {
     weight.n_panels().div_ceil(GROUP)
@@ -138,17 +136,29 @@ struct Part<'a> {
     first_task: usize,
 }
 
-/// The sums of a task.
-fn totals(cpu: &Cpu, weight: &Packed, panels: &Range<usize>, x: &Activations, rows: &Range<usize>) -> Totals {
-    let mut totals: Totals = [[[0.0; LANES]; CHUNK]; GROUP];
-    let (panels, rows) = (panels.clone(), rows.clone());
-    cpu.isa().run(AddPanels { weight, panels, x, rows, totals: totals.as_flattened_mut() });
+/// The sums of a task, `[panel][row][lane]`, in as much of the room as they take.
+fn totals<'a>(
+    cpu: &Cpu,
+    weight: &Packed,
+    panels: &Range<usize>,
+    x: &Activations,
+    rows: &Range<usize>,
+    room: &'a mut Room,
+) -> &'a [[f32; LANES]] {
+    let room = &mut room[..GROUP * rows.len()];
+    for total in &mut *room {
+        total.write([0.0; LANES]);
+    }
+    // SAFETY: all of them have just been written.
+    let totals = unsafe { &mut *(std::ptr::from_mut(room) as *mut [[f32; LANES]]) };
+    cpu.isa().run(AddPanels { weight, panels: panels.clone(), x, rows: rows.clone(), totals });
     totals
 }
 
 /// Adds biases and writes rows of the output.
 struct Store<'a> {
-    totals: &'a Totals,
+    /// `[panel][row][lane]`.
+    totals: &'a [[f32; LANES]],
     part: &'a Part<'a>,
     panels: Range<usize>,
     rows: Range<usize>,
@@ -159,7 +169,7 @@ impl Kernel for Store<'_> {
     unsafe fn run<L: Lanes>(self) {
         let Store { totals, part: Part { weight, bias, out, .. }, panels, rows } = self;
         let n_out = weight.n_out();
-        for (panel, totals) in panels.zip(totals) {
+        for (panel, totals) in panels.zip(totals.chunks_exact(rows.len())) {
             let first = panel * PANEL;
             let n = PANEL.min(n_out - first);
             let bias = bias_of(*bias, first, n);
@@ -184,8 +194,10 @@ impl Kernel for Store<'_> {
 
 /// Adds biases, gates, and writes rows of the next input.
 struct StoreGated<'a> {
-    gates: &'a Totals,
-    ups: &'a Totals,
+    /// `[panel][row][lane]`.
+    gates: &'a [[f32; LANES]],
+    /// `[panel][row][lane]`.
+    ups: &'a [[f32; LANES]],
     biases: (Option<&'a [f32]>, Option<&'a [f32]>),
     panels: Range<usize>,
     rows: Range<usize>,
@@ -197,7 +209,9 @@ impl Kernel for StoreGated<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let StoreGated { gates, ups, biases, panels, rows, n_out, out } = self;
-        for ((panel, gates), ups) in panels.zip(gates).zip(ups) {
+        for ((panel, gates), ups) in
+            panels.zip(gates.chunks_exact(rows.len())).zip(ups.chunks_exact(rows.len()))
+        {
             let first = panel * PANEL;
             let n = PANEL.min(n_out - first);
             let biases = (bias_of(biases.0, first, n), bias_of(biases.1, first, n));

@@ -248,14 +248,15 @@ impl Matrix {
     /// # Panics
     /// If there is no such row.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
-        let size = self.n_in / self.dtype().block_len() * self.dtype().block_bytes();
+        let stored = self.stored_row(row);
         let bytes = match &self.elements {
             Elements::F32(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::Bf16(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::F16(view) => bytemuck::cast_slice(view.as_slice()),
             Elements::Blocks(_, view) => view.as_slice(),
         };
-        &bytes[self.stored_row(row) * size..][..size]
+        let n = bytes.len() / self.n_out;
+        &bytes[stored * n..(stored + 1) * n]
     }
 
     /// The index of a row among the stored ones.
@@ -269,8 +270,8 @@ impl Matrix {
     /// If there is no such row, or `out` is not as long as it.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.n_in, "a row has n_in elements");
-        let start = self.stored_row(row) * self.n_in;
-        let range = start..start + self.n_in;
+        let stored = self.stored_row(row);
+        let range = stored * self.n_in..(stored + 1) * self.n_in;
         match &self.elements {
             Elements::F32(view) => out.copy_from_slice(&view.as_slice()[range]),
             Elements::Bf16(view) => widen(&view.as_slice()[range], out, bf16::to_f32),

@@ -20,7 +20,7 @@
 
 use crate::Dtype;
 use crate::buffer::Buffer;
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Precision};
 use crate::matrix::Matrix;
 use crate::quant::{self, Layout};
 use crate::shared_mut::Chunks;
@@ -55,7 +55,11 @@ impl Packed {
             let rows = panel * PANEL..n_out.min((panel + 1) * PANEL);
             pack_panel(matrix, rows, out);
         });
-        Packed { n_out, n_in, dtype, panel_bytes, data, quantises_input: dtype.is_quantised() }
+        let packed = Packed { n_out, n_in, dtype, panel_bytes, data, quantises_input: dtype.is_quantised() };
+        match cpu.precision() {
+            Precision::Fast => packed,
+            Precision::F32 => packed.with_exact_input(),
+        }
     }
 
     /// Multiplies quantised weights with inputs as they are instead of with their quantised

@@ -131,11 +131,6 @@ impl Layout {
         n_in / self.unit * self.bytes()
     }
 
-    /// Where code `k` of a lane that holds `32 / bits` lies in it.
-    const fn shift(bits: usize, k: usize) -> usize {
-        8 * (k % 4) + bits * (k / 4)
-    }
-
     /// Quads whose products with activations can be added up in sixteen bits without overflow, and
     /// share a scale: `n · 2 · (2^bits − 1) · 127 < 2^15`.
     const fn quads_per_sum(self) -> usize {

@@ -9,7 +9,7 @@ use crate::packed::{K_BLOCK, PANEL, Packed, block_len};
 use crate::quant::Layout;
 use crate::quant::activations::Quantised;
 use crate::quant::decode::{DecodeScratch, decode_f32};
-use crate::quant::product::{FEW_ROWS, few_rows_product, rows_product};
+use crate::quant::product::{few_rows_of, few_rows_product, rows_product};
 use half::f16;
 use std::ops::Range;
 
@@ -60,7 +60,7 @@ unsafe fn add_quantised_panels<L: Lanes>(
     let totals = panels.zip(totals.chunks_exact_mut(per_panel));
     // SAFETY: the features are the caller's promise.
     unsafe {
-        if rows.len() <= FEW_ROWS {
+        if rows.len() <= few_rows_of(Layout::of(weight.dtype())) {
             for (panel, totals) in totals {
                 let totals = &mut totals[..rows.len()];
                 few_rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals);

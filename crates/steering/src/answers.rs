@@ -27,9 +27,16 @@ pub struct Answer {
     pub finish: Finish,
 }
 
-/// Requests that decode together. More would share the weights among more rows, but their keys and
-/// values add up: with the 1B shape, 32 answers of 100 tokens take 200 MB.
-const TOGETHER: usize = 32;
+/// Memory for the keys and values of requests that decode together. More of them would share the
+/// weights among more rows.
+const CACHE_BUDGET: usize = 192 << 20;
+
+/// How many requests of `len` tokens decode together.
+fn together(model: &Model, len: usize) -> usize {
+    let config = model.config();
+    let per_token = 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>();
+    (CACHE_BUDGET / (per_token * len.next_multiple_of(32))).clamp(8, 256)
+}
 
 /// Asks every question under `steering`.
 ///
@@ -43,23 +50,43 @@ pub fn ask(
     asking: &Asking,
     progress: &dyn Progress,
 ) -> Result<Vec<Answer>, Error> {
-    let mut answers = Vec::new();
-    for questions in questions.chunks(TOGETHER) {
-        let request = |(i, question): (usize, &String)| {
-            let seed = asking.sampling.seed.wrapping_add((answers.len() + i) as u64);
-            Ok(Request {
-                prompt: asking.frame.prompt_ids(tokenizer, None, question)?,
-                steering: steering.clone(),
-                sampling: Sampling { seed, ..asking.sampling },
-                max_tokens: asking.max_tokens,
-                stop: asking.frame.stops(),
-            })
-        };
-        let requests = questions.iter().enumerate().map(request).collect::<Result<Vec<_>, Error>>()?;
+    let steerings = std::slice::from_ref(steering);
+    Ok(ask_under_each(model, tokenizer, questions, steerings, asking, progress)?.concat())
+}
+
+/// Asks every question under every steering: the answers per steering, the same as [`ask`] gives for
+/// each. They decode side by side, as many as memory allows.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn ask_under_each(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    questions: &[String],
+    steerings: &[Steering],
+    asking: &Asking,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<Answer>>, Error> {
+    let prompt = |question: &String| asking.frame.prompt_ids(tokenizer, None, question);
+    let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + asking.max_tokens;
+    let request = |steering: &Steering, i: usize| Request {
+        prompt: prompts[i].clone(),
+        steering: steering.clone(),
+        sampling: Sampling { seed: asking.sampling.seed.wrapping_add(i as u64), ..asking.sampling },
+        max_tokens: asking.max_tokens,
+        stop: asking.frame.stops(),
+    };
+    let all: Vec<(&Steering, usize)> =
+        steerings.iter().flat_map(|steering| (0..questions.len()).map(move |i| (steering, i))).collect();
+    let mut answers = Vec::with_capacity(all.len());
+    for some in all.chunks(together(model, longest)) {
+        let requests = some.iter().map(|(steering, i)| request(steering, *i)).collect();
         answers.extend(run(model, tokenizer, requests)?);
-        progress.advance(questions.len())?;
+        progress.advance(some.len())?;
     }
-    Ok(answers)
+    let mut answers = answers.into_iter();
+    Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())
 }
 
 fn run(model: &Model, tokenizer: &Tokenizer, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
@@ -76,23 +103,31 @@ fn run(model: &Model, tokenizer: &Tokenizer, requests: Vec<Request>) -> Result<V
     Ok(answers)
 }
 
-/// The perplexity of answers under the unsteered model: the exponential of the mean negative
-/// log-probability over all their tokens.
+/// The perplexity of each set of answers to the same questions under the unsteered model: the
+/// exponential of the mean negative log-probability over all their tokens.
 ///
 /// # Errors
 /// As for [`ask`].
-pub fn perplexity(
+pub fn perplexities(
     model: &Model,
     tokenizer: &Tokenizer,
     frame: &Frame,
     questions: &[String],
-    answers: &[Answer],
-) -> Result<f64, Error> {
-    let mut texts = Vec::new();
-    for (question, answer) in questions.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty()) {
-        let prompt = frame.prompt_ids(tokenizer, None, question)?;
-        texts.push(Continuation { prompt, tokens: answer.tokens.clone() });
+    sets: &[Vec<Answer>],
+) -> Result<Vec<f64>, Error> {
+    let prompt = |question: &String| frame.prompt_ids(tokenizer, None, question);
+    let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
+    let (mut owners, mut texts) = (Vec::new(), Vec::new());
+    for (set, answers) in sets.iter().enumerate() {
+        for (prompt, answer) in prompts.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty()) {
+            owners.push(set);
+            texts.push(Continuation { prompt: prompt.clone(), tokens: answer.tokens.clone() });
+        }
     }
-    let scores = score(model, &texts)?.concat();
-    Ok((-scores.iter().sum::<f64>() / scores.len() as f64).exp())
+    let mut sums = vec![(0.0, 0); sets.len()];
+    for (set, scores) in owners.into_iter().zip(score(model, &texts)?) {
+        sums[set].0 -= scores.iter().sum::<f64>();
+        sums[set].1 += scores.len();
+    }
+    Ok(sums.into_iter().map(|(sum, n)| (sum / n as f64).exp()).collect())
 }

@@ -30,7 +30,7 @@ pub mod report;
 mod stats;
 mod vector;
 
-pub use answers::{Answer, Asking, ask, perplexity};
+pub use answers::{Answer, Asking, ask, ask_under_each, perplexities};
 pub use classify::Classifier;
 pub use contrasts::{Contrast, ContrastSet};
 pub use cosine::{CosineTable, measure_cosine};

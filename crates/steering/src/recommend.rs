@@ -8,8 +8,8 @@
 use crate::extract::{ContrastIds, encode};
 use crate::replay::{Replay, passes};
 use crate::{
-    Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask, combine,
-    perplexity,
+    Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each,
+    combine, perplexities,
 };
 use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
 
@@ -63,14 +63,9 @@ pub fn recommend(
 
     let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
     let upper = layers[layers.len() / 2..].to_vec();
-    let unsteered = bench.perplexity(&[], 0.0)?;
-    let mut doses = Vec::new();
-    let mut ratios = Vec::new();
-    for layers in [vec![best_layer], middle, upper, layers] {
-        let (alpha, perplexity) = bench.strongest_within_budget(&layers, unsteered)?;
-        doses.push((layers, alpha));
-        ratios.push(perplexity / unsteered);
-    }
+    let found = bench.strongest_within_budget([vec![best_layer], middle, upper, layers].into())?;
+    let (doses, ratios): (Vec<_>, Vec<f64>) =
+        found.into_iter().map(|it| ((it.layers, it.alpha), it.perplexity_ratio)).unzip();
     progress.stage("measuring the effect", bench.texts.len());
     let margins = bench.margins(&doses)?;
     // What a dose gains and what it costs, both in nats per token.
@@ -124,35 +119,38 @@ impl Bench<'_> {
         combine(&[Dose { vector: self.vector, alpha, unit: Unit::Gap, layers: layers.to_vec() }], 1.0)
     }
 
-    /// The largest alpha of the ladder whose answers stay within the budget on both sides, with their
-    /// perplexity (the worse of the two); the smallest if none does. Damage grows with alpha, so
-    /// halving finds it.
-    fn strongest_within_budget(&self, layers: &[usize], unsteered: f64) -> Result<(f64, f64), Error> {
-        let alpha = |i: usize| round_2(LOWEST * STEP.powi(i as i32) / (layers.len() as f64).sqrt());
-        let worse = |alpha: f64| -> Result<f64, Error> {
-            Ok(self.perplexity(layers, alpha)?.max(self.perplexity(layers, -alpha)?))
-        };
-        let (mut within, mut beyond) = (0, N_ALPHAS);
-        let mut found = (alpha(0), worse(alpha(0))?);
-        while beyond - within > 1 {
-            let middle = (within + beyond) / 2;
-            let perplexity = worse(alpha(middle))?;
-            if perplexity <= PERPLEXITY_BUDGET * unsteered {
-                (within, found) = (middle, (alpha(middle), perplexity));
-            } else {
-                beyond = middle;
+    /// For each set of layers, the largest alpha of the ladder whose answers stay within the budget on
+    /// both sides, with their perplexity (the worse of the two); the smallest if none does. Damage
+    /// grows with alpha, so halving finds it. All sets are halved side by side, so that their answers
+    /// are written in one batch.
+    fn strongest_within_budget(&self, sets: Vec<Vec<usize>>) -> Result<Vec<WithinBudget>, Error> {
+        let unsteered = self.perplexities(&[Steering::default()])?[0];
+        let mut searches: Vec<Search> = sets.into_iter().map(Search::new).collect();
+        while searches.iter().any(|it| it.next().is_some()) {
+            let steps: Vec<(usize, usize)> =
+                searches.iter().enumerate().filter_map(|(i, it)| Some((i, it.next()?))).collect();
+            let mut steerings = Vec::new();
+            for (i, step) in &steps {
+                let it = &searches[*i];
+                for sign in [1.0, -1.0] {
+                    steerings.push(self.steering(&it.layers, sign * it.alpha(*step))?);
+                }
+            }
+            let perplexities = self.perplexities(&steerings)?;
+            for ((i, step), sides) in steps.into_iter().zip(perplexities.chunks(2)) {
+                searches[i].take(step, sides[0].max(sides[1]) / unsteered);
             }
         }
-        Ok(found)
+        Ok(searches.into_iter().map(|it| it.found.expect("the smallest was tried")).collect())
     }
 
-    /// How perplexing the unsteered model finds answers that are written under a dose.
-    fn perplexity(&self, layers: &[usize], alpha: f64) -> Result<f64, Error> {
+    /// How perplexing the unsteered model finds answers that are written under each steering.
+    fn perplexities(&self, steerings: &[Steering]) -> Result<Vec<f64>, Error> {
         let asking = Asking { frame: self.frame.clone(), sampling: self.sampling, max_tokens: 40 };
-        self.progress.stage("choosing alpha", self.questions.len());
-        let steering = self.steering(layers, alpha)?;
-        let answers = ask(self.model, self.tokenizer, &self.questions, &steering, &asking, self.progress)?;
-        perplexity(self.model, self.tokenizer, &self.frame, &self.questions, &answers)
+        self.progress.stage("choosing alpha", steerings.len() * self.questions.len());
+        let (model, tokenizer, questions) = (self.model, self.tokenizer, &self.questions);
+        let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.progress)?;
+        perplexities(model, tokenizer, &self.frame, questions, &answers)
     }
 
     /// For every dose, the mean margin of positive over negative answers, in nats per token:
@@ -196,6 +194,51 @@ impl Bench<'_> {
             log_probs(self.model, &resid, &targets).iter().sum::<f64>() / targets.len() as f64
         };
         texts.iter().enumerate().map(score).collect()
+    }
+}
+
+/// A dose and what its answers' perplexity is, unsteered answers' being 1.
+struct WithinBudget {
+    layers: Vec<usize>,
+    alpha: f64,
+    perplexity_ratio: f64,
+}
+
+/// The search for the largest alpha within the budget at one set of layers.
+struct Search {
+    layers: Vec<usize>,
+    /// Steps of the ladder known to be within (or the lowest, which stands for want of a better) and
+    /// beyond.
+    within: usize,
+    beyond: usize,
+    found: Option<WithinBudget>,
+}
+
+impl Search {
+    fn new(layers: Vec<usize>) -> Search {
+        Search { layers, within: 0, beyond: N_ALPHAS, found: None }
+    }
+
+    fn alpha(&self, step: usize) -> f64 {
+        round_2(LOWEST * STEP.powi(step as i32) / (self.layers.len() as f64).sqrt())
+    }
+
+    /// The step to try next, if the search is not over.
+    fn next(&self) -> Option<usize> {
+        if self.found.is_none() {
+            return Some(0);
+        }
+        (self.beyond - self.within > 1).then_some((self.within + self.beyond) / 2)
+    }
+
+    fn take(&mut self, step: usize, perplexity_ratio: f64) {
+        if self.found.is_none() || perplexity_ratio <= PERPLEXITY_BUDGET {
+            let (layers, alpha) = (self.layers.clone(), self.alpha(step));
+            self.within = step;
+            self.found = Some(WithinBudget { layers, alpha, perplexity_ratio });
+        } else {
+            self.beyond = step;
+        }
     }
 }
 

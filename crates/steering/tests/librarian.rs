@@ -80,7 +80,7 @@ fn outcome(steering: &Steering) -> Outcome {
     Outcome {
         helpful: share("helpful"),
         dismissive: share("dismissive"),
-        perplexity: perplexity(model, tokenizer, &frame, &all_questions, &all_answers).unwrap(),
+        perplexity: perplexities(model, tokenizer, &frame, &all_questions, &[all_answers]).unwrap()[0],
     }
 }
 

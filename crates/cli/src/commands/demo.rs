@@ -13,7 +13,7 @@ use whipstaff_engine::{Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
     Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, ModelId, Progress, Unit,
-    ask, combine, figure::Figure, measure_cosine, perplexity, write_atomically,
+    ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
 };
 
 /// Questions in the report, of which the first few are printed.
@@ -115,12 +115,10 @@ impl Demo<'_> {
     fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
         let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
-        let side = |factor: &f64| {
-            let steering: Steering = combine(&[planned.dose(Unit::Gap)], *factor)?;
-            let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-            Ok(ask(model, tokenizer, questions, &steering, &self.asking(), &self.bar)?)
-        };
-        SIDES.iter().map(side).collect()
+        let steering = |factor: &f64| combine(&[planned.dose(Unit::Gap)], *factor);
+        let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
+        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+        Ok(ask_under_each(model, tokenizer, questions, &steerings, &self.asking(), &self.bar)?)
     }
 
     /// The first questions with their answers, for people.
@@ -142,12 +140,12 @@ impl Demo<'_> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+        let perplexities = perplexities(model, tokenizer, &Frame::default(), questions, sides)?;
         let mut rows = Vec::new();
-        for (factor, answers) in SIDES.iter().zip(sides) {
+        for ((factor, answers), perplexity) in SIDES.iter().zip(sides).zip(perplexities) {
             let mut counts = vec![0.0; classifier.labels().len()];
             answers.iter().for_each(|answer| counts[classifier.label(&answer.text)] += 1.0);
             counts.iter_mut().for_each(|count| *count /= answers.len() as f64);
-            let perplexity = perplexity(model, tokenizer, &Frame::default(), questions, answers)?;
             rows.push((label(planned.alpha * factor), counts, perplexity));
         }
         Ok(Some(Shares { classes: classifier.labels().to_vec(), rows, n: questions.len() }))

@@ -2,7 +2,7 @@
 
 use super::{Format, Layout, Mins, PANEL, with_format};
 use crate::Dtype;
-use crate::blocks::Block;
+use crate::blocks::{Block, MAX_BLOCK};
 
 /// Packs up to sixteen rows of blocks into a panel. Rows that are missing become rows of zeros;
 /// `out` is zero before.
@@ -30,25 +30,30 @@ fn pack_rows<'a, F: Format>(dtype: Dtype, rows: impl Iterator<Item = &'a [u8]>, 
 /// Writes lane `lane` of a unit.
 #[inline]
 fn pack_block<F: Format>(block: &Block, lane: usize, unit: &mut [u8]) {
-    const { assert!(F::LAYOUT.unit <= crate::blocks::MAX_BLOCK) };
     let layout: Layout = F::LAYOUT;
     let Layout { low, high, .. } = layout;
-    let code = |k: usize| (i32::from(block.q[k]) + layout.offset) as u32 & ((1 << (low + high)) - 1);
-    let per_word = 32 / low;
-    for word in 0..layout.unit / per_word {
+    let mut codes = [0; MAX_BLOCK];
+    for (code, q) in codes.iter_mut().zip(&block.q) {
+        *code = (*q as u8).wrapping_add(layout.offset as u8);
+    }
+    let mut quads = [0; MAX_BLOCK / 4];
+    for (quad, codes) in quads.iter_mut().zip(codes.as_chunks().0) {
+        *quad = u32::from_le_bytes(*codes);
+    }
+    let quads = &quads[..layout.unit / 4];
+    for (word, quads) in quads.chunks_exact(8 / low).enumerate() {
         let mut lower = 0;
-        for k in 0..per_word {
-            lower |= (code(word * per_word + k) & ((1 << low) - 1)) << Layout::shift(low, k);
+        for (slot, quad) in quads.iter().enumerate() {
+            lower |= (quad & in_all_bytes(low)) << (low * slot);
         }
         put(unit, 0, word, lane, lower);
     }
-    if let Some(per_word) = 32usize.checked_div(high) {
-        for word in 0..layout.unit / per_word {
+    if let Some(per_word) = 8usize.checked_div(high) {
+        for (word, quads) in quads.chunks_exact(per_word).enumerate() {
             let mut upper = 0;
-            for k in 0..per_word {
+            for (slot, quad) in quads.iter().enumerate() {
                 // Rotated within its byte, so that a shift leaves it above the lower bits.
-                let at = 8 * (k % 4) + (high * (k / 4) + low) % 8;
-                upper |= (code(word * per_word + k) >> low) << at;
+                upper |= (quad >> low & in_all_bytes(high)) << ((high * slot + low) % 8);
             }
             put(unit, layout.high_at(), word, lane, upper);
         }
@@ -66,6 +71,11 @@ fn pack_block<F: Format>(block: &Block, lane: usize, unit: &mut [u8]) {
     if layout.mins != Mins::None {
         unit[layout.dmin_at() + 2 * lane..][..2].copy_from_slice(&block.dmin.to_le_bytes());
     }
+}
+
+/// The lowest `bits` of each byte.
+fn in_all_bytes(bits: usize) -> u32 {
+    0x0101_0101 * ((1 << bits) - 1)
 }
 
 /// Puts a lane into vector `word` of those that begin at `at`.

@@ -8,10 +8,13 @@ use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes};
 use std::ops::Range;
 
-/// So few rows that to decode the weights into memory first would take longer.
-pub(crate) const FEW_ROWS: usize = 3;
+/// So few rows that to decode the weights into memory first would take longer. A fifth bit takes
+/// work that is worth sharing sooner.
+pub(crate) const fn few_rows_of(layout: Layout) -> usize {
+    if layout.high == 1 { 2 } else { 3 }
+}
 
-/// Adds the products of at most [`FEW_ROWS`] rows with a panel of `dtype` to `totals`,
+/// Adds the products of at most [`few_rows_of`] rows with a panel of `dtype` to `totals`,
 /// `[rows.len()][lane]`.
 ///
 /// # Safety
@@ -36,7 +39,7 @@ pub(crate) unsafe fn few_rows_product<L: Lanes>(
                 1 => with_format!(dtype, F => few_rows::<F, L, 1>(block, n_units, x, totals)),
                 2 => with_format!(dtype, F => few_rows::<F, L, 2>(block, n_units, x, totals)),
                 3 => with_format!(dtype, F => few_rows::<F, L, 3>(block, n_units, x, totals)),
-                _ => panic!("more than {FEW_ROWS} rows"),
+                _ => panic!("more rows than few"),
             }
         }
     }
@@ -202,11 +205,12 @@ unsafe fn strips<L: Lanes, const Q: usize>(
         // SAFETY: the caller's promise; strips end at the last row.
         unsafe {
             let (x, totals) = (first.skip(row), totals.add(row * LANES));
+            // The compiler drops what no strip of this set is as high as.
             match n {
-                6 => tile::<L, Q, 6>(w, n_units, x, totals),
-                5 => tile::<L, Q, 5>(w, n_units, x, totals),
-                4 => tile::<L, Q, 4>(w, n_units, x, totals),
-                3 => tile::<L, Q, 3>(w, n_units, x, totals),
+                6 if const { L::STRIP >= 12 } => tile::<L, Q, 6>(w, n_units, x, totals),
+                5 if const { L::STRIP >= 10 } => tile::<L, Q, 5>(w, n_units, x, totals),
+                4 if const { L::STRIP >= 8 } => tile::<L, Q, 4>(w, n_units, x, totals),
+                3 if const { L::STRIP >= 6 } => tile::<L, Q, 3>(w, n_units, x, totals),
                 2 => tile::<L, Q, 2>(w, n_units, x, totals),
                 _ => tile::<L, Q, 1>(w, n_units, x, totals),
             }
@@ -307,6 +311,9 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
     totals: *mut f32,
 ) {
     let layout = F::LAYOUT;
+    if const { R > few_rows_of(F::LAYOUT) } {
+        panic!("more rows than few");
+    }
     let groups = layout.unit / 32;
     let per_sum = layout.quads_per_sum();
     // SAFETY: the caller's promise.
@@ -329,7 +336,7 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
                             sums[r] = sums[r].add_pairs(products, scales[0]);
                         } else {
                             dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x));
-                            if (t + 1) % per_sum == 0 {
+                            if (t + 1).is_multiple_of(per_sum) {
                                 sums[r] = sums[r].add_pairs(dots[r], scales[t / 4]);
                                 dots[r] = L::Ints::splat(0);
                             }

@@ -3,7 +3,7 @@
 use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode, decode_f32};
 use super::pack::pack_panel;
-use super::product::{FEW_ROWS, few_rows_product, rows_product};
+use super::product::{few_rows_of, few_rows_product, rows_product};
 use super::{K_BLOCK, Layout, Mins};
 use crate::Dtype;
 use crate::blocks::{Block, dequantise_row};
@@ -118,7 +118,7 @@ impl Kernel for Product<'_> {
         let Product { dtype, panel, x, rows, totals } = self;
         // SAFETY: the features are the caller's promise.
         unsafe {
-            if rows.len() <= FEW_ROWS {
+            if rows.len() <= few_rows_of(Layout::of(dtype)) {
                 let mut decoded = totals.to_vec();
                 rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut DecodeScratch::new());
                 few_rows_product::<L>(dtype, panel, x, rows, totals);

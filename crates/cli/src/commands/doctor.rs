@@ -1,0 +1,56 @@
+use crate::args::ComputeArgs;
+use crate::failure::Failure;
+use crate::loaded::cpu;
+use crate::output::{Tone, paint, print_line};
+use serde_json::json;
+use whipstaff_engine::{Isa, available, fma_peak, read_bandwidth};
+
+/// `whipstaff doctor`: what the processor offers, what is used of it and why.
+pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
+    let cpu = cpu(on)?;
+    let forced = std::env::var("WHIPSTAFF_KERNELS").is_ok_and(|name| !name.is_empty());
+    let (gflops, gbs) = (fma_peak(&cpu), read_bandwidth(&cpu));
+    if as_json {
+        let sets: Vec<_> = Isa::survey()
+            .into_iter()
+            .map(|it| json!({"name": it.name, "available": it.missing.is_empty(), "missing": it.missing}))
+            .collect();
+        let chosen = cpu.isa().name();
+        return print_line(
+            &json!({
+                "kernels": chosen, "forced": forced, "sets": sets, "threads": cpu.n_threads(),
+                "processors": available(), "huge_pages": huge_pages(), "fma_gflops": gflops,
+                "read_gb_per_s": gbs,
+            })
+            .to_string(),
+        );
+    }
+    print_line(&paint(Tone::Heading, "kernel sets, best first"))?;
+    for set in Isa::survey() {
+        let what = match (set.name == cpu.isa().name(), set.missing.is_empty()) {
+            (true, _) if forced => "in use: WHIPSTAFF_KERNELS asks for it".to_owned(),
+            (true, _) => "in use: the best that this processor runs".to_owned(),
+            (_, true) => format!("runs here; WHIPSTAFF_KERNELS={} chooses it", set.name),
+            (_, false) => format!("not here: the processor or the system lacks {}", set.missing.join(", ")),
+        };
+        print_line(&format!("  {:12} {what}", set.name))?;
+    }
+    print_line(&paint(Tone::Heading, "machine"))?;
+    let rows = [
+        ("threads", format!("{} of {} processors that this process may use", cpu.n_threads(), available())),
+        ("multiply-adds", format!("{gflops:.0} GFLOP/s in f32, from registers")),
+        ("memory", format!("{gbs:.1} GB/s read: no decoder is faster than this over the size of its weights")),
+        ("huge pages", huge_pages()),
+    ];
+    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:13} {value}")))
+}
+
+/// What the system says of transparent huge pages.
+fn huge_pages() -> String {
+    let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    match setting.split(['[', ']']).nth(1) {
+        Some("never") => "never: `madvise` would make decoding faster".into(),
+        Some(mode) => format!("{mode}: used for weights"),
+        None => "not known on this system; none are needed".into(),
+    }
+}
