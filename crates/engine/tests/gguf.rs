@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use whipstaff_engine::*;
 
-/// No logit further off than this fraction of the largest: the same bound as for safetensors.
+/// No logit further off than this fraction of the largest: the same bound as for safetensors. For
+/// quantised weights, too: what they are multiplied with is rounded to 8 bits in the reference as well,
+/// and what is rounded is the same but for the last bits of `f32`.
 const TOLERANCE: f32 = 2e-5;
 
-/// The same for quantised weights.
-const TOLERANCE_QUANTISED: f32 = TOLERANCE;
+/// What that rounding costs, as a fraction of the largest logit. The reference loses 1.2e-2 (Q8_0) to
+/// 1.7e-2 (Q4_K_M) on this model of random weights.
+const TOLERANCE_OF_ROUNDING: f32 = 2e-2;
 
 /// The checkpoints that were also written as GGUF files.
 const FLOATS: &[&str] = &["gqa-tied-bf16", "untied-bias-f32", "mha-sharded-f16", "new-llama3-f32"];
@@ -104,15 +107,18 @@ fn a_float_model_gives_the_logits_and_tokens_of_its_safetensors() {
 }
 
 #[test]
-fn a_quantised_model_gives_the_logits_and_tokens_of_its_dequantised_weights() {
+fn a_quantised_model_gives_the_logits_and_tokens_of_the_reference() {
     let golden: Quantised = json("gguf/quantised.json");
     for name in QUANTISED {
         let tokenizer = Tokenizer::load(&file(name)).unwrap();
         for isa in Isa::available() {
             let model = Model::load(&file(name), isa).unwrap();
-            let want = tensor("gguf/quantised.safetensors", &format!("{name}.logits"));
+            let got = logits(&model, &golden.prompt_ids);
             let what = format!("{name} {isa:?}");
-            check_close(&what, &logits(&model, &golden.prompt_ids), &want, TOLERANCE_QUANTISED);
+            for (kind, tolerance) in [("logits_int8", TOLERANCE), ("logits", TOLERANCE_OF_ROUNDING)] {
+                let want = tensor("gguf/quantised.safetensors", &format!("{name}.{kind}"));
+                check_close(&format!("{what} {kind}"), &got, &want, tolerance);
+            }
             let want = &golden.greedy[*name];
             assert_eq!(&greedy(&model, &tokenizer, golden.prompt_ids.clone(), want.len()), want, "{what}");
         }
