@@ -28,7 +28,8 @@ pub struct Product<'a> {
 /// Computes several products of one input side by side (query, key and value, say): one parallel
 /// region for all of them. Sums are taken as `packed.rs` lays them out: blocks of 256 inputs, each
 /// one chain of fused multiply-adds in ascending order, added up in ascending order. So a row has
-/// the same bits whatever surrounds it.
+/// the same bits whatever surrounds it. (Those of tiles, `amx.rs`, are others, and do as little
+/// depend on what surrounds a row.)
 ///
 /// # Panics
 /// If shapes do not fit.
@@ -96,7 +97,7 @@ pub fn gated(
 /// Panels of a task: four streams of weights, so that the memory always has requests to answer.
 pub(crate) const GROUP: usize = 4;
 
-/// Rows of a task at most: a multiple of every strip. Their part of a K block (96 KB) stays in the
+/// Rows of a task at most: a multiple of every strip and of a tile. Their part of a K block (96 KB) stays in the
 /// second-level cache.
 const CHUNK: usize = 96;
 
@@ -142,7 +143,8 @@ struct Part<'a> {
 fn totals(cpu: &Cpu, weight: &Packed, panels: &Range<usize>, x: &Activations, rows: &Range<usize>) -> Totals {
     let mut totals: Totals = [[[0.0; LANES]; CHUNK]; GROUP];
     let (panels, rows) = (panels.clone(), rows.clone());
-    cpu.isa().run(AddPanels { weight, panels, x, rows, totals: totals.as_flattened_mut() });
+    let isa = cpu.isa();
+    isa.run(AddPanels { isa, weight, panels, x, rows, totals: totals.as_flattened_mut() });
     totals
 }
 
