@@ -25,6 +25,8 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod hardware;
 pub(crate) mod rounded;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod twin;
 
 use crate::isa::Isa;

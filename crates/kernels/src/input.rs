@@ -132,7 +132,8 @@ impl Input {
         slot.clone()
     }
 
-    fn round(&self, cpu: &Cpu, out: &mut Rounded) {
+    /// Rounds all rows to where `out` has made room for them.
+    pub(crate) fn round(&self, cpu: &Cpu, out: &mut Rounded) {
         let n_tasks = self.n_rows.div_ceil(TILE_ROWS);
         let tiles = Chunks::new(out.tiles_mut(), self.n_in / STEP);
         let task = |task: usize| {

@@ -95,6 +95,7 @@ pub(crate) fn to_bf16(x: f32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Cpu, Isa};
     use half::bf16;
 
     #[test]
@@ -103,6 +104,27 @@ mod tests {
             for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let x = f32::from_bits(high << 16 | low);
                 assert_eq!(to_bf16(x), bf16::from_f32(x).to_bits(), "{x:e}");
+            }
+        }
+    }
+
+    /// Integers that a `bf16` holds exactly, one input and one `Rounded` used again and again.
+    #[test]
+    fn every_element_lies_in_its_place_and_all_others_are_zero() {
+        let cpu = Cpu::new(Isa::tile_twin(), 2);
+        let (mut input, mut rounded) = (Input::default(), Rounded::default());
+        for (n_rows, n_in) in [(1, 32), (3, 288), (16, 64), (17, 512), (1, 64), (2, 64), (100, 544)] {
+            let x: Vec<f32> = (0..n_rows * n_in).map(|i| (i % 251) as f32 + 1.0).collect();
+            input.fill(&cpu, &x, n_in);
+            rounded.reset(n_rows, n_in);
+            input.round(&cpu, &mut rounded);
+            for row in 0..n_rows.next_multiple_of(TILE_ROWS) {
+                for i in 0..n_in {
+                    let tile = &rounded.row_tile(row / TILE_ROWS)[i / STEP];
+                    let got = bf16::from_bits(tile.0[row % TILE_ROWS][i % STEP]).to_f32();
+                    let want = if row < n_rows { x[row * n_in + i] } else { 0.0 };
+                    assert_eq!(got, want, "row {row}, input {i} of {n_rows}x{n_in}");
+                }
             }
         }
     }
