@@ -41,9 +41,9 @@ impl Bytes {
             let start = range.start.next_multiple_of(PAGE);
             let end = range.end.min(map.len()) / PAGE * PAGE;
             if start < end {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
                 // SAFETY: the mapping is of a file, shared and read-only: its pages read the same
                 // when they come back.
-                let advice = memmap2::UncheckedAdvice::DontNeed;
                 let _ = unsafe { map.unchecked_advise_range(advice, start, end - start) };
             }
         }

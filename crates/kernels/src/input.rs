@@ -4,6 +4,8 @@
 //! the rows of a block lie together, `[n_blocks][n_rows][256]`: a strip of six rows is 6 KB on end
 //! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
 
+use crate::amx::rounded::{RoundRows, Rounded};
+use crate::amx::{STEP, TILE_ROWS};
 use crate::cpu::Cpu;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
@@ -23,12 +25,15 @@ pub struct Input {
     blocks: Vec<f32>,
     /// The same, quantised by 32 and by 256, once a product has asked for it.
     quantised: [Mutex<Arc<Quantised>>; 2],
+    /// The same as tiles of `bf16`, once a product has asked for it.
+    rounded: Mutex<Arc<Rounded>>,
 }
 
 /// Activations in the form that a certain weight is multiplied with.
 pub(crate) enum Activations<'a> {
     Floats(&'a Input),
     Quantised(Arc<Quantised>),
+    Rounded(Arc<Rounded>),
 }
 
 /// What a row is filled by.
@@ -91,12 +96,19 @@ impl Input {
         &self.blocks[start..][..self.n_rows * block_len(self.n_in, block)]
     }
 
-    /// What `weight` is multiplied with. Quantised activations are made when the first weight asks for
-    /// them, and kept for the others.
+    /// What `weight` is multiplied with. Quantised and rounded activations are made when the first weight
+    /// asks for them, and kept for the others.
     pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
-        if !weight.quantises_input() {
-            return Activations::Floats(self);
+        if weight.quantises_input() {
+            Activations::Quantised(self.quantised(cpu, weight))
+        } else if cpu.isa().has_tiles() && weight.fits_tiles() {
+            Activations::Rounded(self.rounded(cpu))
+        } else {
+            Activations::Floats(self)
         }
+    }
+
+    fn quantised(&self, cpu: &Cpu, weight: &Packed) -> Arc<Quantised> {
         let unit = Layout::of(weight.dtype()).unit;
         let mut slot =
             self.quantised[usize::from(unit == K_BLOCK)].lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +118,35 @@ impl Input {
             quantised.reset(unit, self.n_rows, self.n_in);
             self.quantise(cpu, &quantised.writer());
         }
-        Activations::Quantised(slot.clone())
+        slot.clone()
+    }
+
+    fn rounded(&self, cpu: &Cpu) -> Arc<Rounded> {
+        let mut slot = self.rounded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slot.is_filled() {
+            // Nobody else has what is not filled.
+            let rounded = Arc::make_mut(&mut slot);
+            rounded.reset(self.n_rows, self.n_in);
+            self.round(cpu, rounded);
+        }
+        slot.clone()
+    }
+
+    /// Rounds all rows to where `out` has made room for them.
+    pub(crate) fn round(&self, cpu: &Cpu, out: &mut Rounded) {
+        let n_tasks = self.n_rows.div_ceil(TILE_ROWS);
+        let tiles = Chunks::new(out.tiles_mut(), self.n_in / STEP);
+        let task = |task: usize| {
+            let rows = task * TILE_ROWS..self.n_rows.min((task + 1) * TILE_ROWS);
+            // SAFETY: each row tile is filled by the one call that has its number.
+            let out = unsafe { tiles.get(task) };
+            cpu.isa().run(RoundRows { x: self, rows, out });
+        };
+        if self.blocks.len() < SERIAL_BELOW {
+            (0..n_tasks).for_each(task);
+        } else {
+            cpu.pool().for_each(n_tasks, task);
+        }
     }
 
     fn quantise(&self, cpu: &Cpu, out: &QuantisedWriter<'_>) {
@@ -134,12 +174,9 @@ impl Input {
         (self.n_rows, self.n_in) = (n_rows, n_in);
         self.blocks.resize(n_rows * n_in.next_multiple_of(2), 0.0);
         for slot in &mut self.quantised {
-            let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
-            match Arc::get_mut(slot) {
-                Some(quantised) => quantised.clear(),
-                None => *slot = Arc::default(),
-            }
+            forget(slot, Quantised::clear);
         }
+        forget(&mut self.rounded, Rounded::clear);
         if n_in % 2 == 1 {
             let last = self.n_blocks() - 1;
             let (start, len) = (last * K_BLOCK * n_rows, block_len(n_in, last));
@@ -181,6 +218,15 @@ impl Input {
         } else {
             cpu.pool().for_each(writer.n_rows, row);
         }
+    }
+}
+
+/// Clears what is in a slot, or leaves it to whoever still has it.
+fn forget<T: Default>(slot: &mut Mutex<Arc<T>>, clear: fn(&mut T)) {
+    let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+    match Arc::get_mut(slot) {
+        Some(form) => clear(form),
+        None => *slot = Arc::default(),
     }
 }
 

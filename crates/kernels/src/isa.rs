@@ -1,5 +1,7 @@
 //! Which instruction set the kernels use, and the one place that enters it.
 
+use crate::amx::MultiplyTiles;
+use crate::amx::twin::Twin;
 use crate::lanes::{Lanes, PlainLanes};
 
 /// An instruction set that the kernels are compiled for. It can only be had through
@@ -9,11 +11,17 @@ pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// `Avx512`, and tiles for products of `bf16` weights.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Plain,
+    /// `Plain`, and the tiles' twin: how tests run what surrounds the tiles on any processor.
+    #[cfg(test)]
+    TileTwin,
 }
 
 /// A kernel set was asked for by a name that is unknown or not available on this processor.
@@ -49,6 +57,10 @@ impl Isa {
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
             if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+                #[cfg(target_os = "linux")]
+                if crate::amx::hardware::available() {
+                    available.push(Isa(Kind::Amx));
+                }
                 available.push(Isa(Kind::Avx512));
             }
             if avx2 {
@@ -59,7 +71,7 @@ impl Isa {
         available
     }
 
-    /// The kernel set called `name`: `avx512`, `avx2` or `plain`.
+    /// The kernel set called `name`: `amx`, `avx512`, `avx2` or `plain`.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
@@ -83,6 +95,9 @@ impl Isa {
                     missing
                 }};
             }
+            let amx =
+                if Isa::named("amx").is_ok() { vec![] } else { vec!["amx-bf16 tiles and leave to use them"] };
+            surveyed.push(Surveyed { name: "amx", missing: amx });
             let avx512 = missing!("avx2", "fma", "f16c", "avx512f", "avx512bw");
             surveyed.push(Surveyed { name: "avx512", missing: avx512 });
             surveyed.push(Surveyed { name: "avx2", missing: missing!("avx2", "fma", "f16c") });
@@ -94,11 +109,45 @@ impl Isa {
     /// The name that [`Isa::named`] takes.
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => "amx",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             Kind::Plain => "plain",
+            #[cfg(test)]
+            Kind::TileTwin => "tile-twin",
+        }
+    }
+
+    /// The kernel set that multiplies tiles in software.
+    #[cfg(test)]
+    pub(crate) fn tile_twin() -> Isa {
+        Isa(Kind::TileTwin)
+    }
+
+    /// Whether products of `bf16` weights go through tiles (`amx.rs`).
+    pub(crate) fn has_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => true,
+            #[cfg(test)]
+            Kind::TileTwin => true,
+            _ => false,
+        }
+    }
+
+    /// Multiplies tiles, by their twin on a set that has none.
+    #[inline]
+    pub(crate) fn multiply_tiles(self, product: MultiplyTiles<'_>) {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => {
+                // SAFETY: an `Isa` of this kind exists only where tiles may be used.
+                product.run_on(&mut unsafe { crate::amx::hardware::Unit::configure() });
+            }
+            _ => product.run_on(&mut Twin),
         }
     }
 
@@ -107,6 +156,9 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) {
         match self.0 {
             // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => unsafe { run_avx512(kernel) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { run_avx512(kernel) },
             // SAFETY: as above.
@@ -114,6 +166,9 @@ impl Isa {
             Kind::Avx2 => unsafe { run_avx2(kernel) },
             // SAFETY: plain lanes need no feature.
             Kind::Plain => unsafe { kernel.run::<PlainLanes>() },
+            // SAFETY: as above.
+            #[cfg(test)]
+            Kind::TileTwin => unsafe { kernel.run::<PlainLanes>() },
         }
     }
 }

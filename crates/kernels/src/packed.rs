@@ -19,6 +19,7 @@
 //! Quantised types have panels of their own (`quant.rs`).
 
 use crate::Dtype;
+use crate::amx::STEP;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, Precision};
 use crate::matrix::Matrix;
@@ -38,7 +39,7 @@ pub struct Packed {
     dtype: Dtype,
     panel_bytes: usize,
     data: Buffer,
-    quantises_input: bool,
+    exact_input: bool,
 }
 
 impl Packed {
@@ -55,23 +56,30 @@ impl Packed {
             let rows = panel * PANEL..n_out.min((panel + 1) * PANEL);
             pack_panel(matrix, rows, out);
         });
-        let packed = Packed { n_out, n_in, dtype, panel_bytes, data, quantises_input: dtype.is_quantised() };
+        let packed = Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false };
         match cpu.precision() {
             Precision::Fast => packed,
             Precision::F32 => packed.with_exact_input(),
         }
     }
 
-    /// Multiplies quantised weights with inputs as they are instead of with their quantised
-    /// approximations: exact, and several times slower. Without effect on weights that are floats.
+    /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
+    /// quantised weights, and for `bf16` weights on the kernel set `amx` those rounded to `bf16` (the
+    /// product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect
+    /// on other weights and sets, which read inputs as they are anyway.
     pub fn with_exact_input(mut self) -> Packed {
-        self.quantises_input = false;
+        self.exact_input = true;
         self
     }
 
     /// Whether inputs are quantised before they are multiplied.
     pub(crate) fn quantises_input(&self) -> bool {
-        self.quantises_input
+        self.dtype.is_quantised() && !self.exact_input
+    }
+
+    /// Whether products may go through tiles, which round inputs to `bf16`: a panel is whole tiles.
+    pub(crate) fn fits_tiles(&self) -> bool {
+        self.dtype == Dtype::Bf16 && self.n_in.is_multiple_of(STEP) && !self.exact_input
     }
 
     /// Rows: the width of the product.

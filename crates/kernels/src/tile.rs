@@ -1,8 +1,9 @@
 //! The inner loops of the products: strips of rows against panels of weights.
 
 use crate::Dtype;
+use crate::amx::MultiplyTiles;
 use crate::input::{Activations, Input};
-use crate::isa::Kernel;
+use crate::isa::{Isa, Kernel};
 use crate::lanes::{LANES, Lanes};
 use crate::linear::GROUP;
 use crate::packed::{K_BLOCK, PANEL, Packed, block_len};
@@ -16,6 +17,7 @@ use std::ops::Range;
 /// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`,
 /// which is `[panel][row][lane]` with as many rows per panel as fit. Panels and rows exist.
 pub(crate) struct AddPanels<'a> {
+    pub(crate) isa: Isa,
     pub(crate) weight: &'a Packed,
     pub(crate) panels: Range<usize>,
     pub(crate) x: &'a Activations<'a>,
@@ -26,11 +28,12 @@ pub(crate) struct AddPanels<'a> {
 impl Kernel for AddPanels<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let AddPanels { weight, panels, x, rows, totals } = self;
+        let AddPanels { isa, weight, panels, x, rows, totals } = self;
         assert!(panels.len() <= GROUP && rows.len() * GROUP <= totals.len(), "the totals hold the task");
         // SAFETY: the features are the caller's promise.
         unsafe {
             match (x, weight.dtype()) {
+                (Activations::Rounded(x), _) => MultiplyTiles { weight, panels, x, rows, totals }.run(isa),
                 (Activations::Quantised(x), _) => add_quantised_panels::<L>(weight, panels, x, rows, totals),
                 (Activations::Floats(x), Dtype::F32) => {
                     add_float_panels::<L, F32Pair>(weight, panels, x, rows, totals)

@@ -1,0 +1,132 @@
+//! Products of `bf16` weights by tiles: the matrix unit of Xeons since 2023 (AMX).
+//!
+//! A tile is 16 rows of 64 bytes. The unit multiplies a tile of activations with a tile of weights
+//! and adds to a tile of sums, `[16 rows][16 outputs] += [16 rows][32 inputs] · [32 inputs][16 outputs]`:
+//!
+//! ```text
+//! activations  [row tile of 16][step of 32 inputs]        A: [16 rows][32 inputs] bf16        1 KB
+//! weights      a panel as it lies, 32 inputs at a time    B: [16 pairs][16 outputs][2] bf16   1 KB
+//! totals       [panel][row tile of 16]                    C: [16 rows][16 outputs] f32        1 KB
+//! ```
+//!
+//! Weights are read exactly. Activations are rounded to `bf16`, once per input (`rounded.rs`), which
+//! costs about 1.5e-3 of a product; [`Packed::with_exact_input`] asks for the products in `f32`.
+//!
+//! **One order of every sum.** Tiles are always whole, missing rows being zero, and a sum stays in one
+//! tile from the first input to the last. So here too a row has the same bits whatever surrounds it;
+//! they are not those of the other kernel sets.
+//!
+//! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals)
+//! is shared between the unit (`hardware.rs`) and its twin in software (`twin.rs`), and tested through
+//! the twin. The instructions have been assembled, and the same ones in the same loops have run in a
+//! prototype; `hardware.rs` itself has not been executed on a processor that has them. It is offered
+//! only after a product by the unit has equalled the twin's, see `hardware::available`.
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod hardware;
+pub(crate) mod rounded;
+#[cfg(test)]
+pub(crate) mod tests;
+pub(crate) mod twin;
+
+use crate::isa::Isa;
+use crate::lanes::LANES;
+use crate::linear::GROUP;
+use crate::packed::Packed;
+use rounded::Rounded;
+use std::ops::Range;
+
+/// Rows of a tile.
+pub(crate) const TILE_ROWS: usize = 16;
+
+/// Inputs that one multiplication takes.
+pub(crate) const STEP: usize = 32;
+
+/// Sixteen rows of 32 `bf16` (as bits): `[16 rows][32 inputs]` of activations or
+/// `[16 pairs of inputs][16 outputs][2]` of weights.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Tile(pub(crate) [[u16; STEP]; TILE_ROWS]);
+
+/// Sums, `[16 rows][16 outputs]`.
+pub(crate) type Sums = [[f32; LANES]; TILE_ROWS];
+
+/// What multiplies tiles. All methods add to `sums` the products of the tiles of `a` (activations)
+/// with those of `b` (weights), step by step in ascending order; all slices have the same length, at
+/// least one.
+pub(crate) trait TileUnit {
+    /// Two row tiles with two panels: each tile that is loaded is used twice.
+    fn multiply_2x2(&mut self, a: [&[Tile]; 2], b: [&[Tile]; 2], sums: [[&mut Sums; 2]; 2]);
+    /// One row tile with four panels: four streams of weights, for decoding.
+    fn multiply_1x4(&mut self, a: &[Tile], b: [&[Tile]; 4], sums: [&mut Sums; 4]);
+    /// What is left over.
+    fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums);
+}
+
+/// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`, like
+/// [`crate::tile::AddPanels`]. Rows begin at a row tile; totals of the rows that fill up the last tile
+/// are zero.
+pub(crate) struct MultiplyTiles<'a> {
+    pub(crate) weight: &'a Packed,
+    pub(crate) panels: Range<usize>,
+    pub(crate) x: &'a Rounded,
+    pub(crate) rows: Range<usize>,
+    pub(crate) totals: &'a mut [[f32; LANES]],
+}
+
+impl MultiplyTiles<'_> {
+    /// Runs it on the unit of `isa`.
+    pub(crate) fn run(self, isa: Isa) {
+        isa.multiply_tiles(self);
+    }
+
+    /// Runs it on `unit`.
+    pub(crate) fn run_on(self, unit: &mut impl TileUnit) {
+        let MultiplyTiles { weight, panels, x, rows, totals } = self;
+        let per_panel = totals.len() / GROUP;
+        assert!(rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS), "whole tiles");
+        assert!(panels.len() <= GROUP && rows.len() <= per_panel, "the totals hold the task");
+        let per_panel = per_panel / TILE_ROWS;
+        let sums = totals.as_chunks_mut::<TILE_ROWS>().0;
+        let first = rows.start / TILE_ROWS;
+        let n_row_tiles = rows.len().div_ceil(TILE_ROWS);
+        let a = |tile: usize| x.row_tile(first + tile);
+        let b = |panel: usize| bytemuck::cast_slice::<u8, Tile>(weight.panel(panels.start + panel));
+
+        let mut tile = 0;
+        while tile < n_row_tiles {
+            let height = (n_row_tiles - tile).min(2);
+            let mut panel = 0;
+            while panel < panels.len() {
+                let left = panels.len() - panel;
+                let at = |r: usize, c: usize| (panel + c) * per_panel + tile + r;
+                let width = match (height, left) {
+                    (2, 2..) => {
+                        let [s00, s01, s10, s11] = disjoint(sums, [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]);
+                        let (a, b) = ([a(tile), a(tile + 1)], [b(panel), b(panel + 1)]);
+                        unit.multiply_2x2(a, b, [[s00, s01], [s10, s11]]);
+                        2
+                    }
+                    (1, 4..) => {
+                        let sums = disjoint(sums, [at(0, 0), at(0, 1), at(0, 2), at(0, 3)]);
+                        unit.multiply_1x4(a(tile), [0, 1, 2, 3].map(|c| b(panel + c)), sums);
+                        4
+                    }
+                    _ => {
+                        for r in 0..height {
+                            unit.multiply_1x1(a(tile + r), b(panel), &mut sums[at(r, 0)]);
+                        }
+                        1
+                    }
+                };
+                panel += width;
+            }
+            tile += height;
+        }
+    }
+}
+
+/// The tiles of sums at four different places.
+fn disjoint(sums: &mut [Sums], at: [usize; 4]) -> [&mut Sums; 4] {
+    sums.get_disjoint_mut(at).expect("four places inside the totals")
+}

@@ -1,0 +1,352 @@
+//! The matrix unit itself. The compiler knows neither its registers nor, without unstable features,
+//! its instructions, so each product is one block of assembly that takes its sums from memory and
+//! brings them back: no tile has to survive from one block to the next.
+
+use super::twin::Twin;
+use super::{Sums, TILE_ROWS, Tile, TileUnit};
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+/// Whether this process may use the unit: the processor has it, the system saves its registers and has
+/// given permission (Linux wants to be asked, once per process, before any thread uses tiles), and a
+/// small product came out right. Asked once.
+pub(crate) fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        processor_has_it() && request_permission() && {
+            // SAFETY: the processor has the unit and the process may use it.
+            equals_twin(&mut unsafe { Unit::configure() })
+        }
+    })
+}
+
+/// The unit, set up on this thread for eight tiles of 16 rows of 64 bytes until it is dropped. The
+/// setting belongs to the thread, so it cannot be sent to another one.
+pub(crate) struct Unit(PhantomData<*mut ()>);
+
+/// What `ldtilecfg` reads.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIG: Config = {
+    let mut config =
+        Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let mut tile = 0;
+    while tile < 8 {
+        config.row_bytes[tile] = size_of::<Tile>() as u16 / TILE_ROWS as u16;
+        config.rows[tile] = TILE_ROWS as u8;
+        tile += 1;
+    }
+    config
+};
+
+impl Unit {
+    /// Sets the unit up on this thread.
+    ///
+    /// # Safety
+    /// The unit is [`available`].
+    #[inline]
+    pub(crate) unsafe fn configure() -> Unit {
+        // SAFETY: the instruction is there by the caller's promise, and reads 64 bytes.
+        unsafe {
+            asm!("ldtilecfg [{config}]", config = in(reg) &raw const CONFIG, options(nostack, readonly))
+        };
+        Unit(PhantomData)
+    }
+}
+
+impl Drop for Unit {
+    /// Gives the registers back: a thread whose tiles are in use is slower to switch to.
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: whoever holds a unit may release it.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    }
+}
+
+/// Asks for the tile of weights that a stream will come to two steps later. A tile is sixteen lines,
+/// and the processor's own prefetching is thrown off by four streams at a time.
+macro_rules! prefetch_tile {
+    ($stream:literal) => {
+        prefetch_tile!($stream, "2048", "2112", "2176", "2240", "2304", "2368", "2432", "2496",
+            "2560", "2624", "2688", "2752", "2816", "2880", "2944", "3008")
+    };
+    ($stream:literal, $($ahead:literal),*) => {
+        concat!($("prefetcht1 [{", $stream, "} + ", $ahead, "]\n"),*)
+    };
+}
+
+impl TileUnit for Unit {
+    #[inline]
+    fn multiply_2x2(&mut self, a: [&[Tile]; 2], b: [&[Tile]; 2], sums: [[&mut Sums; 2]; 2]) {
+        let n_steps = a[0].len();
+        assert!(
+            n_steps > 0 && a[1].len() == n_steps && b.iter().all(|b| b.len() == n_steps),
+            "as many steps"
+        );
+        let [[s00, s01], [s10, s11]] = sums;
+        // SAFETY: the unit is set up on this thread, whoever holds it says so; it reads `n_steps` tiles
+        // of each stream and writes whole tiles of sums. Prefetches may point anywhere.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{s00} + {row}*1]",
+                "tileloadd tmm1, [{s01} + {row}*1]",
+                "tileloadd tmm2, [{s10} + {row}*1]",
+                "tileloadd tmm3, [{s11} + {row}*1]",
+                "2:",
+                "tileloadd tmm4, [{a0} + {row}*1]",
+                "tileloadd tmm6, [{b0} + {row}*1]",
+                "tileloadd tmm5, [{a1} + {row}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{b1} + {row}*1]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                prefetch_tile!("b0"),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                prefetch_tile!("b1"),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {a0}, 1024",
+                "add {a1}, 1024",
+                "add {b0}, 1024",
+                "add {b1}, 1024",
+                "dec {n}",
+                "jnz 2b",
+                "tilestored [{s00} + {row}*1], tmm0",
+                "tilestored [{s01} + {row}*1], tmm1",
+                "tilestored [{s10} + {row}*1], tmm2",
+                "tilestored [{s11} + {row}*1], tmm3",
+                s00 = in(reg) s00,
+                s01 = in(reg) s01,
+                s10 = in(reg) s10,
+                s11 = in(reg) s11,
+                a0 = inout(reg) a[0].as_ptr() => _,
+                a1 = inout(reg) a[1].as_ptr() => _,
+                b0 = inout(reg) b[0].as_ptr() => _,
+                b1 = inout(reg) b[1].as_ptr() => _,
+                n = inout(reg) n_steps => _,
+                row = in(reg) ROW_BYTES,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+
+    #[inline]
+    fn multiply_1x4(&mut self, a: &[Tile], b: [&[Tile]; 4], sums: [&mut Sums; 4]) {
+        let n_steps = a.len();
+        assert!(n_steps > 0 && b.iter().all(|b| b.len() == n_steps), "as many steps");
+        let [s0, s1, s2, s3] = sums;
+        // SAFETY: as in `multiply_2x2`.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{s0} + {row}*1]",
+                "tileloadd tmm1, [{s1} + {row}*1]",
+                "tileloadd tmm2, [{s2} + {row}*1]",
+                "tileloadd tmm3, [{s3} + {row}*1]",
+                "2:",
+                "tileloadd tmm4, [{a} + {row}*1]",
+                "tileloadd tmm5, [{b0} + {row}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm5",
+                prefetch_tile!("b0"),
+                "tileloadd tmm6, [{b1} + {row}*1]",
+                "tdpbf16ps tmm1, tmm4, tmm6",
+                prefetch_tile!("b1"),
+                "tileloadd tmm7, [{b2} + {row}*1]",
+                "tdpbf16ps tmm2, tmm4, tmm7",
+                prefetch_tile!("b2"),
+                "tileloadd tmm5, [{b3} + {row}*1]",
+                "tdpbf16ps tmm3, tmm4, tmm5",
+                prefetch_tile!("b3"),
+                "add {a}, 1024",
+                "add {b0}, 1024",
+                "add {b1}, 1024",
+                "add {b2}, 1024",
+                "add {b3}, 1024",
+                "dec {n}",
+                "jnz 2b",
+                "tilestored [{s0} + {row}*1], tmm0",
+                "tilestored [{s1} + {row}*1], tmm1",
+                "tilestored [{s2} + {row}*1], tmm2",
+                "tilestored [{s3} + {row}*1], tmm3",
+                s0 = in(reg) s0,
+                s1 = in(reg) s1,
+                s2 = in(reg) s2,
+                s3 = in(reg) s3,
+                a = inout(reg) a.as_ptr() => _,
+                b0 = inout(reg) b[0].as_ptr() => _,
+                b1 = inout(reg) b[1].as_ptr() => _,
+                b2 = inout(reg) b[2].as_ptr() => _,
+                b3 = inout(reg) b[3].as_ptr() => _,
+                n = inout(reg) n_steps => _,
+                row = in(reg) ROW_BYTES,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+
+    #[inline]
+    fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums) {
+        assert!(!a.is_empty() && a.len() == b.len(), "as many steps");
+        // SAFETY: as in `multiply_2x2`.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{s} + {row}*1]",
+                "2:",
+                "tileloadd tmm4, [{a} + {row}*1]",
+                "tileloadd tmm5, [{b} + {row}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm5",
+                prefetch_tile!("b"),
+                "add {a}, 1024",
+                "add {b}, 1024",
+                "dec {n}",
+                "jnz 2b",
+                "tilestored [{s} + {row}*1], tmm0",
+                s = in(reg) sums,
+                a = inout(reg) a.as_ptr() => _,
+                b = inout(reg) b.as_ptr() => _,
+                n = inout(reg) a.len() => _,
+                row = in(reg) ROW_BYTES,
+                out("tmm0") _, out("tmm4") _, out("tmm5") _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+/// From one row of a tile to the next, in memory: the same for weights, activations and sums.
+const ROW_BYTES: usize = 64;
+
+/// CPUID says that there are tiles of `bf16`, XCR0 that the system saves them.
+fn processor_has_it() -> bool {
+    const OSXSAVE: u32 = 1 << 27;
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    /// Their configuration and their data.
+    const XTILE: u64 = 1 << 17 | 1 << 18;
+    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
+        return false;
+    }
+    let features = __cpuid_count(7, 0).edx;
+    // SAFETY: the system has enabled the instruction that is asked for, as OSXSAVE says.
+    features & AMX_BF16 != 0 && features & AMX_TILE != 0 && unsafe { xcr0() } & XTILE == XTILE
+}
+
+#[target_feature(enable = "xsave")]
+unsafe fn xcr0() -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { _xgetbv(0) }
+}
+
+/// Asks Linux to let this process use tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`. Kernels
+/// before 5.16 do not know the question, sandboxes may refuse, and it is refused where a thread has an
+/// alternate signal stack that would not hold the registers.
+fn request_permission() -> bool {
+    const ARCH_PRCTL: isize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const XFEATURE_XTILEDATA: usize = 18;
+    let result: isize;
+    // SAFETY: a system call that takes no pointers; those that it may change are named.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+/// Whether every product of `unit` equals the twin's. The numbers are small integers, whose sums are
+/// exact in any order: this tells whether tiles are laid out and kept as thought, not how they round.
+fn equals_twin(unit: &mut impl TileUnit) -> bool {
+    const N_STEPS: usize = 3;
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        (state >> 28) as f32 - 8.0
+    };
+    let mut tiles = || {
+        [0; N_STEPS].map(|_| {
+            let mut tile: Tile = bytemuck::Zeroable::zeroed();
+            tile.0.as_flattened_mut().iter_mut().for_each(|x| *x = super::rounded::to_bf16(next()));
+            tile
+        })
+    };
+    let (a, b) = ([tiles(), tiles()], [tiles(), tiles(), tiles(), tiles()]);
+    let before = std::array::from_fn(|i| [[i as f32; 16]; TILE_ROWS]);
+    products(unit, &a, &b, before) == products(&mut Twin, &a, &b, before)
+}
+
+/// What `sums` become by a product of every kind.
+fn products<const N: usize>(
+    unit: &mut impl TileUnit,
+    a: &[[Tile; N]; 2],
+    b: &[[Tile; N]; 4],
+    mut sums: [Sums; 9],
+) -> [Sums; 9] {
+    let [s0, s1, s2, s3, s4, s5, s6, s7, s8] = &mut sums;
+    unit.multiply_2x2([&a[0], &a[1]], [&b[0], &b[1]], [[s0, s1], [s2, s3]]);
+    unit.multiply_1x4(&a[1], [&b[0], &b[1], &b[2], &b[3]], [s4, s5, s6, s7]);
+    unit.multiply_1x1(&a[0], &b[3], s8);
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A unit that mixes up two of its sums.
+    struct Swapped;
+    impl TileUnit for Swapped {
+        fn multiply_2x2(
+            &mut self,
+            a: [&[Tile]; 2],
+            b: [&[Tile]; 2],
+            [[s00, s01], [s10, s11]]: [[&mut Sums; 2]; 2],
+        ) {
+            Twin.multiply_2x2(a, b, [[s00, s10], [s01, s11]]);
+        }
+        fn multiply_1x4(&mut self, a: &[Tile], b: [&[Tile]; 4], sums: [&mut Sums; 4]) {
+            Twin.multiply_1x4(a, b, sums);
+        }
+        fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums) {
+            Twin.multiply_1x1(a, b, sums);
+        }
+    }
+
+    #[test]
+    fn the_self_test_passes_the_twin_and_finds_swapped_tiles() {
+        assert!(equals_twin(&mut Twin));
+        assert!(!equals_twin(&mut Swapped));
+    }
+
+    #[test]
+    fn the_configuration_is_64_bytes_of_eight_whole_tiles() {
+        assert_eq!((size_of::<Config>(), size_of::<Tile>(), size_of::<Sums>()), (64, 1024, 1024));
+        let told = |tile: usize| (CONFIG.row_bytes[tile], CONFIG.rows[tile]);
+        assert!((0..8).all(|tile| told(tile) == (64, 16)) && (8..16).all(|tile| told(tile) == (0, 0)));
+        assert_eq!((CONFIG.palette, CONFIG.start_row, CONFIG.reserved), (1, 0, [0; 14]));
+    }
+
+    #[test]
+    fn asking_for_the_unit_is_harmless_where_there_is_none() {
+        assert_eq!(available(), available());
+        if !processor_has_it() {
+            assert!(!available());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Activations as tiles: rounded to `bf16`.
+
+use super::{STEP, TILE_ROWS, Tile};
+use crate::input::Input;
+use crate::isa::Kernel;
+use crate::lanes::Lanes;
+use crate::packed::K_BLOCK;
+
+/// Rows of activations `[n_rows, n_in]` as `[row tile of 16][step of 32 inputs]` tiles. It keeps its
+/// memory when it is filled again.
+#[derive(Clone, Default)]
+pub(crate) struct Rounded {
+    n_rows: usize,
+    n_in: usize,
+    filled: bool,
+    /// Rows that fill up the last row tile are zero.
+    tiles: Vec<Tile>,
+}
+
+impl Rounded {
+    /// Makes room for `[n_rows, n_in]`. What is there is of no meaning until every row tile is filled.
+    ///
+    /// # Panics
+    /// If rows are not whole steps.
+    pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
+        assert!(n_in.is_multiple_of(STEP), "a row is whole steps");
+        // Nobody writes to the rows that fill up: those of the same shape are still zero. Decoding
+        // would otherwise clear fifteen rows for each that it fills.
+        if (self.n_rows, self.n_in) != (n_rows, n_in) {
+            (self.n_rows, self.n_in) = (n_rows, n_in);
+            self.tiles.clear();
+            self.tiles.resize(n_rows.div_ceil(TILE_ROWS) * (n_in / STEP), bytemuck::Zeroable::zeroed());
+        }
+        self.filled = true;
+    }
+
+    /// Forgets the rows, but keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.filled = false;
+    }
+
+    /// Whether it holds rows.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled
+    }
+
+    /// Row tile `tile`: `[n_in / 32]`.
+    pub(crate) fn row_tile(&self, tile: usize) -> &[Tile] {
+        let n_steps = self.n_in / STEP;
+        &self.tiles[tile * n_steps..][..n_steps]
+    }
+
+    /// All row tiles, one after the other.
+    pub(crate) fn tiles_mut(&mut self) -> &mut [Tile] {
+        &mut self.tiles
+    }
+}
+
+/// Rounds the rows of a row tile.
+pub(crate) struct RoundRows<'a> {
+    pub(crate) x: &'a Input,
+    /// Those of the tile that exist.
+    pub(crate) rows: std::ops::Range<usize>,
+    /// `[n_in / 32]`.
+    pub(crate) out: &'a mut [Tile],
+}
+
+impl Kernel for RoundRows<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for (block, out) in self.out.chunks_mut(K_BLOCK / STEP).enumerate() {
+            let (x, len) = (self.x.block(block), out.len() * STEP);
+            for (at, row) in self.rows.clone().enumerate() {
+                let x = x[row * len..][..len].as_chunks::<STEP>().0;
+                for (x, out) in x.iter().zip(out.iter_mut()) {
+                    for (out, x) in out.0[at].iter_mut().zip(x) {
+                        *out = to_bf16(*x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The bits of the nearest `bf16`, ties to even; what is no number stays none. Without branches, so
+/// that loops over it become vectors.
+#[inline(always)]
+pub(crate) fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet_nan = bits >> 16 | 0x40;
+    (if x.is_nan() { quiet_nan } else { nearest }) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cpu, Isa};
+    use half::bf16;
+
+    #[test]
+    fn rounding_is_that_of_the_type() {
+        for high in 0..=u32::from(u16::MAX) {
+            for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                let x = f32::from_bits(high << 16 | low);
+                assert_eq!(to_bf16(x), bf16::from_f32(x).to_bits(), "{x:e}");
+            }
+        }
+    }
+
+    /// Integers that a `bf16` holds exactly, one input and one `Rounded` used again and again.
+    #[test]
+    fn every_element_lies_in_its_place_and_all_others_are_zero() {
+        let cpu = Cpu::new(Isa::tile_twin(), 2);
+        let (mut input, mut rounded) = (Input::default(), Rounded::default());
+        for (n_rows, n_in) in [(1, 32), (3, 288), (16, 64), (17, 512), (1, 64), (2, 64), (100, 544)] {
+            let x: Vec<f32> = (0..n_rows * n_in).map(|i| (i % 251) as f32 + 1.0).collect();
+            input.fill(&cpu, &x, n_in);
+            rounded.reset(n_rows, n_in);
+            input.round(&cpu, &mut rounded);
+            for row in 0..n_rows.next_multiple_of(TILE_ROWS) {
+                for i in 0..n_in {
+                    let tile = &rounded.row_tile(row / TILE_ROWS)[i / STEP];
+                    let got = bf16::from_bits(tile.0[row % TILE_ROWS][i % STEP]).to_f32();
+                    let want = if row < n_rows { x[row * n_in + i] } else { 0.0 };
+                    assert_eq!(got, want, "row {row}, input {i} of {n_rows}x{n_in}");
+                }
+            }
+        }
+    }
+}
