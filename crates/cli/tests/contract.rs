@@ -51,7 +51,9 @@ fn a_capture_of_everything_equals_the_golden_files() {
         let list = ids.data().chunks_exact(8).map(id).collect::<Vec<_>>().join(",");
         let model = golden(case).display().to_string();
         place
-            .run(&format!("capture --model {model} --ids {list} --sites {SITES} --logits -o a.safetensors"))
+            .run(&format!(
+                "capture --model {model} --ids {list} --sites {SITES} --logits --precision f32 -o a.safetensors"
+            ))
             .succeeds();
 
         let got = place.read("a.safetensors");
@@ -933,4 +935,40 @@ fn standard_output_that_is_full_is_a_failure() {
     check("model show model");
     check("generate --model model --prompt hi --max-tokens 2");
     check("completions bash");
+}
+
+// Doctor.
+
+#[test]
+fn doctor_says_which_kernel_set_is_in_use_and_what_the_machine_can_do() {
+    let place = Place::new();
+    let found = place.run("doctor --json --threads 1").json();
+    assert_eq!(found["threads"], 1);
+    assert!(found["fma_gflops"].as_f64().unwrap() > 0.1 && found["read_gb_per_s"].as_f64().unwrap() > 0.1);
+    let sets = found["sets"].as_array().unwrap();
+    assert_eq!(sets.last().unwrap(), &json!({"name": "plain", "available": true, "missing": []}));
+    let best = sets.iter().find(|set| set["available"] == true).unwrap();
+    assert_eq!((&best["name"], &found["forced"]), (&found["kernels"], &json!(false)));
+    assert!(place.run("doctor").succeeds().stdout.contains("in use: the best"));
+}
+
+#[test]
+fn quantised_models_run_at_both_precisions() {
+    let place = Place::new();
+    let model = golden("gguf").join("q4_k_m.gguf");
+    assert!(model.exists(), "{}", model.display());
+    let run = |precision: &str| {
+        let model = model.display();
+        place
+            .run(&format!(
+                "capture --model {model} --ids 1,2,3 --precision {precision} --logits -o l.safetensors"
+            ))
+            .succeeds();
+        floats(&SafeTensors::deserialize(&place.read("l.safetensors")).unwrap(), "logits")
+    };
+    let (fast, exact) = (run("fast"), run("f32"));
+    assert_ne!(fast, exact);
+    // What rounding activations to 8 bits may cost (crates/engine/tests/gguf.rs says how much it does).
+    let scale = exact.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    assert!(fast.iter().zip(&exact).all(|(a, b)| (a - b).abs() <= 2e-2 * scale));
 }

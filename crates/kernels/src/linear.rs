@@ -140,6 +140,11 @@ struct Part<'a> {
     first_task: usize,
 }
 
+/// Rows per panel in a table of totals: matrix units write whole tiles of sixteen.
+fn height(rows: &Range<usize>) -> usize {
+    rows.len().next_multiple_of(16)
+}
+
 /// The sums of a task, `[panel][row][lane]`, in as much of the room as they take.
 fn totals<'a>(
     cpu: &Cpu,
@@ -149,7 +154,7 @@ fn totals<'a>(
     rows: &Range<usize>,
     room: &'a mut Room,
 ) -> &'a [[f32; LANES]] {
-    let room = &mut room[..GROUP * rows.len()];
+    let room = &mut room[..GROUP * height(rows)];
     for total in &mut *room {
         total.write([0.0; LANES]);
     }
@@ -174,7 +179,7 @@ impl Kernel for Store<'_> {
     unsafe fn run<L: Lanes>(self) {
         let Store { totals, part: Part { weight, bias, out, .. }, panels, rows } = self;
         let n_out = weight.n_out();
-        for (panel, totals) in panels.zip(totals.chunks_exact(rows.len())) {
+        for (panel, totals) in panels.zip(totals.chunks_exact(height(&rows))) {
             let first = panel * PANEL;
             let n = PANEL.min(n_out - first);
             let bias = bias_of(*bias, first, n);
@@ -215,7 +220,7 @@ impl Kernel for StoreGated<'_> {
     unsafe fn run<L: Lanes>(self) {
         let StoreGated { gates, ups, biases, panels, rows, n_out, out } = self;
         for ((panel, gates), ups) in
-            panels.zip(gates.chunks_exact(rows.len())).zip(ups.chunks_exact(rows.len()))
+            panels.zip(gates.chunks_exact(height(&rows))).zip(ups.chunks_exact(height(&rows)))
         {
             let first = panel * PANEL;
             let n = PANEL.min(n_out - first);

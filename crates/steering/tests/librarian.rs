@@ -26,7 +26,7 @@ struct Librarian {
 }
 
 static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
-    let model = Model::load(&folder(), Isa::best()).unwrap();
+    let model = Model::load(&folder(), Cpu::best().with_precision(Precision::F32)).unwrap();
     let tokenizer = Tokenizer::load(&folder()).unwrap();
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
     let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
