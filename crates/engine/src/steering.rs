@@ -44,7 +44,7 @@ impl Steering {
 
     /// The first block that it acts in.
     pub fn first_layer(&self) -> Option<usize> {
-        self.edits.first().map(|edit| edit.layer)
+        self.first_place().map(|(layer, _)| layer)
     }
 
     /// The first place that it acts at.

@@ -45,7 +45,7 @@ pub fn measure_cosine(
     let mut per_prompt = vec![vec![vec![1.0; texts.len()]; n_layers]; steerings.len()];
     let lens: Vec<usize> = texts.iter().map(Vec::len).collect();
     progress.stage("measuring cosines", texts.len());
-    for pass in passes(&lens, 1) {
+    for pass in passes(&lens) {
         let lens = &lens[pass.clone()];
         let ids: Vec<&[u32]> = texts[pass.clone()].iter().map(|ids| &ids[..]).collect();
         let replay = Replay::new(model, &ids)?;

@@ -147,7 +147,7 @@ fn sum_answers(
     let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
     let tree = PrefixTree::new(&prompts);
     let prefixes = tree.run(model, &prompts, last + 1)?;
-    for group in passes(&answer_lens, 1) {
+    for group in passes(&answer_lens) {
         let ids: Vec<&[u32]> = group.clone().map(|i| &prompts[i][tree.shared_len(i)..]).collect();
         let mut prompts: Vec<Session> = group.clone().map(|i| prefixes.session(i)).collect();
         let texts = &texts[group];

@@ -158,7 +158,7 @@ impl Bench<'_> {
     fn margins(&self, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
         let mut margins = vec![[0.0; 3]; doses.len()];
         let lens: Vec<usize> = self.texts.iter().map(|text| text.ids.len()).collect();
-        for pass in passes(&lens, 1) {
+        for pass in passes(&lens) {
             let texts = &self.texts[pass.clone()];
             let ids: Vec<&[u32]> = texts.iter().map(|text| &text.ids[..]).collect();
             let replay = Replay::new(self.model, &ids)?;

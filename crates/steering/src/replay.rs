@@ -87,13 +87,13 @@ pub(crate) fn batches<'c>(
     batches
 }
 
-/// Cuts texts into passes whose copies, `n_copies` of each, fit the row budget together.
-pub(crate) fn passes(lens: &[usize], n_copies: usize) -> Vec<Range<usize>> {
+/// Cuts texts into passes that fit the row budget.
+pub(crate) fn passes(lens: &[usize]) -> Vec<Range<usize>> {
     let mut passes: Vec<Range<usize>> = Vec::new();
     let mut rows = 0;
     for (i, len) in lens.iter().enumerate() {
         match passes.last_mut() {
-            Some(pass) if (rows + len) * n_copies.max(1) <= ROW_BUDGET => pass.end = i + 1,
+            Some(pass) if rows + len <= ROW_BUDGET => pass.end = i + 1,
             _ => {
                 passes.push(i..i + 1);
                 rows = 0;
