@@ -48,7 +48,7 @@ pub use isa::{Isa, Surveyed, UnknownIsa};
 pub use kv::{BLOCK_LEN, KvBlock, KvShape};
 pub use linear::{Product, gated, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
-pub use packed::Packed;
+pub use packed::{PACKED_LAYOUT, Packed, Packer};
 pub use pool::available;
 pub use probe::{fma_peak, read_bandwidth};
 pub use rowwise::{add_assign, rope};
