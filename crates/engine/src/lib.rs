@@ -52,7 +52,9 @@ pub use tap::{Hook, NoTap, Site, Tap};
 pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
-pub use whipstaff_kernels::{Bytes, Cpu, Isa, Precision, UnknownIsa, available, fma_peak, read_bandwidth};
+pub use whipstaff_kernels::{
+    Bytes, Cpu, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
+};
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the
 /// 1B shape, 512 rows of the widest activation are 32 MB.
