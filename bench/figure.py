@@ -53,8 +53,35 @@ def chosen(points: list[dict], engine: str, axis: str, field: str) -> list[tuple
     return sorted((it["at"], it[field]) for it in found)
 
 
-def panel(curves: list, title: str, label: str) -> str:
-    """Both axes are logarithmic, to powers of two below and ticks of 1, 2 and 5 at the side."""
+def draw_rounding(results: dict, path: Path) -> None:
+    """What rounded inputs of products cost, per layer: one panel."""
+    rounding = results.get("rounding")
+    if not rounding or not rounding["curves"]:
+        return
+    names = {"bf16": "bf16 (AMX)", "q8_0": "8 bits, Q8_0", "q4_k_m": "8 bits, Q4_K_M"}
+    curves = [
+        (colour, "", [(layer, lost) for layer, lost in enumerate(rounding["curves"][form]) if lost > 0])
+        for form, colour in zip(names, COLOURS) if form in rounding["curves"]
+    ]
+    n_layers = max(len(curve) for _, _, curve in curves)
+    marks = range(0, n_layers, max(1, n_layers // 6))
+    text = panel(curves, "1 − cosine with float32 activations", "layer", lambda x: x, marks)
+    width = WIDTH + 150
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}"'
+        ' font-family="system-ui, sans-serif" font-size="10" fill="#334155">',
+        f'<rect width="{width}" height="{HEIGHT}" fill="#ffffff"/>', text,
+    ]
+    for k, (colour, _, curve) in enumerate(curves):
+        y = TOP + 14 + 18 * k
+        parts.append(f'<path d="M{WIDTH} {y - 3}h20" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<text x="{WIDTH + 26}" y="{y}">{escape(names[list(rounding["curves"])[k]])}</text>')
+    parts.append(f'<text x="{WIDTH}" y="{HEIGHT - BOTTOM + 29}">{escape(rounding["model"])}</text></svg>\n')
+    path.write_text("\n".join(parts))
+
+
+def panel(curves: list, title: str, label: str, scale=math.log, marks=None) -> str:
+    """The side is logarithmic with ticks of 1, 2 and 5; below are powers of two, unless said otherwise."""
     xs = sorted({x for _, _, curve in curves for x, _ in curve})
     ys = [y for _, _, curve in curves for _, y in curve]
     text = f'<text x="{LEFT}" y="18" font-weight="600">{escape(title)}</text>'
@@ -62,14 +89,14 @@ def panel(curves: list, title: str, label: str) -> str:
         return text + f'<text x="{LEFT}" y="60">not measured</text>'
     low, high = min(ys) * 0.9, max(ys) * 1.1
     inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-    span = math.log(xs[-1] / xs[0]) or 1
-    at_x = lambda x: LEFT + inner_width * math.log(x / xs[0]) / span
+    span = scale(xs[-1]) - scale(xs[0]) or 1
+    at_x = lambda x: LEFT + inner_width * (scale(x) - scale(xs[0])) / span
     at_y = lambda y: TOP + inner_height * (1 - math.log(y / low) / math.log(high / low))
     for tick in ticks(low, high):
         y = at_y(tick)
         text += f'<path d="M{LEFT} {y:.1f}h{inner_width}" stroke="#e2e8f0"/>'
         text += f'<text x="{LEFT - 6}" y="{y + 3:.1f}" text-anchor="end">{tick:g}</text>'
-    for x in xs:
+    for x in marks or xs:
         text += f'<text x="{at_x(x):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{x:g}</text>'
     text += f'<text x="{LEFT + inner_width / 2}" y="{HEIGHT - BOTTOM + 29}" text-anchor="middle">{escape(label)}</text>'
     for colour, dashes, curve in reversed(curves):  # ours on top

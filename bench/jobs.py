@@ -14,6 +14,7 @@ CONTRASTS = ROOT / "contrasts" / "librarian.jsonl"
 TOKENS_PER_CONTRAST = 130  # two texts of a prompt and an answer
 PREFILL = 512
 PROMPT = 16  # tokens in front of what is decoded
+TURNS = 12  # pairs of short runs, steered and not
 SEQUENCES = 16
 TEXT = 64  # tokens of a text of the figure
 
@@ -188,17 +189,13 @@ class Bench:
             self.check("prefill", ours.label, other.label, "cosine of the last logits", found, found > bound)
 
     def decode(self) -> None:
-        """One sequence, steered; ours also plain, for what steering costs."""
+        """One sequence, steered."""
         cost = lambda engine, n: n / engine.decode_rate
-        counted = self.engines + [engine for engine in self.engines if engine.is_ours]
-        n, runs = self.choose([64, 32, 16], cost, counted, self.budget)
+        n, runs = self.choose([64, 32, 16], cost, self.engines, self.budget)
         tasks = []
         for engine in self.engines:
             steered = self.decode_request(n, [self.places(0.2)])
             tasks.append(Task(engine, engine.name, "decode", steered, cost(engine, n)))
-            if engine.is_ours:
-                plain = self.decode_request(n, [[]])
-                tasks.append(Task(engine, f"{OURS}, not steered", "decode", plain, cost(engine, n)))
         tasks = self.alternate("decode", tasks, runs)
         for task in tasks:
             made = len(task.answers[-1]["tokens"][0]) - 1
@@ -206,6 +203,28 @@ class Bench:
         for ours, other in self.against_ours(tasks):
             if not other.engine.is_ours:
                 self.check_tokens("decode", ours, other)
+
+        for engine in self.engines:
+            if engine.is_ours:
+                self.by_turns(engine)
+
+    def by_turns(self, engine: Engine) -> None:
+        """What steering costs, and how much of what the memory gives meanwhile is used: a machine whose speed
+        drifts is asked for both within the same seconds."""
+        costs, shares = [], []
+        for turn in range(TURNS):
+            kinds = [("steered", [self.places(0.2)]), ("plain", [[]])]
+            answers = {name: self.ask_decode(engine, 9, it) for name, it in (kinds if turn % 2 else kinds[::-1])}
+            limits = engine.worker.ask("limits") if turn % 3 == 0 else {"error": ""}
+            if any("error" in it for it in answers.values()):
+                return
+            costs.append(answers["steered"]["seconds"] / answers["plain"]["seconds"] - 1)
+            if "error" not in limits:
+                read = 8 / answers["steered"]["seconds"] * engine.worker.hello["weights_mb"] / 1e3
+                shares.append(read / limits["read_gb_s"])
+        about = {"model": self.model, "form": self.form, "engine": OURS, "scale": 1.0, "size": {"turns": TURNS}, "peak_mb": None}
+        self.rows.append({**about, "job": "cost of steering", "value": statistics.median(costs), "unit": "share", "seconds": costs})
+        self.rows.append({**about, "job": "memory", "value": statistics.median(shares), "unit": "share", "seconds": shares})
 
     def check_tokens(self, name: str, ours: Task, other: Task) -> None:
         """Weights alike, the answers begin alike; two likely tokens may change places later on."""

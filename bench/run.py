@@ -53,7 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, help="seconds that a job of weight 1 may take [default: 60, quick: 20]")
     parser.add_argument("--models", default="llama-1b", help="of llama-1b, smollm2-135m [default: llama-1b]")
     parser.add_argument("--forms", default=",".join(FORMS), help="[default: all three]")
-    parser.add_argument("--jobs", default="prefill,decode,batch,extract,figure,load,demo,growth", help="[default: all]")
+    parser.add_argument("--jobs", default="prefill,decode,batch,extract,figure,load,demo,growth,rounding", help="[default: all]")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="[default: all]")
     parser.add_argument("--forced", choices=["avx2"], help="hold everyone to this instruction set")
     parser.add_argument("--scratch", type=Path, default=ROOT / "target" / "bench", help="[default: target/bench]")
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.runs = args.runs or (3 if args.quick else 5)
     args.budget = args.budget or (20 if args.quick else 60)
-    args.jobs = [job for job in args.jobs.split(",") if not (args.quick and job == "growth")]
+    args.jobs = [job for job in args.jobs.split(",") if not (args.quick and job in ("growth", "rounding"))]
     args.fixtures = args.fixtures or args.scratch / "fixtures"
     args.scratch = args.scratch.resolve()
     return args
@@ -106,18 +106,19 @@ class Engines:
         if args.forced and "avx512f" in cpu_flags():
             build_env = {"CMAKE_ARGS": AVX2_BUILD}
             self.llama_python = make_venv(args.scratch / "venv-avx2", ["numpy", "llama-cpp-python"], build_env)
-        models = {*args.models.split(",")} | ({GROWTH_MODEL} if "growth" in args.jobs else set())
+        models = {*args.models.split(",")} | ({GROWTH_MODEL} if {"growth", "rounding"} & set(args.jobs) else set())
         command = [self.python, BENCH / "fixtures.py", args.fixtures, "--models", ",".join(sorted(models))]
         if subprocess.run(command).returncode:
             say("not all fixtures could be made; what needs the others is skipped")
 
-    def start(self, name: str, model: str, form: str, threads: int | None = None) -> Worker:
+    def start(self, name: str, model: str, form: str, threads: int | None = None, packs: bool = True) -> Worker:
         folder, gguf = self.args.fixtures / model, self.args.fixtures / f"{model}-{form}.gguf"
         rest = ["--threads", str(threads or self.args.threads)]
         log = self.args.scratch / "logs" / f"{name.replace(' ', '-')}-{form}.log"
         match name.split():
             case ["whipstaff"]:
                 command = [self.release / "whipstaff-bench", "--model", folder if form == "bf16" else gguf]
+                command += ["--packs", self.args.scratch / "packs"] if packs else []
             case ["transformers", dtype]:
                 dtype = {"f32": "float32", "bf16": "bfloat16"}[dtype]
                 command = [self.python, BENCH / "peers" / "transformers_peer.py", "--model", folder, "--dtype", dtype]
@@ -184,12 +185,15 @@ def compare(engines: Engines, model: str, form: str, results: dict) -> None:
 
 def load(engines: Engines, model: str, form: str, names: list[str], results: dict) -> None:
     """From an empty process to the first token, files in the page cache. The time to start Python and to
-    import libraries is not counted."""
+    import libraries is not counted. Ours once more without a pack of weights, as on the first start."""
     say(f"{model} {form}: load")
+    first_start = f"{OURS}, first start"
+    names = [*names, first_start] if OURS in names else names
     found = {name: [] for name in names}
-    for _ in range(3):
+    for _ in range(5):
         for name in names:
-            worker = engines.start(name, model, form)
+            engine = OURS if name == first_start else name
+            worker = engines.start(engine, model, form, packs=name != first_start)
             first = worker.ask("prefill", ids=list(range(300, 308))) if worker.ready else {"error": ""}
             worker.close()
             if "error" not in first:
@@ -290,6 +294,25 @@ def growth(engines: Engines, results: dict) -> None:
     results["skipped"] += bench.skipped
 
 
+def rounding(engines: Engines, results: dict) -> None:
+    """What it costs, in cosine, that products round their inputs: to bf16 for the tiles of AMX (whose numbers
+    the kernel set `tile-twin` has on any processor), to 8 bits for quantised weights."""
+    texts = [[(7 * i * i + 31 * text + 300) % 40_000 for i in range(32)] for text in range(2)]
+    curves = {}
+    for form, kernels in [("bf16", "tile-twin"), ("q8_0", ""), ("q4_k_m", "")]:
+        say(f"rounding, {GROWTH_MODEL} {form}")
+        env, engines.env = engines.env, {**engines.env, **({"WHIPSTAFF_KERNELS": kernels} if kernels else {})}
+        worker = engines.start(OURS, GROWTH_MODEL, form)
+        engines.env = env
+        answer = worker.ask("rounding", timeout=1200, texts=texts) if worker.ready else {"error": "does not start"}
+        worker.close()
+        if "error" in answer:
+            results["skipped"].append({"model": GROWTH_MODEL, "form": form, "job": "rounding", "engine": OURS, "why": answer["error"]})
+        else:
+            curves[form] = answer["lost"]
+    results["rounding"] = {"model": GROWTH_MODEL, "curves": curves}
+
+
 # The machine.
 
 
@@ -356,7 +379,7 @@ def measure(args: argparse.Namespace) -> Path:
     # A run that is cut short leaves what it has found so far.
     partial = args.scratch / "partial.json"
     keep = lambda: partial.write_text(json.dumps(results, indent=1))
-    if set(args.jobs) - {"demo", "growth"}:
+    if set(args.jobs) - {"demo", "growth", "rounding"}:
         for model in args.models.split(","):
             for form in args.forms.split(","):
                 compare(engines, model, form, results)
@@ -366,6 +389,9 @@ def measure(args: argparse.Namespace) -> Path:
         keep()
     if "growth" in args.jobs:
         growth(engines, results)
+        keep()
+    if "rounding" in args.jobs:
+        rounding(engines, results)
         keep()
     for it in results["skipped"]:
         say(f"skipped: {it['engine']}, {it['model']} {it['form']}, {it['job']}: {it['why']}")
@@ -392,6 +418,7 @@ def main() -> None:
     files = sorted(args.out.glob("*.json"))
     for path in files:
         figure.draw(json.loads(path.read_text()), path.with_suffix(".svg"))
+        figure.draw_rounding(json.loads(path.read_text()), path.with_name(f"{path.stem}-rounding.svg"))
     text = "\n".join(table.section(json.loads(path.read_text()), path) for path in files)
     readme = BENCH / "README.md" if args.out.resolve() == BENCH / "results" else args.out / "README.md"
     table.write_between_markers(readme, text)

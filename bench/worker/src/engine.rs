@@ -2,11 +2,11 @@
 
 use crate::Failure;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use whipstaff_engine::{
-    Batch, Cpu, Edit, Generator, Isa, LoadOptions, Model, NoTap, PackCache, ROW_BUDGET, Request, Session,
-    Site, Steering, Tokenizer,
+    Batch, Cpu, Edit, Generator, Isa, KeepRows, LoadOptions, Model, NoTap, PackCache, Precision, ROW_BUDGET,
+    Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
     ContrastSet, ExtractOptions, Frame, ModelId, NoProgress, TokenRule, extract, measure_cosine,
@@ -29,6 +29,12 @@ pub(crate) fn cpu(threads: usize) -> Result<Cpu, Failure> {
 pub(crate) struct Loaded {
     model: Model,
     tokenizer: Tokenizer,
+    path: PathBuf,
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// What came of decoding.
@@ -45,7 +51,8 @@ impl Loaded {
     /// Loads a Hugging Face folder or a GGUF file.
     pub(crate) fn new(path: &Path, cpu: Cpu, packs: Option<PackCache>) -> Result<Loaded, Failure> {
         let options = LoadOptions { packs, progress: None };
-        Ok(Loaded { model: Model::load_with(path, cpu, options)?, tokenizer: Tokenizer::load(path)? })
+        let (model, tokenizer) = (Model::load_with(path, cpu, options)?, Tokenizer::load(path)?);
+        Ok(Loaded { model, tokenizer, path: path.to_owned() })
     }
 
     /// What the model runs on.
@@ -136,6 +143,31 @@ impl Loaded {
         let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
         let rows = vector.layers.values();
         Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap as f32)).collect())
+    }
+
+    /// The mean of 1 − cosine of `resid_post` with that of the same model at `f32`, per layer, over all rows
+    /// but the first of each text, which is an outlier in most models.
+    pub(crate) fn rounding(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, Failure> {
+        let cpu = Cpu::new(Isa::best(), self.cpu().n_threads()).with_precision(Precision::F32);
+        let exact = Model::load(&self.path, cpu)?;
+        let layers: Vec<usize> = (0..self.model.config().n_layers).collect();
+        let mut lost = vec![0.0; layers.len()];
+        let mut n_rows = 0;
+        for ids in texts {
+            let [a, b] = [&self.model, &exact].map(|model| {
+                let (mut kept, mut session) = (KeepRows::new(&layers, &[Site::ResidPost]), Session::new());
+                let mut batch = Batch::new();
+                batch.push(&mut session, ids);
+                model.forward(&mut batch, &mut kept).map(|_| kept)
+            });
+            let (a, b) = (a?, b?);
+            for (layer, lost) in layers.iter().zip(&mut lost) {
+                let [a, b] = [&a, &b].map(|kept| &kept.get(Site::ResidPost, *layer)[0]);
+                *lost += (1..ids.len()).map(|row| 1.0 - cosine(a.row(row), b.row(row))).sum::<f64>();
+            }
+            n_rows += ids.len() - 1;
+        }
+        Ok(lost.into_iter().map(|lost| lost / n_rows as f64).collect())
     }
 
     /// The ids of every contrast: prompt, positive answer, negative answer.

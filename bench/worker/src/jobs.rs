@@ -20,6 +20,8 @@ enum Request {
     Extract { contrasts: PathBuf, n: usize, out: PathBuf },
     /// Cosines of steered and plain `resid_post`, the vector of each layer injected alone.
     Figure { texts: Vec<Vec<u32>>, alphas: Vec<f32>, layers: Vec<usize>, skip: usize, vectors: PathBuf },
+    /// What rounding activations costs: 1 − cosine of `resid_post` with that at `f32`, layer by layer.
+    Rounding { texts: Vec<Vec<u32>> },
     /// What the machine could do.
     Limits,
 }
@@ -33,6 +35,7 @@ pub(crate) fn run(loaded: Option<&Loaded>, threads: usize, line: &str) -> Result
     let loaded = loaded.ok_or("no --model was given")?;
     match request {
         Request::Limits => unreachable!("answered above"),
+        Request::Rounding { texts } => Ok(json!({ "seconds": 0, "lost": loaded.rounding(&texts)? })),
         Request::Prefill { ids, logits } => {
             let start = Instant::now();
             let got = loaded.prefill(&ids)?;

@@ -8,7 +8,7 @@ use whipstaff_steering::{LayerSpec, TokenRule, Unit};
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
 ///
-/// Begin with `whipstaff demo`: it needs no model, no network and half a minute.
+/// Begin with `whipstaff demo`: it needs no model, no network and some seconds.
 #[derive(Parser)]
 #[command(name = "whipstaff", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Args {

@@ -147,16 +147,14 @@ impl<'m> Generator<'m> {
     /// Runs the planned rows and chooses a token for each request whose pending tokens are done.
     fn run(&mut self, plan: &[usize]) -> Result<Vec<(usize, u32)>, Error> {
         let mut batch = Batch::new();
-        let mut ready = Vec::new();
         let mut last_rows = Vec::new();
-        for (at, (it, n)) in self.running.iter_mut().zip(plan).enumerate() {
+        for (it, n) in self.running.iter_mut().zip(plan) {
             if *n == 0 {
                 continue;
             }
             let tokens: Vec<u32> = it.pending.drain(..n).collect();
             batch.push(&mut it.session, &tokens);
             if it.pending.is_empty() {
-                ready.push(at);
                 last_rows.push(batch.rows().len() - 1);
             }
         }
@@ -166,11 +164,12 @@ impl<'m> Generator<'m> {
         if logits.as_slice().iter().any(|x| x.is_nan()) {
             return Err(Error::NotANumber);
         }
-        let choose = |(row, at): (usize, usize)| {
-            let it = &mut self.running[at];
-            (at, it.sampler.choose(logits.row(row), it.session.tokens()))
-        };
-        Ok(ready.into_iter().enumerate().map(choose).collect())
+        let waiting = self.running.iter_mut().enumerate().filter(|(_, it)| it.pending.is_empty());
+        let mut chosen: Vec<(usize, &mut Running, u32)> = waiting.map(|(at, it)| (at, it, 0)).collect();
+        self.model.cpu().for_each_mut(&mut chosen, |row, (_, it, token)| {
+            *token = it.sampler.choose(logits.row(row), it.session.tokens());
+        });
+        Ok(chosen.into_iter().map(|(at, _, token)| (at, token)).collect())
     }
 }
 

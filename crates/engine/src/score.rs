@@ -1,6 +1,7 @@
 //! How likely a model finds given texts.
 
 use crate::{Batch, Error, Model, NoTap, PrefixTree, ROW_BUDGET, Rows, Session, pack};
+use whipstaff_kernels::log_sum_exp;
 
 /// A text to be scored, in tokens.
 #[derive(Clone, Debug)]
@@ -11,8 +12,8 @@ pub struct Continuation {
     pub tokens: Vec<u32>,
 }
 
-/// Rows whose logits are computed at a time: with a vocabulary of 128 000 that is 33 MB.
-const HEAD_ROWS: usize = 64;
+/// Logits that are computed at a time: 33 MB, which is 64 rows of a vocabulary of 128 000.
+const HEAD_LOGITS: usize = 64 << 17;
 
 /// The log-probability of every token of every continuation under the unsteered model, in nats,
 /// given all before it. What prompts have in common at their beginning runs once.
@@ -49,18 +50,14 @@ pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Err
 /// left the last block.
 pub fn log_probs(model: &Model, resid: &Rows, targets: &[(usize, u32)]) -> Vec<f64> {
     let mut scores = Vec::with_capacity(targets.len());
-    for targets in targets.chunks(HEAD_ROWS) {
+    let rows_at_a_time = (HEAD_LOGITS / model.config().vocab_size).clamp(1, ROW_BUDGET);
+    for targets in targets.chunks(rows_at_a_time) {
         let rows: Vec<usize> = targets.iter().map(|(row, _)| *row).collect();
         let logits = model.logits(resid, &rows);
-        scores
-            .extend(targets.iter().enumerate().map(|(i, (_, token))| log_softmax_at(logits.row(i), *token)));
+        let totals = log_sum_exp(model.cpu(), logits.as_slice(), logits.width());
+        let score =
+            |(i, (_, token)): (usize, &(usize, u32))| f64::from(logits.row(i)[*token as usize]) - totals[i];
+        scores.extend(targets.iter().enumerate().map(score));
     }
     scores
-}
-
-/// `log softmax(logits)[token]`, in `f64`.
-fn log_softmax_at(logits: &[f32], token: u32) -> f64 {
-    let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
-    let sum: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
-    f64::from(logits[token as usize] - max) - sum.ln()
 }

@@ -3,6 +3,7 @@
 use crate::isa::Isa;
 use crate::pool::{Pool, available};
 use crate::profile::{Profile, Profiled, Timing, Work};
+use crate::shared_mut::Chunks;
 use std::sync::Arc;
 
 /// How exactly products are taken.
@@ -74,6 +75,16 @@ impl Cpu {
     /// The number of threads.
     pub fn n_threads(&self) -> usize {
         self.pool.n_threads()
+    }
+
+    /// Calls `each` with every item and its number, on all threads: for work that is worth a few
+    /// microseconds an item.
+    pub fn for_each_mut<T: Send>(&self, items: &mut [T], each: impl Fn(usize, &mut T) + Sync) {
+        let n = items.len();
+        let items = Chunks::new(items, 1);
+        // SAFETY: each item is taken by the one call that has its number.
+        let call = |i: usize| unsafe { items.get(i) }.iter_mut().for_each(|item| each(i, item));
+        if n < 2 { (0..n).for_each(call) } else { self.pool.for_each(n, call) }
     }
 
     /// The threads.

@@ -19,8 +19,7 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Plain,
-    /// `Plain`, and the tiles' twin: how tests run what surrounds the tiles on any processor.
-    #[cfg(test)]
+    /// `Plain`, and the tiles' twin: how what tiles do is seen on any processor.
     TileTwin,
 }
 
@@ -71,13 +70,15 @@ impl Isa {
         available
     }
 
-    /// The kernel set called `name`: `amx`, `avx512`, `avx2` or `plain`.
+    /// The kernel set called `name`: `amx`, `avx512`, `avx2` or `plain`; or `tile-twin`, which has the
+    /// numbers of `amx` on any processor, a hundred times slower, and is never chosen by itself.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
     pub fn named(name: &str) -> Result<Isa, UnknownIsa> {
         let available = Isa::available();
-        available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
+        let all = available.iter().copied().chain([Isa(Kind::TileTwin)]);
+        all.into_iter().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
             name: name.to_owned(),
             available: available.iter().map(|isa| isa.name()).collect(),
         })
@@ -116,7 +117,6 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             Kind::Plain => "plain",
-            #[cfg(test)]
             Kind::TileTwin => "tile-twin",
         }
     }
@@ -132,7 +132,6 @@ impl Isa {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => true,
-            #[cfg(test)]
             Kind::TileTwin => true,
             _ => false,
         }
@@ -167,7 +166,6 @@ impl Isa {
             // SAFETY: plain lanes need no feature.
             Kind::Plain => unsafe { kernel.run::<PlainLanes>() },
             // SAFETY: as above.
-            #[cfg(test)]
             Kind::TileTwin => unsafe { kernel.run::<PlainLanes>() },
         }
     }

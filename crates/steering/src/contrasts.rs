@@ -86,6 +86,13 @@ impl ContrastSet {
         ContrastSet { contrasts: self.contrasts.iter().take(n).cloned().collect(), ..self.clone() }
     }
 
+    /// At most `n` contrasts, evenly spaced over the set.
+    pub fn evenly(&self, n: usize) -> ContrastSet {
+        let (n, len) = (n.min(self.contrasts.len()), self.contrasts.len());
+        let contrasts = (0..n).map(|i| self.contrasts[i * len / n].clone()).collect();
+        ContrastSet { contrasts, ..self.clone() }
+    }
+
     /// Cuts the set in two: three of four contrasts, and every fourth.
     pub fn split(&self) -> (ContrastSet, ContrastSet) {
         let part = |held_out: bool| ContrastSet {

@@ -4,6 +4,10 @@
 //! on held-out answers), and costs what it does to the language (the perplexity, under the unsteered
 //! model, of what the steered model writes). So, at each set of layers, the rule takes the strongest
 //! dose within a budget of perplexity, and of these the one that gains most, net of its cost.
+//!
+//! Most of the time goes into writing and reading answers, so a third of the contrasts finds out what
+//! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
+//! and all of them decide what is near it.
 
 use crate::extract::{ContrastIds, encode};
 use crate::replay::{Replay, passes};
@@ -26,11 +30,20 @@ const LOWEST: f64 = 0.3;
 const STEP: f64 = 1.1;
 const N_ALPHAS: usize = 28; // up to 3.9
 
+/// Steps of the ladder that the rough search takes at a time.
+const RUNG: usize = 4;
+
+/// Sets of layers that the close search looks at.
+const FINALISTS: usize = 2;
+
+/// Contrasts of the rough search, unless a third of all are more.
+const FEW: usize = 8;
+
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
-/// middle half of the layers, for the upper half and for all of them, the largest alpha within
-/// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect less the logarithm
-/// of its perplexity ratio. `heldout` must not contain what `vector` was fitted on; at most
-/// `max_contrasts` of it are used.
+/// middle half of the layers, for the upper half and for all of them, roughly the largest alpha within
+/// [`PERPLEXITY_BUDGET`]; of the two of these four with the largest effect less the logarithm of its
+/// perplexity ratio, that alpha exactly; and recommends the better one. `heldout` must not contain what
+/// `vector` was fitted on; at most `max_contrasts` of it are used.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
@@ -45,8 +58,6 @@ pub fn recommend(
     let heldout = heldout.first(max_contrasts);
     let frame = Frame::parse(&vector.provenance.frame)?;
     let bench = Bench {
-        texts: texts(&encode(tokenizer, &frame, &heldout, model.config().max_positions)?),
-        questions: heldout.contrasts.iter().map(|it| it.prompt.clone()).collect(),
         sampling: Sampling { temperature: 0.6, top_p: 0.95, ..Sampling::default() },
         frame,
         model,
@@ -54,32 +65,35 @@ pub fn recommend(
         vector,
         progress,
     };
+    let few = heldout.evenly(FEW.max(heldout.contrasts.len() / 3));
+    let (few, all) = (bench.sample(&few)?, bench.sample(&heldout)?);
     let layers: Vec<usize> = vector.layers.keys().copied().collect();
 
-    progress.stage("choosing a layer", bench.texts.len());
+    progress.stage("choosing a layer", few.texts.len());
     let singles: Vec<_> =
         evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
-    let best_layer = singles[largest(&bench.margins(&singles)?, effect)].0[0];
+    let best_layer = singles[largest(&bench.margins(&few, &singles)?, effect)].0[0];
 
     let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
     let upper = layers[layers.len() / 2..].to_vec();
-    let found = bench.strongest_within_budget([vec![best_layer], middle, upper, layers].into())?;
-    let (doses, ratios): (Vec<_>, Vec<f64>) =
-        found.into_iter().map(|it| ((it.layers, it.alpha), it.perplexity_ratio)).unzip();
-    progress.stage("measuring the effect", bench.texts.len());
-    let margins = bench.margins(&doses)?;
-    // What a dose gains and what it costs, both in nats per token.
-    let net: Vec<f64> =
-        margins.iter().zip(&ratios).map(|(margins, ratio)| effect(margins) - ratio.ln()).collect();
-    let best = largest(&net, |net| *net);
+    let mut rough = bench.roughly(&few, [vec![best_layer], middle, upper, layers].into())?;
+    let nets = bench.nets(&few, &rough)?.0;
+    while rough.len() > FINALISTS {
+        let net =
+            |it: &Found| nets.iter().find(|(layers, _)| *layers == it.layers).map_or(0.0, |(_, net)| -net);
+        rough.remove(largest(&rough, net));
+    }
+    let found = bench.exactly(&all, rough)?;
+    let (nets, margins) = bench.nets(&all, &found)?;
+    let best = largest(&nets, |(_, net)| *net);
     Ok(Recommendation {
-        layers: doses[best].0.clone(),
-        alpha: doses[best].1,
+        layers: found[best].layers.clone(),
+        alpha: found[best].alpha(),
         best_layer,
         n_contrasts: heldout.contrasts.len(),
         measured_on: heldout.name,
         margin: margins[best],
-        perplexity_ratio: ratios[best],
+        perplexity_ratio: found[best].ratio,
     })
 }
 
@@ -102,64 +116,102 @@ fn texts(contrasts: &[ContrastIds]) -> Vec<Text> {
     contrasts.iter().flat_map(both).collect()
 }
 
+/// What doses are measured on.
+struct Sample {
+    texts: Vec<Text>,
+    questions: Vec<String>,
+    /// How perplexing the unsteered model's own answers are to it.
+    unsteered: f64,
+}
+
 /// What doses are measured with.
 struct Bench<'a> {
     model: &'a Model,
     tokenizer: &'a Tokenizer,
     vector: &'a PersonaVector,
     frame: Frame,
-    texts: Vec<Text>,
-    questions: Vec<String>,
     sampling: Sampling,
     progress: &'a dyn Progress,
 }
 
 impl Bench<'_> {
+    fn sample(&self, contrasts: &ContrastSet) -> Result<Sample, Error> {
+        let ids = encode(self.tokenizer, &self.frame, contrasts, self.model.config().max_positions)?;
+        let questions: Vec<String> = contrasts.contrasts.iter().map(|it| it.prompt.clone()).collect();
+        let unsteered = self.perplexities(&questions, &[Steering::default()])?[0];
+        Ok(Sample { texts: texts(&ids), questions, unsteered })
+    }
+
     fn steering(&self, layers: &[usize], alpha: f64) -> Result<Steering, Error> {
         combine(&[Dose { vector: self.vector, alpha, unit: Unit::Gap, layers: layers.to_vec() }], 1.0)
     }
 
-    /// For each set of layers, the largest alpha of the ladder whose answers stay within the budget on
-    /// both sides, with their perplexity (the worse of the two); the smallest if none does. Damage
-    /// grows with alpha, so halving finds it. All sets are halved side by side, so that their answers
-    /// are written in one batch.
-    fn strongest_within_budget(&self, sets: Vec<Vec<usize>>) -> Result<Vec<WithinBudget>, Error> {
-        let unsteered = self.perplexities(&[Steering::default()])?[0];
-        let mut searches: Vec<Search> = sets.into_iter().map(Search::new).collect();
-        while searches.iter().any(|it| it.next().is_some()) {
-            let steps: Vec<(usize, usize)> =
+    /// For each set of layers, the largest rung of the ladder within the budget on `sample`; the lowest if
+    /// none is. Damage grows with alpha, so halving finds it.
+    fn roughly(&self, sample: &Sample, sets: Vec<Vec<usize>>) -> Result<Vec<Found>, Error> {
+        let mut searches: Vec<Rough> = sets.into_iter().map(Rough::new).collect();
+        self.search(sample, &mut searches)?;
+        Ok(searches.into_iter().map(|it| it.found).collect())
+    }
+
+    /// From these on, up or down the ladder, the largest step within the budget on `sample`, with the
+    /// perplexity of its answers; the lowest step if none is.
+    fn exactly(&self, sample: &Sample, from: Vec<Found>) -> Result<Vec<Found>, Error> {
+        let mut searches: Vec<Exact> = from.into_iter().map(Exact::new).collect();
+        self.search(sample, &mut searches)?;
+        Ok(searches.into_iter().map(Exact::found).collect())
+    }
+
+    /// Runs searches to their ends, side by side, so that their answers are written in one batch.
+    fn search(&self, sample: &Sample, searches: &mut [impl Search]) -> Result<(), Error> {
+        loop {
+            let steps: Vec<(usize, Found)> =
                 searches.iter().enumerate().filter_map(|(i, it)| Some((i, it.next()?))).collect();
+            if steps.is_empty() {
+                return Ok(());
+            }
             let mut steerings = Vec::new();
-            for (i, step) in &steps {
-                let it = &searches[*i];
+            for (_, step) in &steps {
                 for sign in [1.0, -1.0] {
-                    steerings.push(self.steering(&it.layers, sign * it.alpha(*step))?);
+                    steerings.push(self.steering(&step.layers, sign * step.alpha())?);
                 }
             }
-            let perplexities = self.perplexities(&steerings)?;
+            let perplexities = self.perplexities(&sample.questions, &steerings)?;
             for ((i, step), sides) in steps.into_iter().zip(perplexities.chunks(2)) {
-                searches[i].take(step, sides[0].max(sides[1]) / unsteered);
+                searches[i].take(Found { ratio: sides[0].max(sides[1]) / sample.unsteered, ..step });
             }
         }
-        Ok(searches.into_iter().map(|it| it.found.expect("the smallest was tried")).collect())
     }
 
     /// How perplexing the unsteered model finds answers that are written under each steering.
-    fn perplexities(&self, steerings: &[Steering]) -> Result<Vec<f64>, Error> {
+    fn perplexities(&self, questions: &[String], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
         let asking = Asking { frame: self.frame.clone(), sampling: self.sampling, max_tokens: 40 };
-        self.progress.stage("choosing alpha", steerings.len() * self.questions.len());
-        let (model, tokenizer, questions) = (self.model, self.tokenizer, &self.questions);
+        self.progress.stage("choosing alpha", steerings.len() * questions.len());
+        let (model, tokenizer) = (self.model, self.tokenizer);
         let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.progress)?;
         perplexities(model, tokenizer, &self.frame, questions, &answers)
     }
 
+    /// What each dose gains less what it costs, both in nats per token, by its layers; and the margins.
+    fn nets(
+        &self,
+        sample: &Sample,
+        doses: &[Found],
+    ) -> Result<(Vec<(Vec<usize>, f64)>, Vec<[f64; 3]>), Error> {
+        self.progress.stage("measuring the effect", sample.texts.len());
+        let margins = self
+            .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
+        let net = |(it, margins): (&Found, &[f64; 3])| (it.layers.clone(), effect(margins) - it.ratio.ln());
+        Ok((doses.iter().zip(&margins).map(net).collect(), margins))
+    }
+
     /// For every dose, the mean margin of positive over negative answers, in nats per token:
     /// unsteered, at +alpha, at −alpha.
-    fn margins(&self, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
+    fn margins(&self, sample: &Sample, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
         let mut margins = vec![[0.0; 3]; doses.len()];
-        let lens: Vec<usize> = self.texts.iter().map(|text| text.ids.len()).collect();
+        let lens: Vec<usize> = sample.texts.iter().map(|text| text.ids.len()).collect();
         for pass in passes(&lens) {
-            let texts = &self.texts[pass.clone()];
+            let texts = &sample.texts[pass.clone()];
             let ids: Vec<&[u32]> = texts.iter().map(|text| &text.ids[..]).collect();
             let replay = Replay::new(self.model, &ids)?;
             // Even texts are positive answers, odd ones negative.
@@ -169,7 +221,7 @@ impl Bench<'_> {
                     .clone()
                     .zip(scores)
                     .map(|(i, score)| if i.is_multiple_of(2) { score } else { -score });
-                signed.sum::<f64>() / (self.texts.len() / 2) as f64
+                signed.sum::<f64>() / (sample.texts.len() / 2) as f64
             };
             let unsteered = margin(Steering::default());
             for ((layers, alpha), margins) in doses.iter().zip(&mut margins) {
@@ -197,48 +249,91 @@ impl Bench<'_> {
     }
 }
 
-/// A dose and what its answers' perplexity is, unsteered answers' being 1.
-struct WithinBudget {
+/// A step of the ladder at a set of layers, and what its answers' perplexity is, unsteered ones' being 1.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
     layers: Vec<usize>,
-    alpha: f64,
-    perplexity_ratio: f64,
+    step: usize,
+    ratio: f64,
 }
 
-/// The search for the largest alpha within the budget at one set of layers.
-struct Search {
-    layers: Vec<usize>,
-    /// Steps of the ladder known to be within (or the lowest, which stands for want of a better) and
-    /// beyond.
-    within: usize,
+impl Found {
+    fn alpha(&self) -> f64 {
+        round_2(LOWEST * STEP.powi(self.step as i32) / (self.layers.len() as f64).sqrt())
+    }
+
+    fn at(&self, step: usize) -> Found {
+        Found { step, ..self.clone() }
+    }
+
+    fn is_within(&self) -> bool {
+        self.ratio <= PERPLEXITY_BUDGET
+    }
+}
+
+/// A search for the largest alpha within the budget.
+trait Search {
+    /// What to try next, if the search is not over.
+    fn next(&self) -> Option<Found>;
+
+    /// Takes what was tried, with its ratio.
+    fn take(&mut self, tried: Found);
+}
+
+/// Halves the ladder, rung by rung.
+struct Rough {
+    /// The highest rung known to be within; the lowest stands for want of a better.
+    found: Found,
     beyond: usize,
-    found: Option<WithinBudget>,
 }
 
-impl Search {
-    fn new(layers: Vec<usize>) -> Search {
-        Search { layers, within: 0, beyond: N_ALPHAS, found: None }
+impl Rough {
+    fn new(layers: Vec<usize>) -> Rough {
+        Rough { found: Found { layers, step: 0, ratio: 1.0 }, beyond: N_ALPHAS }
+    }
+}
+
+impl Search for Rough {
+    fn next(&self) -> Option<Found> {
+        let rungs = (self.beyond - self.found.step) / RUNG;
+        (rungs > 1).then(|| self.found.at(self.found.step + rungs / 2 * RUNG))
     }
 
-    fn alpha(&self, step: usize) -> f64 {
-        round_2(LOWEST * STEP.powi(step as i32) / (self.layers.len() as f64).sqrt())
+    fn take(&mut self, tried: Found) {
+        if tried.is_within() { self.found = tried } else { self.beyond = tried.step }
+    }
+}
+
+/// Walks step by step from near the mark until it is passed.
+struct Exact {
+    start: Found,
+    within: Option<Found>,
+    beyond: Option<Found>,
+}
+
+impl Exact {
+    /// Begins half a rung above what the rough search has found.
+    fn new(rough: Found) -> Exact {
+        Exact { start: rough.at(rough.step + RUNG / 2), within: None, beyond: None }
     }
 
-    /// The step to try next, if the search is not over.
-    fn next(&self) -> Option<usize> {
-        if self.found.is_none() {
-            return Some(0);
+    fn found(self) -> Found {
+        self.within.or(self.beyond).expect("something was tried")
+    }
+}
+
+impl Search for Exact {
+    fn next(&self) -> Option<Found> {
+        match (&self.within, &self.beyond) {
+            (None, None) => Some(self.start.clone()),
+            (Some(within), None) => (within.step + 1 < N_ALPHAS).then(|| within.at(within.step + 1)),
+            (None, Some(beyond)) => (beyond.step > 0).then(|| beyond.at(beyond.step - 1)),
+            (Some(_), Some(_)) => None,
         }
-        (self.beyond - self.within > 1).then_some((self.within + self.beyond) / 2)
     }
 
-    fn take(&mut self, step: usize, perplexity_ratio: f64) {
-        if self.found.is_none() || perplexity_ratio <= PERPLEXITY_BUDGET {
-            let (layers, alpha) = (self.layers.clone(), self.alpha(step));
-            self.within = step;
-            self.found = Some(WithinBudget { layers, alpha, perplexity_ratio });
-        } else {
-            self.beyond = step;
-        }
+    fn take(&mut self, tried: Found) {
+        if tried.is_within() { self.within = Some(tried) } else { self.beyond = Some(tried) }
     }
 }
 
@@ -257,4 +352,54 @@ fn evenly(layers: &[usize], n: usize) -> Vec<usize> {
 /// Two decimals: a recommendation is read by people.
 fn round_2(x: f64) -> f64 {
     (x * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a search against damage that begins at step `limit`; says where it ended and how often it tried.
+    fn run(mut search: impl Search, limit: usize) -> (usize, usize) {
+        let (mut tries, mut last_within) = (0, 0);
+        while let Some(step) = search.next() {
+            tries += 1;
+            let ratio = if step.step < limit { 1.1 } else { 2.0 };
+            last_within = if ratio < 2.0 { last_within.max(step.step) } else { last_within };
+            search.take(Found { ratio, ..step });
+        }
+        (last_within, tries)
+    }
+
+    #[test]
+    fn the_rough_search_finds_the_rung_below_the_limit() {
+        for limit in 1..=N_ALPHAS {
+            let (found, tries) = run(Rough::new(vec![3]), limit);
+            assert_eq!(found, (limit - 1) / RUNG * RUNG, "limit {limit}");
+            assert!(tries <= 3, "limit {limit}: {tries}");
+        }
+    }
+
+    #[test]
+    fn the_exact_search_ends_at_the_limit_wherever_it_begins() {
+        for limit in 1..=N_ALPHAS {
+            for rough in (0..N_ALPHAS).step_by(RUNG) {
+                let start = Found { layers: vec![3], step: rough, ratio: 1.0 };
+                let (found, tries) = run(Exact::new(start), limit);
+                assert_eq!(found, limit - 1, "limit {limit} from {rough}");
+                if rough == (limit - 1) / RUNG * RUNG {
+                    assert!(tries <= 3, "limit {limit} from {rough}: {tries}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn if_every_step_is_beyond_the_lowest_is_found() {
+        let mut search = Exact::new(Found { layers: vec![3], step: 0, ratio: 1.0 });
+        while let Some(step) = search.next() {
+            search.take(Found { ratio: 9.0, ..step });
+        }
+        let found = search.found();
+        assert_eq!((found.step, found.ratio), (0, 9.0));
+    }
 }
