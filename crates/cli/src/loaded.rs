@@ -1,10 +1,10 @@
 //! A model ready to use, wherever it came from.
 
 use crate::args::{ComputeArgs, PrecisionArg};
-use crate::{embedded, failure::Failure, hub};
+use crate::{embedded, failure::Failure, hub, packs, progress};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Cpu, Isa, Model, Precision, Tokenizer, available};
+use whipstaff_engine::{Cpu, Isa, LoadOptions, Model, Precision, Tokenizer, available};
 use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
@@ -30,7 +30,15 @@ impl Loaded {
             });
         };
         let (path, name) = locate(choice)?;
-        let (model, tokenizer) = (Model::load(&path, cpu)?, Tokenizer::load(&path));
+        let bar = progress::loading();
+        let shown = bar.clone();
+        let progress = Box::new(move |done, total| {
+            shown.set_length(total as u64);
+            shown.set_position(done as u64);
+        });
+        let options = LoadOptions { packs: packs::cache(), progress: Some(progress) };
+        let (model, tokenizer) = (Model::load_with(&path, cpu, options)?, Tokenizer::load(&path));
+        bar.finish_and_clear();
         Ok(Loaded { model, tokenizer, name, embedded: false })
     }
 

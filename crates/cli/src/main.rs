@@ -12,6 +12,7 @@ mod failure;
 mod hub;
 mod loaded;
 mod output;
+mod packs;
 mod plan;
 mod progress;
 

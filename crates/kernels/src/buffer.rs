@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
-/// From here on a buffer is a mapping of its own: one huge page.
-const HUGE_PAGE: usize = 2 << 20;
+/// Bytes of a huge page. From this size on a buffer is a mapping of its own.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 const CACHE_LINE: usize = 64;
 

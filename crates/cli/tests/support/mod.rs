@@ -89,7 +89,10 @@ impl Place {
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "HF_HUB_CACHE", "WHIPSTAFF_KERNELS", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
-        command.env("HF_HOME", self.path("hf")).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .env("HF_HOME", self.path("hf"))
+            .env("WHIPSTAFF_PACKS", self.path("packs"))
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
     }

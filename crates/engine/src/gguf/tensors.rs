@@ -79,7 +79,8 @@ impl Gguf {
             }
         }
         let supported = ggml_type::supported().map(|dtype| dtype.name()).collect();
-        Ok(Weights { path: self.path, shards: vec![self.bytes], tensors, unusable, stored_name, supported })
+        let (path, shards, loading) = (self.path, vec![self.bytes], Default::default());
+        Ok(Weights { path, shards, tensors, unusable, stored_name, supported, loading })
     }
 }
 
