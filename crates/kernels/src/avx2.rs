@@ -178,6 +178,10 @@ impl IntLanes for Avx2Ints {
         unsafe { Avx2Ints(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)) }
     }
     #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        unsafe { Avx2Ints(_mm256_max_epi32(self.0, other.0), _mm256_max_epi32(self.1, other.1)) }
+    }
+    #[inline(always)]
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
         unsafe {
             let low = _mm256_add_epi32(self.0, _mm256_madd_epi16(a.0, b.0));

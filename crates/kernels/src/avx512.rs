@@ -144,6 +144,10 @@ impl IntLanes for Avx512Ints {
         unsafe { Avx512Ints(_mm512_add_epi32(self.0, other.0)) }
     }
     #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        unsafe { Avx512Ints(_mm512_max_epi32(self.0, other.0)) }
+    }
+    #[inline(always)]
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
         unsafe { Avx512Ints(_mm512_add_epi32(self.0, _mm512_madd_epi16(a.0, b.0))) }
     }

@@ -28,6 +28,8 @@ pub(crate) trait IntLanes: Copy {
     /// Fills up with the sign.
     unsafe fn sra(self, n: usize) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    /// The larger.
+    unsafe fn max(self, other: Self) -> Self;
     /// The lower 16 bits of the products of the halves.
     unsafe fn mul16(self, other: Self) -> Self;
     /// `self + a₀ · b₀ + a₁ · b₁`, the halves of `a` and `b` multiplied to 32 bits.
@@ -132,6 +134,10 @@ impl IntLanes for PlainInts {
         self.zip(other, i32::wrapping_add)
     }
     #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, i32::max)
+    }
+    #[inline(always)]
     unsafe fn add_pairs(mut self, a: Self, b: Self) -> Self {
         for i in 0..LANES {
             let (a, b) = (halves(a.0[i]).map(i32::from), halves(b.0[i]).map(i32::from));
@@ -190,6 +196,7 @@ mod tests {
                 let (a, b) = (L::Ints::load(self.a.as_ptr()), L::Ints::load(self.b.as_ptr()));
                 let start = L::Ints::splat(self.a[3] as i32);
                 let mut results = vec![a.and(b), a.or(b), a.add(b), a.mul16(b), start.add_pairs(a, b)];
+                results.push(a.max(b));
                 results.push(L::Ints::load_i8(self.a.as_ptr().cast()));
                 // As small as codes are, twice of which fit a half; an odd byte is above -128.
                 let (code, odd) = (a.and(L::Ints::splat(0x3f3f_3f3f)), b.or(L::Ints::splat(0x0101_0101)));
@@ -245,11 +252,12 @@ mod tests {
         let start = 0xfffe_0003u32 as i32;
         assert_eq!(first[3], 0xfffc_ffd0); // (-48, -4)
         assert_eq!(first[4] as i32, start - 52);
-        assert_eq!(first[5], 3);
+        assert_eq!(first[5], 0x0002_fff0);
+        assert_eq!(first[6], 3);
         // Codes (3, 0, 62, 63) times (-15, -1, 3, 1), twice, times -16.
-        assert_eq!(first[6] as i32, start + 2 * (-45 + 186 + 63) * -16);
+        assert_eq!(first[7] as i32, start + 2 * (-45 + 186 + 63) * -16);
         // (3, 0, -2, -1) times the same.
-        assert_eq!(first[7] as i32, start - 45 - 6 - 1);
-        assert_eq!(first[11..14], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
+        assert_eq!(first[8] as i32, start - 45 - 6 - 1);
+        assert_eq!(first[12..15], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
     }
 }

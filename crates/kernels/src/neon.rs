@@ -198,6 +198,10 @@ impl<const DOT: bool> IntLanes for NeonInts<DOT> {
         unsafe { NeonInts(each!(I => vaddq_s32(self.0[I], other.0[I]))) }
     }
     #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        unsafe { NeonInts(each!(I => vmaxq_s32(self.0[I], other.0[I]))) }
+    }
+    #[inline(always)]
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
         unsafe {
             NeonInts(each!(I => {
