@@ -46,8 +46,8 @@ const AFTER_HELP: &str = "Examples:
   whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access, 130 interrupted.
-Environment: WHIPSTAFF_KERNELS=amx|avx512|avx2|plain chooses the kernel set, NO_COLOR turns colour
-off, CLICOLOR_FORCE turns it on, HF_HOME and HF_HUB_CACHE say where the hub cache is,
+Environment: WHIPSTAFF_KERNELS=amx|avx512|avx2|dotprod|neon|plain chooses the kernel set, NO_COLOR turns
+colour off, CLICOLOR_FORCE turns it on, HF_HOME and HF_HUB_CACHE say where the hub cache is,
 WHIPSTAFF_PACKS=FOLDER|off where packed weights are kept for the next start.";
 
 #[derive(Subcommand)]

@@ -1,10 +1,15 @@
 //! Memory for packed weights: aligned to cache lines, on huge pages where the system has them.
 
 use memmap2::MmapMut;
+use std::alloc::{self, Layout};
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::slice;
 
 /// Bytes of a huge page. From this size on a buffer is a mapping of its own.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
+const CACHE_LINE: usize = 64;
 
 /// Bytes that begin at a cache line, all zero when made.
 pub(crate) enum Buffer {
@@ -13,13 +18,8 @@ pub(crate) enum Buffer {
     /// 37 on the machine where both were measured).
     Mapped(MmapMut),
     /// Small.
-    Lines(Vec<Line>, usize),
+    Allocated(Lines),
 }
-
-/// A cache line.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Line([u8; 64]);
 
 impl Buffer {
     pub(crate) fn zeroed(len: usize) -> Buffer {
@@ -31,7 +31,7 @@ impl Buffer {
             let _ = map.advise(memmap2::Advice::HugePage);
             return Buffer::Mapped(map);
         }
-        Buffer::Lines(vec![Line([0; 64]); len.div_ceil(64)], len)
+        Buffer::Allocated(Lines::zeroed(len))
     }
 }
 
@@ -40,7 +40,8 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         match self {
             Buffer::Mapped(map) => map,
-            Buffer::Lines(lines, len) => &bytemuck::cast_slice(lines)[..*len],
+            // SAFETY: so many bytes are there, all written.
+            Buffer::Allocated(lines) => unsafe { slice::from_raw_parts(lines.start.as_ptr(), lines.len) },
         }
     }
 }
@@ -49,7 +50,54 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match self {
             Buffer::Mapped(map) => map,
-            Buffer::Lines(lines, len) => &mut bytemuck::cast_slice_mut(lines)[..*len],
+            // SAFETY: as above, and nobody else has them.
+            Buffer::Allocated(lines) => unsafe { slice::from_raw_parts_mut(lines.start.as_ptr(), lines.len) },
+        }
+    }
+}
+
+/// An allocation of its own that begins at a cache line. Its length is what was asked for and not
+/// whole lines, so that a sanitizer sees whoever reads past the end (`tools/sanitize.sh`).
+pub(crate) struct Lines {
+    start: NonNull<u8>,
+    len: usize,
+    layout: Layout,
+}
+
+impl Lines {
+    fn zeroed(len: usize) -> Lines {
+        let layout = Layout::from_size_align(len.max(1), CACHE_LINE).expect("a buffer that can exist");
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc::alloc_zeroed(layout) });
+        Lines { start: start.unwrap_or_else(|| alloc::handle_alloc_error(layout)), len, layout }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and nobody has it any more.
+        unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+// SAFETY: it owns its bytes, which are read through `&` and written through `&mut` alone.
+unsafe impl Send for Lines {}
+// SAFETY: as above.
+unsafe impl Sync for Lines {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_of_any_length_is_zero_and_begins_at_a_cache_line() {
+        for len in [0, 1, 63, 64, 65, 4096, HUGE_PAGE - 1, HUGE_PAGE, HUGE_PAGE + 1] {
+            let mut buffer = Buffer::zeroed(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|byte| *byte == 0));
+            assert!(buffer.as_ptr().addr().is_multiple_of(CACHE_LINE));
+            buffer.fill(7);
+            assert_eq!(buffer.iter().map(|byte| usize::from(*byte)).sum::<usize>(), 7 * len);
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::lanes::{LANES, PlainLanes};
 pub(crate) trait IntLanes: Copy {
     /// The floats of the same instruction set.
     type Floats;
+    /// Whether dot products of bytes are added up in whole lanes, any number of them, instead of in
+    /// halves, as many as fit there.
+    const WIDE: bool;
     unsafe fn splat(x: i32) -> Self;
     unsafe fn load(p: *const u32) -> Self;
     /// Sixteen bytes, widened.
@@ -25,19 +28,22 @@ pub(crate) trait IntLanes: Copy {
     /// Fills up with the sign.
     unsafe fn sra(self, n: usize) -> Self;
     unsafe fn add(self, other: Self) -> Self;
-    /// Adds the halves.
-    unsafe fn add16(self, other: Self) -> Self;
+    /// The larger.
+    unsafe fn max(self, other: Self) -> Self;
     /// The lower 16 bits of the products of the halves.
     unsafe fn mul16(self, other: Self) -> Self;
     /// `self + a₀ · b₀ + a₁ · b₁`, the halves of `a` and `b` multiplied to 32 bits.
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
-    /// In the lower half `a₀ · x₀ + a₁ · x₁`, in the upper `a₂ · x₂ + a₃ · x₃`, where the bytes of `a`
-    /// are unsigned and those of `x` are not. Sums must fit 16 bits.
-    unsafe fn dot_bytes(a: Self, x: Self) -> Self;
-    /// The magnitudes of the bytes; -128 becomes 128.
-    unsafe fn abs8(self) -> Self;
-    /// The bytes, negated where those of `by` are negative. Where those are zero: of no meaning.
-    unsafe fn signed8(self, by: Self) -> Self;
+    /// Adds the four products of the bytes of `a` and `x` to a partial sum: all of them to the lane
+    /// where [`WIDE`](IntLanes::WIDE), else two to each half, which must not overflow. The bytes of `a`
+    /// are not negative.
+    unsafe fn add_dots(self, a: Self, x: Self) -> Self;
+    /// `self + dots · scale`: a partial sum of [`add_dots`](IntLanes::add_dots), and a scale that is in
+    /// both halves of its lane.
+    unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self;
+    /// `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃`, where bytes have signs and those of `x` are above
+    /// -128.
+    unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self;
     /// To the nearest `f32`, ties to even.
     unsafe fn to_f32(self) -> Self::Floats;
 }
@@ -62,6 +68,12 @@ fn halves(x: i32) -> [i16; 2] {
     [x as i16, (x >> 16) as i16]
 }
 
+/// The bytes of a lane, widened.
+#[inline(always)]
+fn bytes(x: i32) -> [i16; 4] {
+    x.to_le_bytes().map(|x| i16::from(x as i8))
+}
+
 #[inline(always)]
 fn lane([low, high]: [i16; 2]) -> i32 {
     i32::from(low as u16) | i32::from(high) << 16
@@ -69,6 +81,7 @@ fn lane([low, high]: [i16; 2]) -> i32 {
 
 impl IntLanes for PlainInts {
     type Floats = PlainLanes;
+    const WIDE: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: i32) -> Self {
@@ -121,11 +134,8 @@ impl IntLanes for PlainInts {
         self.zip(other, i32::wrapping_add)
     }
     #[inline(always)]
-    unsafe fn add16(self, other: Self) -> Self {
-        self.zip(other, |x, y| {
-            let (x, y) = (halves(x), halves(y));
-            lane([x[0].wrapping_add(y[0]), x[1].wrapping_add(y[1])])
-        })
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, i32::max)
     }
     #[inline(always)]
     unsafe fn add_pairs(mut self, a: Self, b: Self) -> Self {
@@ -136,221 +146,32 @@ impl IntLanes for PlainInts {
         self
     }
     #[inline(always)]
-    unsafe fn dot_bytes(a: Self, x: Self) -> Self {
-        a.zip(x, |a, x| {
-            let (a, x) = (a.to_le_bytes().map(i16::from), x.to_le_bytes().map(|x| i16::from(x as i8)));
-            lane([a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]])
-        })
+    unsafe fn add_dots(mut self, a: Self, x: Self) -> Self {
+        for i in 0..LANES {
+            let (a, x) = (bytes(a.0[i]), bytes(x.0[i]));
+            let dots = [a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]];
+            let sums = halves(self.0[i]);
+            self.0[i] = lane([sums[0].wrapping_add(dots[0]), sums[1].wrapping_add(dots[1])]);
+        }
+        self
     }
     #[inline(always)]
-    unsafe fn abs8(self) -> Self {
-        PlainInts(self.0.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|x| (x as i8).unsigned_abs()))))
+    unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self {
+        // SAFETY: plain lanes need no feature.
+        unsafe { self.add_pairs(dots, scale) }
     }
     #[inline(always)]
-    unsafe fn signed8(self, by: Self) -> Self {
-        self.zip(by, |x, by| {
-            let (mut x, by) = (x.to_le_bytes(), by.to_le_bytes());
-            for i in 0..4 {
-                if (by[i] as i8) < 0 {
-                    x[i] = x[i].wrapping_neg();
-                }
-            }
-            i32::from_le_bytes(x)
-        })
+    unsafe fn add_signed_dots(mut self, a: Self, x: Self) -> Self {
+        for i in 0..LANES {
+            let (a, x) = (bytes(a.0[i]), bytes(x.0[i]));
+            let dots = [a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]];
+            self.0[i] = self.0[i].wrapping_add(i32::from(dots[0]) + i32::from(dots[1]));
+        }
+        self
     }
     #[inline(always)]
     unsafe fn to_f32(self) -> PlainLanes {
         PlainLanes(self.0.map(|x| x as f32))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2Ints, Avx512Ints};
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::IntLanes;
-    use crate::lanes::{Avx2Lanes, Avx512Lanes};
-    use std::arch::x86_64::*;
-
-    // Shifts take their distance from a register: where it is a constant after inlining, as it is
-    // everywhere, the compiler makes it an immediate.
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx512Ints(__m512i);
-
-    // SAFETY of every block below: the caller promises the features and valid pointers.
-    #[allow(clippy::undocumented_unsafe_blocks)]
-    impl IntLanes for Avx512Ints {
-        type Floats = Avx512Lanes;
-
-        #[inline(always)]
-        unsafe fn splat(x: i32) -> Self {
-            unsafe { Avx512Ints(_mm512_set1_epi32(x)) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const u32) -> Self {
-            unsafe { Avx512Ints(_mm512_loadu_si512(p.cast())) }
-        }
-        #[inline(always)]
-        unsafe fn load_i8(p: *const i8) -> Self {
-            unsafe { Avx512Ints(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()))) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut u32) {
-            unsafe { _mm512_storeu_si512(p.cast(), self.0) }
-        }
-        #[inline(always)]
-        unsafe fn and(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_and_si512(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn or(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_or_si512(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn shl(self, n: usize) -> Self {
-            unsafe { Avx512Ints(_mm512_sll_epi32(self.0, _mm_cvtsi32_si128(n as i32))) }
-        }
-        #[inline(always)]
-        unsafe fn shr(self, n: usize) -> Self {
-            unsafe { Avx512Ints(_mm512_srl_epi32(self.0, _mm_cvtsi32_si128(n as i32))) }
-        }
-        #[inline(always)]
-        unsafe fn sra(self, n: usize) -> Self {
-            unsafe { Avx512Ints(_mm512_sra_epi32(self.0, _mm_cvtsi32_si128(n as i32))) }
-        }
-        #[inline(always)]
-        unsafe fn mul16(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_mullo_epi16(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_add_epi32(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_add_epi32(self.0, _mm512_madd_epi16(a.0, b.0))) }
-        }
-        #[inline(always)]
-        unsafe fn add16(self, other: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_add_epi16(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn dot_bytes(a: Self, x: Self) -> Self {
-            unsafe { Avx512Ints(_mm512_maddubs_epi16(a.0, x.0)) }
-        }
-        #[inline(always)]
-        unsafe fn abs8(self) -> Self {
-            unsafe { Avx512Ints(_mm512_abs_epi8(self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn signed8(self, by: Self) -> Self {
-            unsafe {
-                let negative = _mm512_movepi8_mask(by.0);
-                Avx512Ints(_mm512_mask_sub_epi8(self.0, negative, _mm512_setzero_si512(), self.0))
-            }
-        }
-        #[inline(always)]
-        unsafe fn to_f32(self) -> Avx512Lanes {
-            unsafe { Avx512Lanes(_mm512_cvtepi32_ps(self.0)) }
-        }
-    }
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx2Ints(__m256i, __m256i);
-
-    // SAFETY of every block below: the caller promises the features and valid pointers.
-    #[allow(clippy::undocumented_unsafe_blocks)]
-    impl IntLanes for Avx2Ints {
-        type Floats = Avx2Lanes;
-
-        #[inline(always)]
-        unsafe fn splat(x: i32) -> Self {
-            unsafe { Avx2Ints(_mm256_set1_epi32(x), _mm256_set1_epi32(x)) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const u32) -> Self {
-            unsafe { Avx2Ints(_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())) }
-        }
-        #[inline(always)]
-        unsafe fn load_i8(p: *const i8) -> Self {
-            unsafe {
-                let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()));
-                Avx2Ints(low, _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.add(8).cast())))
-            }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut u32) {
-            unsafe {
-                _mm256_storeu_si256(p.cast(), self.0);
-                _mm256_storeu_si256(p.add(8).cast(), self.1);
-            }
-        }
-        #[inline(always)]
-        unsafe fn and(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_and_si256(self.0, other.0), _mm256_and_si256(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn or(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_or_si256(self.0, other.0), _mm256_or_si256(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn shl(self, n: usize) -> Self {
-            unsafe {
-                let n = _mm_cvtsi32_si128(n as i32);
-                Avx2Ints(_mm256_sll_epi32(self.0, n), _mm256_sll_epi32(self.1, n))
-            }
-        }
-        #[inline(always)]
-        unsafe fn shr(self, n: usize) -> Self {
-            unsafe {
-                let n = _mm_cvtsi32_si128(n as i32);
-                Avx2Ints(_mm256_srl_epi32(self.0, n), _mm256_srl_epi32(self.1, n))
-            }
-        }
-        #[inline(always)]
-        unsafe fn sra(self, n: usize) -> Self {
-            unsafe {
-                let n = _mm_cvtsi32_si128(n as i32);
-                Avx2Ints(_mm256_sra_epi32(self.0, n), _mm256_sra_epi32(self.1, n))
-            }
-        }
-        #[inline(always)]
-        unsafe fn mul16(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_mullo_epi16(self.0, other.0), _mm256_mullo_epi16(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
-            unsafe {
-                let low = _mm256_add_epi32(self.0, _mm256_madd_epi16(a.0, b.0));
-                Avx2Ints(low, _mm256_add_epi32(self.1, _mm256_madd_epi16(a.1, b.1)))
-            }
-        }
-        #[inline(always)]
-        unsafe fn add16(self, other: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_add_epi16(self.0, other.0), _mm256_add_epi16(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn dot_bytes(a: Self, x: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_maddubs_epi16(a.0, x.0), _mm256_maddubs_epi16(a.1, x.1)) }
-        }
-        #[inline(always)]
-        unsafe fn abs8(self) -> Self {
-            unsafe { Avx2Ints(_mm256_abs_epi8(self.0), _mm256_abs_epi8(self.1)) }
-        }
-        #[inline(always)]
-        unsafe fn signed8(self, by: Self) -> Self {
-            unsafe { Avx2Ints(_mm256_sign_epi8(self.0, by.0), _mm256_sign_epi8(self.1, by.1)) }
-        }
-        #[inline(always)]
-        unsafe fn to_f32(self) -> Avx2Lanes {
-            unsafe { Avx2Lanes(_mm256_cvtepi32_ps(self.0), _mm256_cvtepi32_ps(self.1)) }
-        }
     }
 }
 
@@ -373,13 +194,16 @@ mod tests {
             // SAFETY: arrays have sixteen elements; the features are the caller's promise.
             unsafe {
                 let (a, b) = (L::Ints::load(self.a.as_ptr()), L::Ints::load(self.b.as_ptr()));
-                let mut results = vec![a.and(b), a.or(b), a.add(b), a.add16(b), a.mul16(b), a.abs8()];
-                results.push(L::Ints::splat(self.a[3] as i32).add_pairs(a, b));
+                let start = L::Ints::splat(self.a[3] as i32);
+                let mut results = vec![a.and(b), a.or(b), a.add(b), a.mul16(b), start.add_pairs(a, b)];
+                results.push(a.max(b));
                 results.push(L::Ints::load_i8(self.a.as_ptr().cast()));
-                // Small enough to fit, and no byte of the sign is zero.
-                let small = a.and(L::Ints::splat(0x7f7f_7f7f));
-                results.push(L::Ints::dot_bytes(small, b));
-                results.push(a.signed8(b.or(L::Ints::splat(0x0101_0101))));
+                // As small as codes are, twice of which fit a half; an odd byte is above -128.
+                let (code, odd) = (a.and(L::Ints::splat(0x3f3f_3f3f)), b.or(L::Ints::splat(0x0101_0101)));
+                let dots = L::Ints::splat(0).add_dots(code, odd).add_dots(code, odd);
+                let scale = b.and(L::Ints::splat(0xffff));
+                results.push(start.add_scaled(dots, scale.or(scale.shl(16))));
+                results.push(start.add_signed_dots(a, odd));
                 for n in [0, 1, 7, 15] {
                     results.extend([a.shl(n), a.shr(n), a.sra(n)]);
                 }
@@ -425,13 +249,15 @@ mod tests {
         let (a, b) = ([0xfffe_0003; LANES], [0x0002_fff0; LANES]);
         Isa::named("plain").unwrap().run(All { a, b, out: &mut out });
         let first: Vec<u32> = out.iter().map(|lanes| lanes[0]).collect();
-        assert_eq!(first[3], 0x0000_fff3); // (-13, 0)
-        assert_eq!(first[4], 0xfffc_ffd0); // (-48, -4)
-        assert_eq!(first[5], 0x0102_0003);
-        assert_eq!(first[6] as i32, 0xfffe_0003u32 as i32 - 52);
-        assert_eq!(first[7], 3);
-        assert_eq!(first[8], 0x00fc_ffd0); // 3 · -16, and 126 · 2
-        assert_eq!(first[9], 0xfffe_00fd); // the lower half's negated
-        assert_eq!(first[13..16], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
+        let start = 0xfffe_0003u32 as i32;
+        assert_eq!(first[3], 0xfffc_ffd0); // (-48, -4)
+        assert_eq!(first[4] as i32, start - 52);
+        assert_eq!(first[5], 0x0002_fff0);
+        assert_eq!(first[6], 3);
+        // Codes (3, 0, 62, 63) times (-15, -1, 3, 1), twice, times -16.
+        assert_eq!(first[7] as i32, start + 2 * (-45 + 186 + 63) * -16);
+        // (3, 0, -2, -1) times the same.
+        assert_eq!(first[8] as i32, start - 45 - 6 - 1);
+        assert_eq!(first[12..15], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
     }
 }

@@ -3,6 +3,8 @@
 use crate::amx::MultiplyTiles;
 use crate::amx::twin::Twin;
 use crate::lanes::{Lanes, PlainLanes};
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 
 /// An instruction set that the kernels are compiled for. It can only be had through
 /// [`Isa::best`] or [`Isa::named`], which ask the processor: holding one is proof that it runs here.
@@ -18,6 +20,11 @@ enum Kind {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// `Neon`, and sums of four products of bytes.
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Plain,
     /// `Plain`, and the tiles' twin: how what tiles do is seen on any processor.
     TileTwin,
@@ -66,12 +73,19 @@ impl Isa {
                 available.push(Isa(Kind::Avx2));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if is_aarch64_feature_detected!("neon") {
+            if is_aarch64_feature_detected!("dotprod") {
+                available.push(Isa(Kind::Dotprod));
+            }
+            available.push(Isa(Kind::Neon));
+        }
         available.push(Isa(Kind::Plain));
         available
     }
 
-    /// The kernel set called `name`: `amx`, `avx512`, `avx2` or `plain`; or `tile-twin`, which has the
-    /// numbers of `amx` on any processor, a hundred times slower, and is never chosen by itself.
+    /// The kernel set called `name`: `amx`, `avx512`, `avx2`, `dotprod`, `neon` or `plain`; or `tile-twin`,
+    /// which has the numbers of `amx` on any processor, a hundred times slower, and is never chosen by itself.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
@@ -87,21 +101,30 @@ impl Isa {
     /// Every kernel set that there is, best first, with what this machine lacks for it.
     pub fn survey() -> Vec<Surveyed> {
         let mut surveyed = Vec::new();
+        #[allow(unused_macros)] // by processors of which there is only `plain`
+        macro_rules! missing {
+            ($detected:ident, $($feature:tt),*) => {{
+                let mut missing = Vec::new();
+                $(if !std::arch::$detected!($feature) { missing.push($feature); })*
+                missing
+            }};
+        }
         #[cfg(target_arch = "x86_64")]
         {
-            macro_rules! missing {
-                ($($feature:tt),*) => {{
-                    let mut missing = Vec::new();
-                    $(if !is_x86_feature_detected!($feature) { missing.push($feature); })*
-                    missing
-                }};
-            }
             let amx =
                 if Isa::named("amx").is_ok() { vec![] } else { vec!["amx-bf16 tiles and leave to use them"] };
             surveyed.push(Surveyed { name: "amx", missing: amx });
-            let avx512 = missing!("avx2", "fma", "f16c", "avx512f", "avx512bw");
+            let avx512 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c", "avx512f", "avx512bw");
             surveyed.push(Surveyed { name: "avx512", missing: avx512 });
-            surveyed.push(Surveyed { name: "avx2", missing: missing!("avx2", "fma", "f16c") });
+            let avx2 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c");
+            surveyed.push(Surveyed { name: "avx2", missing: avx2 });
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            let dotprod = missing!(is_aarch64_feature_detected, "neon", "dotprod");
+            surveyed.push(Surveyed { name: "dotprod", missing: dotprod });
+            let neon = missing!(is_aarch64_feature_detected, "neon");
+            surveyed.push(Surveyed { name: "neon", missing: neon });
         }
         surveyed.push(Surveyed { name: "plain", missing: Vec::new() });
         surveyed
@@ -116,6 +139,10 @@ impl Isa {
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Dotprod => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
             Kind::Plain => "plain",
             Kind::TileTwin => "tile-twin",
         }
@@ -163,6 +190,12 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Dotprod => unsafe { run_dotprod(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { run_neon(kernel) },
             // SAFETY: plain lanes need no feature.
             Kind::Plain => unsafe { kernel.run::<PlainLanes>() },
             // SAFETY: as above.
@@ -185,12 +218,26 @@ pub(crate) trait Kernel {
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: the features that these lanes need are enabled on this function.
-    unsafe { kernel.run::<crate::lanes::Avx512Lanes>() }
+    unsafe { kernel.run::<crate::avx512::Avx512Lanes>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) {
     // SAFETY: as above.
-    unsafe { kernel.run::<crate::lanes::Avx2Lanes>() }
+    unsafe { kernel.run::<crate::avx2::Avx2Lanes>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn run_dotprod<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<crate::neon::NeonLanes<true>>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn run_neon<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<crate::neon::NeonLanes<false>>() }
 }

@@ -13,12 +13,16 @@
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
-//! (threads), `lanes` (sixteen floats), `linear` (tasks), `tile` (inner loops), `amx` (the same by a
+//! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `linear` (tasks), `tile` (inner loops), `amx` (the same by a
 //! matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
 mod amx;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod blocks;
 mod buffer;
 mod bytes;
@@ -32,6 +36,8 @@ mod lanes;
 mod linear;
 mod log_sum;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 pub mod plain;
 mod pool;

@@ -31,7 +31,8 @@
 //!
 //! Codes are unsigned (what a type takes off them is taken off the unit's sum instead), so that
 //! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
-//! five, two of six. Eight bits are signed and are not.
+//! five, two of six. Eight bits are signed and are not. Processors that add up four products of bytes
+//! in 32 bits need no such care.
 
 pub(crate) mod activations;
 pub(crate) mod decode;
@@ -131,10 +132,19 @@ impl Layout {
         n_in / self.unit * self.bytes()
     }
 
-    /// Quads whose products with activations can be added up in sixteen bits without overflow, and
-    /// share a scale: `n · 2 · (2^bits − 1) · 127 < 2^15`.
-    const fn quads_per_sum(self) -> usize {
+    /// Quads whose products with activations are added up before they are scaled: those that share a
+    /// scale, or if sums are not `wide` so many of them that sixteen bits do not overflow,
+    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. One for codes of eight bits, which are signed.
+    const fn quads_per_sum(self, wide: bool) -> usize {
         match self.low + self.high {
+            8 => 1,
+            _ if wide => {
+                if self.group == 16 {
+                    4
+                } else {
+                    8
+                }
+            }
             2 | 3 => 4,
             4 => 8,
             5 => 4,

@@ -8,7 +8,8 @@
 //! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
 
 use super::K_BLOCK;
-use crate::lanes::Lanes;
+use crate::ints::IntLanes;
+use crate::lanes::{LANES, Lanes};
 
 /// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it
 /// is filled again.
@@ -136,7 +137,7 @@ impl QuantisedWriter<'_> {
             for (u, scale) in scales.iter_mut().enumerate() {
                 let x = &x[u * self.unit..][..self.unit];
                 let sums = &mut sums[u * self.unit / 16..][..self.unit / 16];
-                *scale = quantise(x, &mut codes[u * self.unit..][..self.unit], sums);
+                *scale = quantise::<L>(x, &mut codes[u * self.unit..][..self.unit], sums);
             }
         }
     }
@@ -145,21 +146,28 @@ impl QuantisedWriter<'_> {
 /// Quantises one unit and returns its scale. Where there is something that is not finite the scale
 /// is not either and all codes are zero, so that every product with it is no number.
 ///
-/// Plain loops over sixteens, which the compiler turns into the vectors of the caller's features.
+/// Sixteens are read as lanes: of plain loops the compiler makes, for AVX-512, loops over sixteens of
+/// sixteens that gather each of their elements.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
-fn quantise(x: &[f32], codes: &mut [i8], sums: &mut [i16]) -> f32 {
+unsafe fn quantise<L: Lanes>(x: &[f32], codes: &mut [i8], sums: &mut [i16]) -> f32 {
     // Magnitudes of floats are ordered as their bits are, what is no number coming last.
-    let mut largest = [0u32; 16];
-    for x in x.as_chunks::<16>().0 {
-        for i in 0..16 {
-            largest[i] = largest[i].max(x[i].to_bits() & 0x7fff_ffff);
+    let mut lanes = [0u32; LANES];
+    // SAFETY: sixteen elements each; the features are the caller's promise.
+    unsafe {
+        let mut largest = L::Ints::splat(0);
+        for x in x.as_chunks::<LANES>().0 {
+            largest = largest.max(L::Ints::load(x.as_ptr().cast()).and(L::Ints::splat(0x7fff_ffff)));
         }
+        largest.store(lanes.as_mut_ptr());
     }
-    let mut largest_of_all = 0;
-    for bits in largest {
-        largest_of_all = largest_of_all.max(bits);
+    let mut largest = 0;
+    for bits in lanes {
+        largest = largest.max(bits);
     }
-    let amax = f32::from_bits(largest_of_all);
+    let amax = f32::from_bits(largest);
     let inverse = 127.0 / amax;
     // Also for magnitudes below 4e-37, whose inverse is too large: they become zero.
     if !(inverse.is_finite() && amax.is_finite()) {
@@ -169,16 +177,19 @@ fn quantise(x: &[f32], codes: &mut [i8], sums: &mut [i16]) -> f32 {
     }
     // Adding 1.5 · 2²³ rounds to an integer, ties to even, and leaves it in the lower bits.
     const ROUND: f32 = 12_582_912.0;
-    let groups = x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0);
+    let groups = x.as_chunks::<LANES>().0.iter().zip(codes.as_chunks_mut::<LANES>().0);
     for ((x, codes), sum) in groups.zip(sums) {
-        let mut wide = [0i16; 16];
-        for i in 0..16 {
-            wide[i] = (x[i] * inverse + ROUND).to_bits() as i16;
+        let mut rounded = [0.0f32; LANES];
+        // SAFETY: as above.
+        unsafe {
+            let x = L::load(x.as_ptr()).mul(L::splat(inverse));
+            x.add(L::splat(ROUND)).store(rounded.as_mut_ptr());
         }
         let mut total = 0;
-        for i in 0..16 {
-            codes[i] = wide[i] as i8;
-            total += wide[i];
+        for i in 0..LANES {
+            let code = rounded[i].to_bits() as i16;
+            codes[i] = code as i8;
+            total += code;
         }
         *sum = total;
     }

@@ -68,7 +68,7 @@ pub(crate) unsafe fn rows_product<L: Lanes>(
         // SAFETY: block and rows are there; the features are the caller's promise.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
-            match Layout::of(dtype).quads_per_sum() {
+            match Layout::of(dtype).quads_per_sum(<L::Ints as IntLanes>::WIDE) {
                 8 => strips::<L, 8>(scratch, n_units, x, rows.len(), totals),
                 4 => strips::<L, 4>(scratch, n_units, x, rows.len(), totals),
                 2 => strips::<L, 2>(scratch, n_units, x, rows.len(), totals),
@@ -219,8 +219,8 @@ unsafe fn strips<L: Lanes, const Q: usize>(
     }
 }
 
-/// `R` rows against a decoded block, `Q` quads at a time added up in sixteen bits. One quad at a time
-/// is for signed codes.
+/// `R` rows against a decoded block, `Q` quads at a time added up before they are scaled. One quad at a
+/// time is for signed codes, which have no scale.
 ///
 /// # Safety
 /// As for [`strips`].
@@ -241,22 +241,20 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
             while first < (u + 1) * quads {
                 if Q == 1 {
                     let w = L::Ints::load(w.quads.as_ptr().add(first).cast());
-                    let magnitudes = w.abs8();
                     for r in 0..R {
-                        let dots = L::Ints::dot_bytes(magnitudes, x.quad::<L::Ints>(r, first).signed8(w));
-                        sums[r] = sums[r].add_pairs(dots, L::Ints::splat(0x0001_0001));
+                        sums[r] = sums[r].add_signed_dots(w, x.quad(r, first));
                     }
                 } else {
                     let mut dots = [L::Ints::splat(0); R];
                     for t in first..first + Q {
                         let w = L::Ints::load(w.quads.as_ptr().add(t).cast());
                         for r in 0..R {
-                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x.quad(r, t)));
+                            dots[r] = dots[r].add_dots(w, x.quad(r, t));
                         }
                     }
                     let scale = L::Ints::load(w.scales.as_ptr().add(first / 4).cast());
                     for r in 0..R {
-                        sums[r] = sums[r].add_pairs(dots[r], scale);
+                        sums[r] = sums[r].add_scaled(dots[r], scale);
                     }
                 }
                 first += Q;
@@ -315,7 +313,7 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
         panic!("more rows than few");
     }
     let groups = layout.unit / 32;
-    let per_sum = layout.quads_per_sum();
+    let per_sum = layout.quads_per_sum(<L::Ints as IntLanes>::WIDE);
     // SAFETY: the caller's promise.
     unsafe {
         for u in 0..n_units {
@@ -332,12 +330,11 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
                     for r in 0..R {
                         let x = x.quad::<L::Ints>(r, 8 * at + t);
                         if layout.low == 8 {
-                            let products = L::Ints::dot_bytes(w.abs8(), x.signed8(w));
-                            sums[r] = sums[r].add_pairs(products, scales[0]);
+                            sums[r] = sums[r].add_signed_dots(w, x);
                         } else {
-                            dots[r] = dots[r].add16(L::Ints::dot_bytes(w, x));
+                            dots[r] = dots[r].add_dots(w, x);
                             if (t + 1).is_multiple_of(per_sum) {
-                                sums[r] = sums[r].add_pairs(dots[r], scales[t / 4]);
+                                sums[r] = sums[r].add_scaled(dots[r], scales[t / 4]);
                                 dots[r] = L::Ints::splat(0);
                             }
                         }

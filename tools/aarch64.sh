@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Builds for 64-bit Arm and runs the tests under emulation: the kernel sets `dotprod` and `neon` against
+# their twins and `plain`, then whole models. For Debian 12 and its like on a PC; as root it installs what
+# is missing (a Rust with the standard library for arm64, a linker, qemu). Rustup's toolchain stays as it is.
+#
+#   tools/aarch64.sh            everything
+#   tools/aarch64.sh kernels    the kernels alone
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    dpkg --add-architecture arm64
+    apt-get update
+    apt-get install -y --no-install-recommends "${missing[@]}"
+fi
+
+export RUSTC=/usr/bin/rustc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+test() { cargo test --locked --target aarch64-unknown-linux-gnu "$@"; }
+
+# A processor with everything there is, so that `dotprod`, `neon` and `plain` must agree.
+test -p whipstaff-kernels
+# The first of its architecture: nothing that it lacks may be chosen, or run by `neon`.
+QEMU_CPU=cortex-a53 test -p whipstaff-kernels
+if [[ ${1-} != kernels ]]; then
+    test -p whipstaff-engine --test identity --test golden --test gguf
+fi
