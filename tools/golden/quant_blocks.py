@@ -27,6 +27,9 @@ FACTORS = {
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+    "MXFP4": [],
 }
 CHOSEN = [0.01, -0.37, 1.0, 6e-8, 5.9e-5, 65504.0, 0.0, -0.0, np.inf]
 
@@ -41,6 +44,8 @@ def records(name: str, n_blocks: int, rng: np.random.Generator) -> bytes:
             # A second factor takes another of the list, so that the two are seldom alike.
             value = np.float16(CHOSEN[(i + 4 * j) % len(CHOSEN)])
             blocks[i, at : at + 2] = np.frombuffer(value.tobytes(), dtype=np.uint8)
+    if name == "MXFP4":  # exponents: the smallest, of which two are denormal, and the largest
+        blocks[:5, 0] = [0, 1, 2, 127, 254]
     with np.errstate(all="ignore"):
         weights = dequantize(blocks, kind).astype("<f4")
     return b"".join(block.tobytes() + row.tobytes() for block, row in zip(blocks, weights))
@@ -50,7 +55,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(3)
     for name in FACTORS:
-        n_blocks = 12 if name.endswith("K") else 24
+        n_blocks = 12 if name.endswith("K") or name == "IQ4_XS" else 24
         (OUT / f"{name}.bin").write_bytes(records(name, n_blocks, rng))
 
 

@@ -149,6 +149,13 @@ impl IntLanes for Avx2Ints {
         unsafe { Avx2Ints(_mm256_or_si256(self.0, other.0), _mm256_or_si256(self.1, other.1)) }
     }
     #[inline(always)]
+    unsafe fn look_up(self, table: &[i8; 16]) -> Self {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            Avx2Ints(_mm256_shuffle_epi8(table, self.0), _mm256_shuffle_epi8(table, self.1))
+        }
+    }
+    #[inline(always)]
     unsafe fn shl(self, n: usize) -> Self {
         unsafe {
             let n = _mm_cvtsi32_si128(n as i32);

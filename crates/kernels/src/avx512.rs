@@ -124,6 +124,13 @@ impl IntLanes for Avx512Ints {
         unsafe { Avx512Ints(_mm512_or_si512(self.0, other.0)) }
     }
     #[inline(always)]
+    unsafe fn look_up(self, table: &[i8; 16]) -> Self {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            Avx512Ints(_mm512_shuffle_epi8(table, self.0))
+        }
+    }
+    #[inline(always)]
     unsafe fn shl(self, n: usize) -> Self {
         unsafe { Avx512Ints(_mm512_sll_epi32(self.0, _mm_cvtsi32_si128(n as i32))) }
     }

@@ -9,7 +9,8 @@
 //!
 //! each product and the difference rounded to `f32`, as ggml does it. What the layouts do not store
 //! is one (scales) or zero (minimums), which changes no bit. So reading a block is one small function
-//! per type, and what it means is one formula.
+//! per type, and what it means is one formula. Types whose codes are numbers of values in a table put
+//! the values into `q`.
 
 use crate::Dtype;
 use half::f16;
@@ -20,10 +21,10 @@ pub(crate) const MAX_BLOCK: usize = 256;
 /// What a block says, out of its layout. Types with 32 codes per block leave the rest as it was.
 #[derive(Clone)]
 pub(crate) struct Block {
-    /// The factor of the scales; exactly the file's `f16`.
-    pub(crate) d: f16,
-    /// The factor of the minimums.
-    pub(crate) dmin: f16,
+    /// The factor of the scales; exactly the file's `f16`, or a power of two.
+    pub(crate) d: f32,
+    /// The factor of the minimums; exactly the file's `f16`.
+    pub(crate) dmin: f32,
     /// The codes, with their type's offset taken off.
     pub(crate) q: [i8; MAX_BLOCK],
     /// One per sixteen codes.
@@ -35,7 +36,7 @@ pub(crate) struct Block {
 impl Block {
     /// All codes zero, all scales one.
     pub(crate) fn new() -> Block {
-        Block { d: f16::ZERO, dmin: f16::ZERO, q: [0; MAX_BLOCK], scales: [1; 16], mins: [0; 16] }
+        Block { d: 0.0, dmin: 0.0, q: [0; MAX_BLOCK], scales: [1; 16], mins: [0; 16] }
     }
 
     /// Reads one block of `dtype`, which is `dtype.block_bytes()` long.
@@ -55,13 +56,16 @@ impl Block {
             Dtype::Q4K => q4_k(bytes, self),
             Dtype::Q5K => q5_k(bytes, self),
             Dtype::Q6K => q6_k(bytes, self),
+            Dtype::Iq4Nl => iq4_nl(bytes, self),
+            Dtype::Iq4Xs => iq4_xs(bytes, self),
+            Dtype::Mxfp4 => mxfp4(bytes, self),
             Dtype::F32 | Dtype::Bf16 | Dtype::F16 => panic!("{} has no blocks", dtype.name()),
         }
     }
 
     /// Writes the first `out.len()` weights.
     pub(crate) fn dequantise(&self, out: &mut [f32]) {
-        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+        let (d, dmin) = (self.d, self.dmin);
         for (group, out) in out.chunks_mut(16).enumerate() {
             let scale = d * f32::from(self.scales[group]);
             let min = dmin * f32::from(self.mins[group]);
@@ -87,8 +91,8 @@ pub(crate) fn dequantise_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-fn half_at(bytes: &[u8], at: usize) -> f16 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]])
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
 /// `w[k] = d · q[k]`, `q` in −128…127.  `d: f16 · q: 32 × i8`
@@ -249,6 +253,47 @@ fn q6_k(bytes: &[u8], block: &mut Block) {
         block.scales[group] = bytes[192 + group] as i8;
     }
     block.d = half_at(bytes, 208);
+}
+
+/// The values of IQ4_NL and IQ4_XS: denser near zero, as weights are.
+pub(crate) const IQ4_VALUES: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// The values of MXFP4, doubled so that all are whole: a sign, two bits of exponent, one of mantissa.
+pub(crate) const MXFP4_VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+fn look_up(table: &[i8; 16], q: &mut [i8]) {
+    q.iter_mut().for_each(|q| *q = table[*q as usize]);
+}
+
+/// `w[k] = d · value[q[k]]`.  `d: f16 · q: 16 bytes of two`
+fn iq4_nl(bytes: &[u8], block: &mut Block) {
+    block.d = half_at(bytes, 0);
+    nibbles(&bytes[2..], &mut block.q);
+    look_up(&IQ4_VALUES, &mut block.q[..32]);
+}
+
+/// `w[k] = (d · (s − 32)) · value[q[k]]`, `s` in 0…63 per 32 codes.
+/// `d: f16 · upper two bits of s: u16 · lower four: 4 bytes of two · q: 128 bytes of two`
+fn iq4_xs(bytes: &[u8], block: &mut Block) {
+    block.d = half_at(bytes, 0);
+    let upper = u16::from_le_bytes([bytes[2], bytes[3]]);
+    for (i, q) in block.q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let low = bytes[4 + i / 2] >> (i % 2 * 4) & 15;
+        let high = (upper >> (2 * i) & 3) as u8;
+        block.scales[2 * i..2 * i + 2].fill((low | high << 4) as i8 - 32);
+        nibbles(&bytes[8 + 16 * i..], q);
+        look_up(&IQ4_VALUES, q);
+    }
+}
+
+/// `w[k] = 2^(e − 128) · value[q[k]]`.  `e: u8 · q: 16 bytes of two`
+fn mxfp4(bytes: &[u8], block: &mut Block) {
+    // The two smallest powers are not normal numbers.
+    let bits = if bytes[0] < 2 { 0x0020_0000 << bytes[0] } else { (u32::from(bytes[0]) - 1) << 23 };
+    block.d = f32::from_bits(bits);
+    nibbles(&bytes[1..], &mut block.q);
+    look_up(&MXFP4_VALUES, &mut block.q[..32]);
 }
 
 #[cfg(test)]

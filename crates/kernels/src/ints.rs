@@ -44,6 +44,8 @@ pub(crate) trait IntLanes: Copy {
     /// `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃`, where bytes have signs and those of `x` are above
     /// -128.
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self;
+    /// Every byte, which is below 16, becomes the value of that number.
+    unsafe fn look_up(self, table: &[i8; 16]) -> Self;
     /// To the nearest `f32`, ties to even.
     unsafe fn to_f32(self) -> Self::Floats;
 }
@@ -170,6 +172,12 @@ impl IntLanes for PlainInts {
         self
     }
     #[inline(always)]
+    unsafe fn look_up(self, table: &[i8; 16]) -> Self {
+        PlainInts(
+            self.0.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|i| table[usize::from(i & 15)] as u8))),
+        )
+    }
+    #[inline(always)]
     unsafe fn to_f32(self) -> PlainLanes {
         PlainLanes(self.0.map(|x| x as f32))
     }
@@ -207,6 +215,7 @@ mod tests {
                 for n in [0, 1, 7, 15] {
                     results.extend([a.shl(n), a.shr(n), a.sra(n)]);
                 }
+                results.push(a.and(L::Ints::splat(0x0f0f_0f0f)).look_up(&crate::blocks::IQ4_VALUES));
                 for result in results {
                     let mut lanes = [0; LANES];
                     result.store(lanes.as_mut_ptr());
@@ -259,5 +268,7 @@ mod tests {
         // (3, 0, -2, -1) times the same.
         assert_eq!(first[8] as i32, start - 45 - 6 - 1);
         assert_eq!(first[12..15], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
+        // Numbers 3, 0, 14 and 15: -65, -127, 89, 113.
+        assert_eq!(first[21], 0x7159_81bf);
     }
 }

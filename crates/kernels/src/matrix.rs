@@ -34,11 +34,17 @@ pub enum Dtype {
     Q5K,
     /// 256 codes of six bits; a scale of eight bits per 16.
     Q6K,
+    /// 32 codes of four bits, each the number of one of sixteen values, and a scale.
+    Iq4Nl,
+    /// 256 codes as those of [`Dtype::Iq4Nl`]; a scale of six bits per 32.
+    Iq4Xs,
+    /// 32 floats of four bits and an exponent (Open Compute's microscaling format).
+    Mxfp4,
 }
 
 impl Dtype {
     /// Every quantised type.
-    pub const BLOCKS: [Dtype; 10] = [
+    pub const BLOCKS: [Dtype; 13] = [
         Dtype::Q8_0,
         Dtype::Q4_0,
         Dtype::Q4_1,
@@ -49,6 +55,9 @@ impl Dtype {
         Dtype::Q4K,
         Dtype::Q5K,
         Dtype::Q6K,
+        Dtype::Iq4Nl,
+        Dtype::Iq4Xs,
+        Dtype::Mxfp4,
     ];
 
     /// Whether it is one of the quantised types.
@@ -61,7 +70,8 @@ impl Dtype {
         match self {
             Dtype::F32 | Dtype::Bf16 | Dtype::F16 => 1,
             Dtype::Q8_0 | Dtype::Q4_0 | Dtype::Q4_1 | Dtype::Q5_0 | Dtype::Q5_1 => 32,
-            Dtype::Q2K | Dtype::Q3K | Dtype::Q4K | Dtype::Q5K | Dtype::Q6K => 256,
+            Dtype::Iq4Nl | Dtype::Mxfp4 => 32,
+            Dtype::Q2K | Dtype::Q3K | Dtype::Q4K | Dtype::Q5K | Dtype::Q6K | Dtype::Iq4Xs => 256,
         }
     }
 
@@ -80,6 +90,9 @@ impl Dtype {
             Dtype::Q4K => 144,
             Dtype::Q5K => 176,
             Dtype::Q6K => 210,
+            Dtype::Iq4Nl => 18,
+            Dtype::Iq4Xs => 136,
+            Dtype::Mxfp4 => 17,
         }
     }
 
@@ -99,6 +112,9 @@ impl Dtype {
             Dtype::Q4K => "Q4_K",
             Dtype::Q5K => "Q5_K",
             Dtype::Q6K => "Q6_K",
+            Dtype::Iq4Nl => "IQ4_NL",
+            Dtype::Iq4Xs => "IQ4_XS",
+            Dtype::Mxfp4 => "MXFP4",
         }
     }
 

@@ -170,6 +170,13 @@ impl<const DOT: bool> IntLanes for NeonInts<DOT> {
     // Shifts take their distance from a register, to the right where it is negative: where it is a
     // constant after inlining, as it is everywhere, the compiler makes it an immediate.
     #[inline(always)]
+    unsafe fn look_up(self, table: &[i8; 16]) -> Self {
+        unsafe {
+            let table = vld1q_s8(table.as_ptr());
+            NeonInts(each!(I => vreinterpretq_s32_s8(vqtbl1q_s8(table, vreinterpretq_u8_s32(self.0[I])))))
+        }
+    }
+    #[inline(always)]
     unsafe fn shl(self, n: usize) -> Self {
         unsafe { NeonInts(each!(I => vshlq_s32(self.0[I], vdupq_n_s32(n as i32)))) }
     }

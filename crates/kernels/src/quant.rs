@@ -19,7 +19,7 @@
 //!      │ upper bits of the codes   vectors of 16 × u32   (types of 3, 5 and 6 bits)
 //!      │ integer scales            vectors of 16 × i8    (types with 256 codes per block)
 //!      │ integer minimums          vectors of 16 × i8    (Q4_K, Q5_K)
-//!      │ d                         16 × f16
+//!      │ d                         16 × f16              (16 × f32 where codes have a table)
 //!      └ dmin                      16 × f16              (types with minimums)
 //! ```
 //!
@@ -33,6 +33,9 @@
 //! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
 //! five, two of six. Eight bits are signed and are not. Processors that add up four products of bytes
 //! in 32 bits need no such care.
+//!
+//! Codes that stand for values of a table are looked up as they are read, and are signed bytes from
+//! there on. Their integer scales, if any, lie multiplied into one `d` per 32 codes, which is `f32`.
 
 pub(crate) mod activations;
 pub(crate) mod decode;
@@ -40,6 +43,7 @@ pub(crate) mod pack;
 pub(crate) mod product;
 
 use crate::Dtype;
+use crate::blocks::{IQ4_VALUES, MXFP4_VALUES};
 use crate::packed::{K_BLOCK, PANEL};
 
 /// How a type lies in a panel.
@@ -56,6 +60,8 @@ pub(crate) struct Layout {
     /// Codes per integer scale: 16 or 32; 0 where there is none.
     group: usize,
     mins: Mins,
+    /// The values that codes of four bits are the numbers of. `d` is `f32` then.
+    table: Option<&'static [i8; 16]>,
 }
 
 /// The integer minimums of a type.
@@ -77,6 +83,11 @@ impl Layout {
     /// # Panics
     /// If it is not a block type.
     pub(crate) const fn of(dtype: Dtype) -> Layout {
+        let table = match dtype {
+            Dtype::Iq4Nl | Dtype::Iq4Xs => Some(&IQ4_VALUES),
+            Dtype::Mxfp4 => Some(&MXFP4_VALUES),
+            _ => None,
+        };
         let (unit, low, high, offset, group, mins) = match dtype {
             Dtype::Q8_0 => (32, 8, 0, 0, 0, Mins::None),
             Dtype::Q4_0 => (32, 4, 0, 8, 0, Mins::None),
@@ -88,9 +99,15 @@ impl Layout {
             Dtype::Q4K => (256, 4, 0, 0, 32, Mins::Own),
             Dtype::Q5K => (256, 4, 1, 0, 32, Mins::Own),
             Dtype::Q6K => (256, 4, 2, 32, 16, Mins::None),
+            Dtype::Iq4Nl | Dtype::Iq4Xs | Dtype::Mxfp4 => (32, 4, 0, 0, 0, Mins::None),
             Dtype::F32 | Dtype::Bf16 | Dtype::F16 => panic!("floats have no blocks"),
         };
-        Layout { unit, low, high, offset, group, mins }
+        Layout { unit, low, high, offset, group, mins, table }
+    }
+
+    /// Whether codes, as products read them, have signs.
+    const fn is_signed(self) -> bool {
+        self.low == 8 || self.table.is_some()
     }
 
     /// Where the upper bits begin.
@@ -119,7 +136,7 @@ impl Layout {
     }
 
     const fn dmin_at(self) -> usize {
-        self.d_at() + 2 * PANEL
+        self.d_at() + if self.table.is_some() { 4 } else { 2 } * PANEL
     }
 
     /// Bytes of a unit.
@@ -134,10 +151,12 @@ impl Layout {
 
     /// Quads whose products with activations are added up before they are scaled: those that share a
     /// scale, or if sums are not `wide` so many of them that sixteen bits do not overflow,
-    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. One for codes of eight bits, which are signed.
+    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. One for codes that are signed.
     const fn quads_per_sum(self, wide: bool) -> usize {
+        if self.is_signed() {
+            return 1;
+        }
         match self.low + self.high {
-            8 => 1,
             _ if wide => {
                 if self.group == 16 {
                     4
@@ -168,7 +187,7 @@ macro_rules! formats {
         }
     )*};
 }
-formats!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2K Q3K Q4K Q5K Q6K);
+formats!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2K Q3K Q4K Q5K Q6K Iq4Nl Mxfp4);
 
 /// Evaluates an expression in which `$F` names the [`Format`] of a block type.
 macro_rules! with_format {
@@ -212,6 +231,15 @@ macro_rules! with_format {
             }
             Dtype::Q6K => {
                 type $F = crate::quant::Q6K;
+                $body
+            }
+            // In a panel, both are 32 codes and a factor.
+            Dtype::Iq4Nl | Dtype::Iq4Xs => {
+                type $F = crate::quant::Iq4Nl;
+                $body
+            }
+            Dtype::Mxfp4 => {
+                type $F = crate::quant::Mxfp4;
                 $body
             }
             floats => panic!("{} has no blocks", floats.name()),

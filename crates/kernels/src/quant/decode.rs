@@ -111,7 +111,7 @@ unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
                 for t in 4 * half..4 * half + 4 {
                     let quad = quad::<F, L::Ints>(unit, g, t);
                     for byte in 0..4 {
-                        let code = if layout.low == 8 {
+                        let code = if layout.is_signed() {
                             quad.shl(24 - 8 * byte).sra(24)
                         } else {
                             quad.shr(8 * byte).and(L::Ints::splat(0xff)).add(L::Ints::splat(-layout.offset))
@@ -146,6 +146,9 @@ pub(crate) unsafe fn quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: 
             return lower;
         }
         let lower = lower.shr(t * low % 8).and(I::splat(in_all_bytes((1 << low) - 1)));
+        if let Some(table) = F::LAYOUT.table {
+            return lower.look_up(table);
+        }
         if high == 0 {
             return lower;
         }
@@ -234,7 +237,8 @@ pub(crate) unsafe fn mins<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> 
 pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
     // SAFETY: the vectors lie within the unit, by its layout.
     unsafe {
-        let d = L::load_f16(unit.add(F::LAYOUT.d_at()).cast());
+        let d = unit.add(F::LAYOUT.d_at());
+        let d = if F::LAYOUT.table.is_some() { L::load(d.cast()) } else { L::load_f16(d.cast()) };
         if matches!(F::LAYOUT.mins, Mins::None) {
             return (d, L::splat(0.0));
         }

@@ -3,6 +3,7 @@
 use super::{Format, Layout, Mins, PANEL, with_format};
 use crate::Dtype;
 use crate::blocks::{Block, MAX_BLOCK};
+use half::f16;
 
 /// Packs up to sixteen rows of blocks into a panel. Rows that are missing become rows of zeros;
 /// `out` is zero before.
@@ -18,23 +19,29 @@ fn pack_rows<'a, F: Format>(dtype: Dtype, rows: impl Iterator<Item = &'a [u8]>, 
     let mut block = Block::new();
     for (lane, row) in rows.enumerate() {
         assert!(lane < PANEL, "a panel has sixteen rows");
-        assert_eq!(row.len(), n_units * dtype.block_bytes(), "a row fills its lane");
-        let units = out.chunks_exact_mut(F::LAYOUT.bytes());
-        for (bytes, unit) in row.chunks_exact(dtype.block_bytes()).zip(units) {
+        let units_per_block = dtype.block_len() / F::LAYOUT.unit;
+        assert_eq!(row.len() * units_per_block, n_units * dtype.block_bytes(), "a row fills its lane");
+        let blocks = out.chunks_exact_mut(F::LAYOUT.bytes() * units_per_block);
+        for (bytes, units) in row.chunks_exact(dtype.block_bytes()).zip(blocks) {
             block.read(dtype, bytes);
-            pack_block::<F>(&block, lane, unit);
+            for (i, unit) in units.chunks_exact_mut(F::LAYOUT.bytes()).enumerate() {
+                pack_unit::<F>(&block, i * F::LAYOUT.unit, lane, unit);
+            }
         }
     }
 }
 
-/// Writes lane `lane` of a unit.
+/// Writes lane `lane` of the unit that begins at code `first` of a block.
 #[inline]
-fn pack_block<F: Format>(block: &Block, lane: usize, unit: &mut [u8]) {
+fn pack_unit<F: Format>(block: &Block, first: usize, lane: usize, unit: &mut [u8]) {
     let layout: Layout = F::LAYOUT;
     let Layout { low, high, .. } = layout;
     let mut codes = [0; MAX_BLOCK];
-    for (code, q) in codes.iter_mut().zip(&block.q) {
-        *code = (*q as u8).wrapping_add(layout.offset as u8);
+    for (code, q) in codes.iter_mut().zip(&block.q[first..]) {
+        *code = match layout.table {
+            Some(table) => table.iter().position(|value| value == q).unwrap_or(0) as u8,
+            None => (*q as u8).wrapping_add(layout.offset as u8),
+        };
     }
     let mut quads = [0; MAX_BLOCK / 4];
     for (quad, codes) in quads.iter_mut().zip(codes.as_chunks().0) {
@@ -67,9 +74,15 @@ fn pack_block<F: Format>(block: &Block, lane: usize, unit: &mut [u8]) {
             unit[layout.mins_at() + PANEL * i + lane] = min;
         }
     }
-    unit[layout.d_at() + 2 * lane..][..2].copy_from_slice(&block.d.to_le_bytes());
+    if layout.table.is_some() {
+        let d = block.d * f32::from(block.scales[first / 16]);
+        unit[layout.d_at() + 4 * lane..][..4].copy_from_slice(&d.to_le_bytes());
+        return;
+    }
+    let half = |x: f32| f16::from_f32(x).to_le_bytes();
+    unit[layout.d_at() + 2 * lane..][..2].copy_from_slice(&half(block.d));
     if layout.mins != Mins::None {
-        unit[layout.dmin_at() + 2 * lane..][..2].copy_from_slice(&block.dmin.to_le_bytes());
+        unit[layout.dmin_at() + 2 * lane..][..2].copy_from_slice(&half(block.dmin));
     }
 }
 

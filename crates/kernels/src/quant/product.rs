@@ -329,7 +329,7 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
                     let w = quad::<F, L::Ints>(unit, g, t);
                     for r in 0..R {
                         let x = x.quad::<L::Ints>(r, 8 * at + t);
-                        if layout.low == 8 {
+                        if layout.is_signed() {
                             sums[r] = sums[r].add_signed_dots(w, x);
                         } else {
                             dots[r] = dots[r].add_dots(w, x);

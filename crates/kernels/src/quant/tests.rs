@@ -38,6 +38,9 @@ impl Random {
                 let factor = f16::from_f32(0.1 * self.number());
                 block[*at..at + 2].copy_from_slice(&factor.to_le_bytes());
             }
+            if dtype == Dtype::Mxfp4 {
+                block[0] = 118 + (self.bits() % 8) as u8;
+            }
         }
         row
     }
@@ -54,6 +57,7 @@ fn factors_at(dtype: Dtype) -> &'static [usize] {
         Dtype::Q2K => &[80, 82],
         Dtype::Q3K => &[108],
         Dtype::Q6K => &[208],
+        Dtype::Mxfp4 => &[],
         _ => &[0],
     }
 }
@@ -199,7 +203,7 @@ struct Decode<'a>(Dtype, &'a [u8], &'a mut DecodeScratch);
 impl Kernel for Decode<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let n_units = K_BLOCK / self.0.block_len();
+        let n_units = K_BLOCK / Layout::of(self.0).unit;
         // SAFETY: a block of 256 inputs; the features are the caller's promise.
         unsafe { with_format!(self.0, F => decode::<F, L>(self.1.as_ptr(), n_units, self.2)) }
     }
@@ -221,13 +225,13 @@ fn decoded_integers_times_their_factors_are_the_weights() {
                 for (k, want) in want.iter().enumerate() {
                     let half = |pair: u32, i: usize| f64::from((pair >> (16 * i)) as i16);
                     let code = w.quads[k / 4][lane].to_le_bytes()[k % 4];
-                    let signed = Layout::of(dtype).low == 8;
+                    let signed = Layout::of(dtype).is_signed();
                     let code = if signed { f64::from(code as i8) } else { f64::from(code) };
                     let mut scaled = code * half(w.scales[k / 16][lane], k % 2);
                     if Layout::of(dtype).offset != 0 {
                         scaled += half(w.offsets[k / 32][lane], k / 16 % 2);
                     }
-                    let unit = k / dtype.block_len();
+                    let unit = k / Layout::of(dtype).unit;
                     scaled *= f64::from(w.d[unit][lane]);
                     let mut min = 0.0;
                     if Layout::of(dtype).mins != Mins::None {
@@ -255,8 +259,8 @@ fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
         block.read(dtype, bytes);
         for (k, (code, scale)) in x.iter().enumerate() {
             let x = f64::from(*code) * f64::from(*scale);
-            let scaled = block.d.to_f64() * f64::from(block.scales[k / 16]) * f64::from(block.q[k]);
-            let min = block.dmin.to_f64() * f64::from(block.mins[k / 16]);
+            let scaled = f64::from(block.d) * f64::from(block.scales[k / 16]) * f64::from(block.q[k]);
+            let min = f64::from(block.dmin) * f64::from(block.mins[k / 16]);
             sum += (scaled - min) * x;
             magnitude += (scaled.abs() + min.abs()) * x.abs();
         }
@@ -319,7 +323,7 @@ fn products_equal_the_plain_twin_at_every_width() {
 fn random_shapes_equal_the_plain_twin() {
     let mut random = Random(99);
     for case in 0..100 {
-        let dtype = Dtype::BLOCKS[random.bits() as usize % 10];
+        let dtype = Dtype::BLOCKS[random.bits() as usize % Dtype::BLOCKS.len()];
         let n_in = dtype.block_len() * (1 + random.bits() as usize % (1024 / dtype.block_len()));
         check_product(dtype, 1 + random.bits() as usize % 30, n_in, case);
     }
@@ -407,7 +411,8 @@ fn the_largest_codes_and_scales_are_summed_exactly() {
 
 #[test]
 fn factors_that_are_tiny_count_and_infinite_ones_stay_in_their_row() {
-    for dtype in Dtype::BLOCKS {
+    // The factors of MXFP4 are powers of two.
+    for dtype in Dtype::BLOCKS.into_iter().filter(|dtype| *dtype != Dtype::Mxfp4) {
         let mut random = Random(31);
         let mut rows = random.rows(dtype, 256, LANES);
         let mut set = |lane: usize, factor: f16| {
@@ -508,10 +513,14 @@ fn activations_of_any_size_are_codes_or_zero() {
     }
 }
 
+/// Types with a table take 20 bytes instead of 17 or 18 for 32 weights: their factors become `f32`.
 #[test]
 fn a_panel_is_at_most_five_percent_larger_than_its_rows() {
     for dtype in Dtype::BLOCKS {
         let (panel, rows) = (Layout::of(dtype).panel_bytes(512), LANES * dtype.row_bytes(512).unwrap());
-        assert!(panel >= rows && panel * 100 <= rows * 105, "{dtype:?}: {panel} for {rows}");
+        assert!(
+            panel >= rows && panel * 100 <= rows * if Layout::of(dtype).table.is_some() { 118 } else { 105 },
+            "{dtype:?}: {panel} for {rows}"
+        );
     }
 }
