@@ -688,7 +688,7 @@ fn a_model_shows_its_shape() {
     let shown = place.run("model show model").succeeds().stdout;
     for part in [
         "model\n",
-        "family       llama",
+        "family        llama",
         "78272",
         "BF16",
         "3 (0-2)",
@@ -715,6 +715,8 @@ fn a_model_shows_its_shape() {
     check("dtypes", json!(["BF16"]));
     check("bytes", json!(place.read("model/model.safetensors").len()));
     check("eos_tokens", json!([302]));
+    check("tokenizer", json!(true));
+    check("chat_template", json!(false));
 
     assert_eq!(place.run("model show --model model --json").json(), json);
     assert_eq!(place.run("model show --json").json()["name"], "whipstaff/librarian");
@@ -822,7 +824,7 @@ fn every_command_explains_itself() {
     check("figure", &["--model", "--steer", "--alphas", "--unit", "--prompts", "--raw", "--output"]);
     check("capture", &["--model", "--text", "--ids", "--layers", "--sites", "--logits", "--raw", "--output"]);
     check("model", &["show"]);
-    check("model show", &["--json"]);
+    check("model show", &["--json", "--context", "--max-memory"]);
     check("vector show", &["V.safetensors", "--json"]);
     check("completions", &["bash", "zsh", "fish"]);
 }

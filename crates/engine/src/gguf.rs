@@ -88,6 +88,12 @@ impl Gguf {
         }
         Ok(Gguf { path: path.to_owned(), bytes, metadata, tensors })
     }
+
+    /// Is there a tokenizer, is there a chat template?
+    pub(crate) fn has_texts(&self) -> Result<(bool, bool), Error> {
+        let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
+        Ok((has("tokenizer.ggml.model")?, has("tokenizer.chat_template")?))
+    }
 }
 
 fn check_magic(reader: &mut Reader, path: &Path) -> Result<(), Error> {

@@ -168,11 +168,17 @@ impl Model {
     /// # Errors
     /// Whatever is wrong with it, by file and field.
     pub fn load(dir: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        let (config, weights) = Model::open(dir)?;
+        Model::new(config, weights, cpu)
+    }
+
+    /// Reads the blueprint and the headers.
+    pub(crate) fn open(dir: &Path) -> Result<(Config, Weights), Error> {
         if dir.is_file() {
             let file = Gguf::open(dir)?;
             let config = file.config()?;
             let weights = file.into_weights(&config)?;
-            return Model::new(config, weights, cpu);
+            return Ok((config, weights));
         }
         let read = |name: &str| {
             let path = dir.join(name);
@@ -181,7 +187,7 @@ impl Model {
         let config = read("config.json")?;
         let generation = dir.join("generation_config.json").exists().then(|| read("generation_config.json"));
         let config = Config::parse(&config, generation.transpose()?.as_deref(), dir)?;
-        Model::new(config, Weights::open(dir)?, cpu)
+        Ok((config, Weights::open(dir)?))
     }
 
     /// Loads a model from bytes that are compiled in.
@@ -189,9 +195,15 @@ impl Model {
     /// # Errors
     /// As for [`Model::load`].
     pub fn from_files(files: ModelFiles, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        let (config, weights) = Model::open_files(files)?;
+        Model::new(config, weights, cpu)
+    }
+
+    /// The same as [`Model::open`] for bytes that are compiled in.
+    pub(crate) fn open_files(files: ModelFiles) -> Result<(Config, Weights), Error> {
         let dir = PathBuf::from("embedded model");
         let config = Config::parse(files.config, Some(files.generation_config), &dir)?;
-        Model::new(config, Weights::from_bytes(Bytes::from(files.weights), &dir)?, cpu)
+        Ok((config, Weights::from_bytes(Bytes::from(files.weights), &dir)?))
     }
 
     /// Puts a model together. Tensor names are those of Hugging Face checkpoints.

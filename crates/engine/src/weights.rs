@@ -8,7 +8,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
@@ -23,6 +26,16 @@ pub struct Weights {
     pub(crate) stored_name: fn(&str) -> String,
     /// The types that tensors may be stored in, for errors.
     pub(crate) supported: Vec<&'static str>,
+    /// Packing.
+    pub(crate) packing: Packing,
+}
+
+/// How matrices are packed, and how much that has come to.
+#[derive(Default)]
+pub(crate) struct Packing {
+    /// Only their sizes are wanted: none is read.
+    pub(crate) outline: bool,
+    n_bytes: AtomicUsize,
 }
 
 /// Where a tensor lies.
@@ -71,6 +84,7 @@ impl Weights {
             unusable: BTreeMap::new(),
             stored_name: str::to_owned,
             supported: [Dtype::F32, Dtype::Bf16, Dtype::F16].map(Dtype::name).to_vec(),
+            packing: Packing::default(),
         }
     }
 
@@ -117,6 +131,11 @@ impl Weights {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
+    /// Bytes of all matrices that have been packed.
+    pub fn n_packed_bytes(&self) -> usize {
+        self.packing.n_bytes.load(Ordering::Relaxed)
+    }
+
     /// The types that tensors are stored in.
     pub fn dtypes(&self) -> Vec<Dtype> {
         let mut dtypes: Vec<Dtype> = Vec::new();
@@ -156,7 +175,9 @@ impl Weights {
     /// # Errors
     /// As for [`Weights::matrix`].
     pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
-        let packed = Packed::new(cpu, &self.matrix(name, n_out, n_in)?);
+        let matrix = self.matrix(name, n_out, n_in)?;
+        let packed = if self.packing.outline { Packed::outline(&matrix) } else { Packed::new(cpu, &matrix) };
+        self.packing.n_bytes.fetch_add(packed.n_bytes(), Ordering::Relaxed);
         let tensor = self.tensor(name, &[n_out, n_in])?;
         self.shards[tensor.shard].release(tensor.range.clone());
         Ok(packed)

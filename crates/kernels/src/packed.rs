@@ -63,6 +63,14 @@ impl Packed {
         }
     }
 
+    /// The matrix as [`Packed::new`] would make it, without its bytes: to be asked for its size, not to be
+    /// multiplied with.
+    pub fn outline(matrix: &Matrix) -> Packed {
+        let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
+        let (panel_bytes, data) = (panel_bytes(dtype, n_in), Buffer::zeroed(0));
+        Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
+    }
+
     /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
     /// quantised weights, and for `bf16` weights on the kernel set `amx` those rounded to `bf16` (the
     /// product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect
@@ -99,7 +107,7 @@ impl Packed {
 
     /// Bytes that it takes in memory.
     pub fn n_bytes(&self) -> usize {
-        self.data.len()
+        self.n_panels() * self.panel_bytes
     }
 
     /// Number of panels; the last one is filled up with rows of zeros.
