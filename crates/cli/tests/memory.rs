@@ -54,7 +54,7 @@ fn a_refusal_suggests_what_would_fit() {
     let capture = format!("capture --model model --logits --ids {ids} -o a.safetensors --max-memory 40M");
     place.run(&capture).fails(5, "Ask for fewer --layers or --sites");
     // Full-precision weights that do not fit: a quantised file would.
-    place.run("generate --model model --prompt hi --max-memory 1M").fails(5, "a Q4_K_M file of this model");
+    place.run("generate --model model --prompt hi --max-memory 1M").fails(5, "Q4_K_M file of this model");
     place.write("q.gguf", std::fs::read(golden("gguf/q4_k_m.gguf")).unwrap());
     place.run("generate --model q.gguf --prompt hi --max-memory 1M").fails(5, "Use a smaller model");
 }
@@ -128,5 +128,5 @@ fn a_model_is_looked_at_and_refused_without_being_read() {
     let shown = place.run(&format!("model show {model} --json --max-memory 8G")).succeeds().stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert!(shown["memory"]["weights"].as_u64().unwrap() > 230_000_000_000, "{shown}");
-    place.run(&format!("generate --model {model} --prompt hi --max-memory 64G")).fails(5, "a Q4_K_M file");
+    place.run(&format!("generate --model {model} --prompt hi --max-memory 64G")).fails(5, "A Q4_K_M file");
 }
