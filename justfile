@@ -31,3 +31,7 @@ bench *args:
 # The same in a third of the time.
 bench-quick *args:
     python3 bench/run.py --quick {{args}}
+
+# Where the time goes, per kernel and against the machine's limits: `just bench-profile MODEL`.
+bench-profile model *args:
+    cargo run --release --locked -p whipstaff-bench -- --model {{model}} --profile {{args}}

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 use whipstaff_engine::{
-    Batch, Cpu, Edit, Generator, Isa, Model, NoTap, ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
+    Batch, Cpu, Edit, Generator, Isa, LoadOptions, Model, NoTap, PackCache, ROW_BUDGET, Request, Session,
+    Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
     ContrastSet, ExtractOptions, Frame, ModelId, NoProgress, TokenRule, extract, measure_cosine,
@@ -13,6 +14,16 @@ use whipstaff_steering::{
 
 /// Part of a steering as the driver writes it: layer, row of the vectors' file, alpha.
 pub(crate) type Place = (usize, usize, f32);
+
+/// The kernel set that `WHIPSTAFF_KERNELS` names, else the best.
+pub(crate) fn cpu(threads: usize) -> Result<Cpu, Failure> {
+    let isa = match std::env::var("WHIPSTAFF_KERNELS") {
+        Ok(name) if !name.is_empty() => Isa::named(&name)
+            .map_err(|error| format!("no kernel set {name}; there are {:?}", error.available))?,
+        _ => Isa::best(),
+    };
+    Ok(Cpu::new(isa, threads))
+}
 
 /// A model and its tokenizer.
 pub(crate) struct Loaded {
@@ -31,14 +42,15 @@ pub(crate) struct Decoded {
 }
 
 impl Loaded {
-    /// Loads a Hugging Face folder or a GGUF file on the kernel set that `WHIPSTAFF_KERNELS` names, else the best.
-    pub(crate) fn new(path: &Path, threads: usize) -> Result<Loaded, Failure> {
-        let isa = match std::env::var("WHIPSTAFF_KERNELS") {
-            Ok(name) if !name.is_empty() => Isa::named(&name)
-                .map_err(|error| format!("no kernel set {name}; there are {:?}", error.available))?,
-            _ => Isa::best(),
-        };
-        Ok(Loaded { model: Model::load(path, Cpu::new(isa, threads))?, tokenizer: Tokenizer::load(path)? })
+    /// Loads a Hugging Face folder or a GGUF file.
+    pub(crate) fn new(path: &Path, cpu: Cpu, packs: Option<PackCache>) -> Result<Loaded, Failure> {
+        let options = LoadOptions { packs, progress: None };
+        Ok(Loaded { model: Model::load_with(path, cpu, options)?, tokenizer: Tokenizer::load(path)? })
+    }
+
+    /// What the model runs on.
+    pub(crate) fn cpu(&self) -> &Cpu {
+        self.model.cpu()
     }
 
     /// What the driver wants to know of a loaded model.

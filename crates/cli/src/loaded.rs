@@ -2,10 +2,10 @@
 
 use crate::args::{ComputeArgs, PrecisionArg};
 use crate::memory::{self, Before, Work};
-use crate::{embedded, failure::Failure, hub};
+use crate::{embedded, failure::Failure, hub, packs, progress};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Cpu, Isa, Model, Outline, Precision, Tokenizer, available};
+use whipstaff_engine::{Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available};
 use whipstaff_hub::Reference;
 use whipstaff_steering::ModelId;
 
@@ -37,7 +37,7 @@ impl Loaded {
         memory::check(&found.name, &outline, &work, on.max_memory)?;
         drop(outline);
         let model = match &found.path {
-            Some(path) => Model::load(path, cpu)?,
+            Some(path) => load(path, cpu)?,
             None => Model::from_files(embedded::FILES, cpu)?,
         };
         Ok(Loaded { model, tokenizer, embedded: found.path.is_none(), name: found.name })
@@ -58,6 +58,20 @@ impl Loaded {
         // The error is wanted by reference, and is only ever shown.
         self.tokenizer.as_ref().map_err(|error| Failure::BadInput(error.to_string()))
     }
+}
+
+/// Loads it, with a bar while weights are packed.
+fn load(path: &Path, cpu: Cpu) -> Result<Model, Failure> {
+    let bar = progress::loading();
+    let shown = bar.clone();
+    let progress = Box::new(move |done, total| {
+        shown.set_length(total as u64);
+        shown.set_position(done as u64);
+    });
+    let options = LoadOptions { packs: packs::cache(), progress: Some(progress) };
+    let model = Model::load_with(path, cpu, options)?;
+    bar.finish_and_clear();
+    Ok(model)
 }
 
 /// What the command line and the environment say to compute on.

@@ -13,6 +13,7 @@ mod hub;
 mod loaded;
 mod memory;
 mod output;
+mod packs;
 mod plan;
 mod progress;
 

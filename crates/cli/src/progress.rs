@@ -8,6 +8,14 @@ use std::sync::{
 };
 use whipstaff_steering::{Error, Progress};
 
+/// A bar for weights that are packed, in bytes. It shows itself with the first that are.
+pub fn loading() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:20} {bar:30} {bytes}/{total_bytes}");
+    let bar = ProgressBar::new(0).with_message("packing weights");
+    bar.set_style(style.expect("a valid template"));
+    bar
+}
+
 /// Shows where long work is (only on a terminal), and stops it when the user asks to.
 pub struct Bar {
     bar: Mutex<ProgressBar>,

@@ -28,7 +28,9 @@ fn every_command_refuses_what_would_take_too_much() {
 fn what_fits_runs() {
     let place = Place::new();
     for limit in ["1G", "80%", "4000000000", "100%"] {
-        place.run(&format!("generate --model model --prompt hi --max-tokens 2 --max-memory {limit}")).succeeds();
+        place
+            .run(&format!("generate --model model --prompt hi --max-tokens 2 --max-memory {limit}"))
+            .succeeds();
     }
 }
 

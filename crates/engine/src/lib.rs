@@ -22,6 +22,7 @@ mod kv;
 mod model;
 mod ops;
 mod outline;
+mod packs;
 mod prefix;
 mod rope;
 mod rows;
@@ -39,8 +40,9 @@ pub use capture::{KeepRows, SumRows};
 pub use config::{Config, FAMILIES};
 pub use error::Error;
 pub use generate::{Event, Finish, Generator, Request};
-pub use model::{Model, ModelFiles};
+pub use model::{LoadOptions, Model, ModelFiles};
 pub use outline::Outline;
+pub use packs::PackCache;
 pub use prefix::{PrefixTree, Prefixes};
 pub use rope::{Rope, RopeScaling};
 pub use rows::Rows;
@@ -52,7 +54,9 @@ pub use tap::{Hook, NoTap, Site, Tap};
 pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
-pub use whipstaff_kernels::{Bytes, Cpu, Isa, Precision, UnknownIsa, available, fma_peak, read_bandwidth};
+pub use whipstaff_kernels::{
+    Bytes, Cpu, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
+};
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the
 /// 1B shape, 512 rows of the widest activation are 32 MB.

@@ -5,7 +5,7 @@ use crate::ops::{Linear, Ops};
 use crate::rope::RopeTable;
 use crate::rows::Loan;
 use crate::steering::Steer;
-use crate::{Batch, Config, Error, Hook, NoTap, Rows, Site, Tap, Weights};
+use crate::{Batch, Config, Error, Hook, NoTap, PackCache, Rows, Site, Tap, Weights};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -161,25 +161,53 @@ pub struct ModelFiles {
     pub weights: &'static [u8],
 }
 
+/// How a model is loaded.
+#[derive(Default)]
+pub struct LoadOptions {
+    /// Where packed weights are kept, if anywhere.
+    pub packs: Option<PackCache>,
+    /// Told the bytes of weights that are packed and those of all files, again and again while weights
+    /// are packed; never if a pack is there.
+    pub progress: Option<Box<dyn Fn(usize, usize) + Send + Sync>>,
+}
+
 // Loading.
 impl Model {
     /// Loads a Hugging Face directory or a GGUF file, and packs its weights for the kernels of `cpu`.
     ///
     /// # Errors
     /// Whatever is wrong with it, by file and field.
-    pub fn load(dir: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
-        let (config, weights) = Model::open(dir)?;
+    pub fn load(path: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        Model::load_with(path, cpu, LoadOptions::default())
+    }
+
+    /// [`Model::load`], with packed weights kept from one start to the next, and a report of progress.
+    ///
+    /// # Errors
+    /// As for [`Model::load`].
+    pub fn load_with(path: &Path, cpu: impl Into<Cpu>, options: LoadOptions) -> Result<Model, Error> {
+        let (config, mut weights) = Model::open(path)?;
+        weights.loading.packs = match options.packs {
+            Some(cache) => cache.open(&Weights::files(path)?),
+            None => None,
+        };
+        weights.loading.progress = options.progress;
         Model::new(config, weights, cpu)
     }
 
     /// Reads the blueprint and the headers.
-    pub(crate) fn open(dir: &Path) -> Result<(Config, Weights), Error> {
-        if dir.is_file() {
-            let file = Gguf::open(dir)?;
-            let config = file.config()?;
-            let weights = file.into_weights(&config)?;
-            return Ok((config, weights));
-        }
+    pub(crate) fn open(path: &Path) -> Result<(Config, Weights), Error> {
+        if path.is_file() { Model::open_gguf(path) } else { Model::open_dir(path) }
+    }
+
+    fn open_gguf(path: &Path) -> Result<(Config, Weights), Error> {
+        let file = Gguf::open(path)?;
+        let config = file.config()?;
+        let weights = file.into_weights(&config)?;
+        Ok((config, weights))
+    }
+
+    fn open_dir(dir: &Path) -> Result<(Config, Weights), Error> {
         let read = |name: &str| {
             let path = dir.join(name);
             std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })
@@ -239,6 +267,7 @@ impl Model {
         let embedding = weights.matrix("model.embed_tokens.weight", config.vocab_size, d)?;
         let head = if config.tied_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let head = weights.packed(&cpu, head, config.vocab_size, d)?;
+        weights.loaded();
         Ok(Model {
             norm: weights.vector("model.norm.weight", d)?,
             frequencies: config.rope.frequencies(config.head_dim),

@@ -8,8 +8,9 @@ use whipstaff_kernels::{BLOCK_LEN, Cpu, Isa};
 /// A model that has been looked at, not loaded: its files are mapped, its tensors found and held against the
 /// blueprint, nothing is packed.
 ///
-/// Sizes are those of memory that is the process's own. Pages of mapped files (the embedding's rows, and
-/// whatever is just being packed) are the system's, which takes them back when it needs them.
+/// Weights count as products read them, whether they are packed in memory or mapped from a pack: every token
+/// reads them all. Other pages of mapped files (the embedding's rows, what is just being packed) do not: the
+/// system takes them back when it needs them.
 pub struct Outline {
     /// Never run: its matrices are empty.
     model: Model,
@@ -45,7 +46,7 @@ impl Outline {
         has_tokenizer: bool,
         has_chat_template: bool,
     ) -> Result<Outline, Error> {
-        weights.packing.outline = true;
+        weights.loading.outline = true;
         let model = Model::new(config, weights, Cpu::new(Isa::best(), 1))?;
         Ok(Outline { model, has_tokenizer, has_chat_template })
     }

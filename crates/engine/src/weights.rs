@@ -2,6 +2,7 @@
 //! GGUF files in `gguf.rs`.
 
 use crate::Error;
+use crate::packs::Packs;
 use safetensors::tensor::{Metadata, SafeTensors};
 use sha2::{Digest, Sha256};
 use std::{
@@ -26,17 +27,25 @@ pub struct Weights {
     pub(crate) stored_name: fn(&str) -> String,
     /// The types that tensors may be stored in, for errors.
     pub(crate) supported: Vec<&'static str>,
-    /// Packing.
-    pub(crate) packing: Packing,
+    pub(crate) loading: Loading,
 }
 
-/// How matrices are packed, and how much that has come to.
+/// What happens beside the loading of weights.
 #[derive(Default)]
-pub(crate) struct Packing {
-    /// Only their sizes are wanted: none is read.
+pub(crate) struct Loading {
+    /// Where packed matrices are kept from one start to the next, if anywhere.
+    pub(crate) packs: Option<Packs>,
+    /// Told how far packing is.
+    pub(crate) progress: Option<Progress>,
+    /// Only sizes are wanted: no matrix is read.
     pub(crate) outline: bool,
-    n_bytes: AtomicUsize,
+    packed_bytes: AtomicUsize,
+    /// The same as packed.
+    in_memory: AtomicUsize,
 }
+
+/// Takes the bytes that are packed, and those of all files.
+pub(crate) type Progress = Box<dyn Fn(usize, usize) + Send + Sync>;
 
 /// Where a tensor lies.
 pub(crate) struct Tensor {
@@ -55,15 +64,25 @@ impl Weights {
     /// # Errors
     /// [`Error::Read`] or [`Error::Malformed`], naming the file.
     pub fn open(dir: &Path) -> Result<Weights, Error> {
-        let single = dir.join("model.safetensors");
-        let index = dir.join("model.safetensors.index.json");
-        let files = if index.exists() && !single.exists() { shards_of(&index, dir)? } else { vec![single] };
         let mut weights = Weights::of_safetensors(dir);
-        for file in files {
+        for file in Weights::files(dir)? {
             let bytes = Bytes::map(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
             weights.add(bytes, &file)?;
         }
         Ok(weights)
+    }
+
+    /// The files that hold the weights of what [`crate::Model::load`] is given.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Malformed`] for an index that names no shards.
+    pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+        if path.is_file() {
+            return Ok(vec![path.to_owned()]);
+        }
+        let single = path.join("model.safetensors");
+        let index = path.join("model.safetensors.index.json");
+        if index.exists() && !single.exists() { shards_of(&index, path) } else { Ok(vec![single]) }
     }
 
     /// Reads a checkpoint from bytes at hand; `name` stands for the file in errors.
@@ -84,7 +103,7 @@ impl Weights {
             unusable: BTreeMap::new(),
             stored_name: str::to_owned,
             supported: [Dtype::F32, Dtype::Bf16, Dtype::F16].map(Dtype::name).to_vec(),
-            packing: Packing::default(),
+            loading: Loading::default(),
         }
     }
 
@@ -131,9 +150,9 @@ impl Weights {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
-    /// Bytes of all matrices that have been packed.
+    /// Bytes of all matrices as products read them, so far as they have been taken.
     pub fn n_packed_bytes(&self) -> usize {
-        self.packing.n_bytes.load(Ordering::Relaxed)
+        self.loading.in_memory.load(Ordering::Relaxed)
     }
 
     /// The types that tensors are stored in.
@@ -169,18 +188,34 @@ impl Weights {
         })
     }
 
-    /// The matrix of this name, packed for the kernels of `cpu`. The pages of the file that it was
-    /// read from are given back, so that loading never holds the weights twice.
+    /// The matrix of this name, packed for the kernels of `cpu`, from the pack if there is one. The pages
+    /// of the file that it was read from are given back, so that loading never holds the weights twice.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
     pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
         let matrix = self.matrix(name, n_out, n_in)?;
-        let packed = if self.packing.outline { Packed::outline(&matrix) } else { Packed::new(cpu, &matrix) };
-        self.packing.n_bytes.fetch_add(packed.n_bytes(), Ordering::Relaxed);
+        let Loading { packs, progress, packed_bytes, in_memory, outline } = &self.loading;
+        in_memory.fetch_add(Packed::bytes_of(matrix.dtype(), n_out, n_in), Ordering::Relaxed);
+        if *outline {
+            return Ok(Packed::outline(&matrix));
+        }
+        let kept = packs.as_ref().and_then(|packs| packs.packed(cpu, name, &matrix));
+        let packed = kept.unwrap_or_else(|| Packed::new(cpu, &matrix));
         let tensor = self.tensor(name, &[n_out, n_in])?;
         self.shards[tensor.shard].release(tensor.range.clone());
+        let done = packed_bytes.fetch_add(tensor.range.len(), Ordering::Relaxed) + tensor.range.len();
+        if let Some(progress) = progress
+            && !packs.as_ref().is_some_and(Packs::is_reading)
+        {
+            progress(done, self.n_bytes());
+        }
         Ok(packed)
+    }
+
+    /// Says that everything that a model needs has been taken.
+    pub(crate) fn loaded(&self) {
+        self.loading.packs.iter().for_each(Packs::finish);
     }
 
     /// The vector of this name as `f32`.

@@ -11,7 +11,8 @@ fn golden(name: &str) -> PathBuf {
 #[test]
 fn weights_take_exactly_what_the_outline_says() {
     let check = |name: &str| {
-        let (outline, model) = (Outline::open(&golden(name)).unwrap(), Model::load(&golden(name), Isa::best()));
+        let (outline, model) =
+            (Outline::open(&golden(name)).unwrap(), Model::load(&golden(name), Isa::best()));
         let model = model.unwrap();
         assert_eq!(outline.weight_bytes(), model.weights().n_packed_bytes() as u64, "{name}");
         assert_eq!(outline.config(), model.config(), "{name}");
@@ -67,7 +68,8 @@ fn checkpoint(dir: &Path) {
     });
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
     let zeros = vec![0u8; 2 * vocab * d];
-    let mut tensors = vec![("model.embed_tokens".to_owned(), vec![vocab, d]), ("model.norm".to_owned(), vec![d])];
+    let mut tensors =
+        vec![("model.embed_tokens".to_owned(), vec![vocab, d]), ("model.norm".to_owned(), vec![d])];
     for layer in 0..n_layers {
         let mut add = |name: &str, shape: &[usize]| {
             tensors.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));

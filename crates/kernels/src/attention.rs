@@ -7,6 +7,7 @@
 use crate::cpu::Cpu;
 use crate::flash::{Attend, QUERIES, SCRATCH};
 use crate::kv::{KvBlock, padded};
+use crate::profile::Work;
 use crate::shared_mut::Chunks;
 
 /// The shape of an attention layer.
@@ -71,6 +72,11 @@ pub fn attention(
         cpu.isa().run(Attend { shape, layer, kv_head, queries, q, context, out: &out });
     };
     let seen: usize = (0..n_rows).map(|row| context.seen(row)).sum();
+    let _timing = cpu.timing(|| Work {
+        kernel: format!("attention {n_heads} heads of {head_dim}"),
+        flops: 4 * seen * n_heads * head_dim,
+        bytes: 2 * seen * n_kv_heads * head_dim * size_of::<f32>(),
+    });
     if 2 * seen * n_heads * head_dim < SERIAL_BELOW {
         (0..n_kv_heads * n_chunks).for_each(task);
     } else {

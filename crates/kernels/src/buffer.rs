@@ -3,8 +3,8 @@
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
-/// From here on a buffer is a mapping of its own: one huge page.
-const HUGE_PAGE: usize = 2 << 20;
+/// Bytes of a huge page. From this size on a buffer is a mapping of its own.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 /// Bytes that begin at a cache line, all zero when made.
 pub(crate) enum Buffer {

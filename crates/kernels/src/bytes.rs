@@ -29,6 +29,22 @@ impl Bytes {
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Bytes(Arc::new(Source::Mapped(map))))
     }
+
+    /// Maps `len` bytes of a file from `start` on, a multiple of the page size; in huge pages, where the
+    /// system has the file in such.
+    ///
+    /// # Errors
+    /// Whatever mapping reports; a file that is too short for it.
+    pub fn map_part(file: &File, start: u64, len: usize) -> io::Result<Bytes> {
+        if start.checked_add(len as u64).is_none_or(|end| end > file.metadata().map_or(0, |it| it.len())) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before"));
+        }
+        // SAFETY: as in `map`.
+        let map = unsafe { memmap2::MmapOptions::new().offset(start).len(len).map(file)? };
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Bytes(Arc::new(Source::Mapped(map))))
+    }
 }
 
 impl Bytes {

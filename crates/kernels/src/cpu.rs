@@ -2,6 +2,7 @@
 
 use crate::isa::Isa;
 use crate::pool::{Pool, available};
+use crate::profile::{Profile, Profiled, Timing, Work};
 use std::sync::Arc;
 
 /// How exactly products are taken.
@@ -22,6 +23,7 @@ pub struct Cpu {
     isa: Isa,
     precision: Precision,
     pool: Arc<Pool>,
+    profile: Option<Arc<Profile>>,
 }
 
 impl Cpu {
@@ -30,7 +32,7 @@ impl Cpu {
     /// # Panics
     /// If `n_threads` is 0.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
-        Cpu { isa, precision: Precision::Fast, pool: Arc::new(Pool::new(n_threads)) }
+        Cpu { isa, precision: Precision::Fast, pool: Arc::new(Pool::new(n_threads)), profile: None }
     }
 
     /// The best instruction set on every processor that this process may use.
@@ -41,6 +43,22 @@ impl Cpu {
     /// The same, for weights that are packed from here on to be multiplied at `precision`.
     pub fn with_precision(self, precision: Precision) -> Cpu {
         Cpu { precision, ..self }
+    }
+
+    /// The same, keeping account of the time that kernels take.
+    pub fn with_profile(self) -> Cpu {
+        Cpu { profile: Some(Arc::default()), ..self }
+    }
+
+    /// What kernels have done since this was last asked, the most time first; nothing without
+    /// [`Cpu::with_profile`].
+    pub fn take_profile(&self) -> Vec<Profiled> {
+        self.profile.as_ref().map_or_else(Vec::new, |profile| profile.take())
+    }
+
+    /// Counts the time until what it gives is dropped, if anybody wants to know.
+    pub(crate) fn timing(&self, work: impl FnOnce() -> Work) -> Option<Timing<'_>> {
+        self.profile.as_ref().map(|profile| Timing::new(profile, work()))
     }
 
     /// How exactly products are taken.

@@ -10,6 +10,7 @@ use crate::cpu::Cpu;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
 use crate::packed::{K_BLOCK, Packed, block_len};
+use crate::profile::Work;
 use crate::quant::Layout;
 use crate::quant::activations::{Quantised, QuantisedWriter};
 use crate::shared_mut::Chunks;
@@ -134,6 +135,8 @@ impl Input {
 
     /// Rounds all rows to where `out` has made room for them.
     pub(crate) fn round(&self, cpu: &Cpu, out: &mut Rounded) {
+        let elements = self.n_rows * self.n_in;
+        let _timing = cpu.timing(|| Work { kernel: "round input".into(), flops: elements, bytes: 0 });
         let n_tasks = self.n_rows.div_ceil(TILE_ROWS);
         let tiles = Chunks::new(out.tiles_mut(), self.n_in / STEP);
         let task = |task: usize| {
@@ -150,6 +153,8 @@ impl Input {
     }
 
     fn quantise(&self, cpu: &Cpu, out: &QuantisedWriter<'_>) {
+        let elements = self.n_rows * self.n_in;
+        let _timing = cpu.timing(|| Work { kernel: "quantise input".into(), flops: 4 * elements, bytes: 0 });
         let n_tasks = self.n_blocks() * self.n_rows.div_ceil(ROWS_PER_TASK);
         let task = |task: usize| {
             let (block, rows) = (task % self.n_blocks(), task / self.n_blocks() * ROWS_PER_TASK);
@@ -192,6 +197,10 @@ impl Input {
     fn fill_by(&mut self, cpu: &Cpu, x: &[f32], n_in: usize, fill: Fill) {
         assert_eq!(x.len() % n_in, 0, "x is [n_rows, n_in]");
         self.reset(x.len() / n_in, n_in);
+        let _timing = cpu.timing(|| {
+            let kernel = if matches!(fill, Fill::Copy) { "copy to input" } else { "norm" };
+            Work { kernel: kernel.into(), flops: 4 * x.len(), bytes: 0 }
+        });
         let writer = self.writer();
         let row = |row: usize| {
             let x = &x[row * n_in..][..n_in];

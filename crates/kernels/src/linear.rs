@@ -10,6 +10,7 @@ use crate::input::{Activations, Input, InputWriter};
 use crate::isa::Kernel;
 use crate::lanes::{LANES, Lanes};
 use crate::packed::{PANEL, Packed};
+use crate::profile::Work;
 use crate::shared_mut::Chunks;
 use crate::tile::AddPanels;
 use std::mem::MaybeUninit;
@@ -53,6 +54,7 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
         cpu.isa().run(Store { totals, part, panels, rows });
     };
     let macs: usize = parts.iter().map(|part| n_rows * part.weight.n_out() * x.n_in()).sum();
+    let _timing = cpu.timing(|| work("product", n_rows, &parts.each_ref().map(|part| part.weight)));
     spread(cpu, macs, n_tasks, task);
 }
 
@@ -86,7 +88,18 @@ pub fn gated(
         cpu.isa().run(StoreGated { gates, ups, biases, panels, rows, n_out: gate.0.n_out(), out: &writer });
     };
     let macs = 2 * x.n_rows() * gate.0.n_out() * x.n_in();
+    let _timing = cpu.timing(|| work("gated product", x.n_rows(), &[gate.0, up.0]));
     spread(cpu, macs, n_groups(gate.0) * n_chunks(x.n_rows()), task);
+}
+
+fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
+    let n_out: usize = weights.iter().map(|weight| weight.n_out()).sum();
+    let (n_in, dtype) = (weights[0].n_in(), weights[0].dtype().name());
+    Work {
+        kernel: format!("{what} {n_in}x{n_out} {dtype}"),
+        flops: 2 * n_rows * n_in * n_out,
+        bytes: weights.iter().map(|weight| weight.n_bytes()).sum(),
+    }
 }
 
 /// Panels of a task: four streams of weights, so that the memory always has requests to answer.

@@ -17,14 +17,22 @@
 //! the shape of a tile of the matrix units.
 //!
 //! Quantised types have panels of their own (`quant.rs`).
+//!
+//! Packed bytes may also be written to a file and mapped again ([`Packer`], [`Packed::from_bytes`]).
 
-use crate::Dtype;
 use crate::amx::STEP;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, HUGE_PAGE};
 use crate::cpu::{Cpu, Precision};
 use crate::matrix::Matrix;
 use crate::quant::{self, Layout};
 use crate::shared_mut::Chunks;
+use crate::{Bytes, Dtype};
+use std::io;
+use std::ops::Range;
+
+/// The number of the layout of packed bytes: it changes whenever they do, so that bytes of another
+/// layout are never read. A test holds the bytes to it.
+pub const PACKED_LAYOUT: u32 = 1;
 
 /// Rows of a panel: the outputs that are computed side by side.
 pub(crate) const PANEL: usize = 16;
@@ -38,36 +46,48 @@ pub struct Packed {
     n_in: usize,
     dtype: Dtype,
     panel_bytes: usize,
-    data: Buffer,
+    data: Data,
     exact_input: bool,
+}
+
+/// Where the panels lie.
+enum Data {
+    Own(Buffer),
+    Shared(Bytes),
 }
 
 impl Packed {
     /// Packs a matrix, in parallel. It is read once, row by row of sixteen.
     pub fn new(cpu: &Cpu, matrix: &Matrix) -> Packed {
         let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
-        let n_panels = n_out.div_ceil(PANEL);
-        let panel_bytes = panel_bytes(dtype, n_in);
-        let mut data = Buffer::zeroed(n_panels * panel_bytes);
-        let panels = Chunks::new(&mut data, panel_bytes);
-        cpu.pool().for_each(n_panels, |panel| {
-            // SAFETY: each panel is written by the one call that has its number.
-            let out = unsafe { panels.get(panel) };
-            let rows = panel * PANEL..n_out.min((panel + 1) * PANEL);
-            pack_panel(matrix, rows, out);
-        });
-        let packed = Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false };
-        match cpu.precision() {
-            Precision::Fast => packed,
-            Precision::F32 => packed.with_exact_input(),
-        }
+        let mut data = Buffer::zeroed(Packed::bytes_of(dtype, n_out, n_in));
+        pack_panels(cpu, matrix, 0, &mut data);
+        Packed::of(cpu, Data::Own(data), dtype, n_out, n_in)
     }
 
-    /// The matrix as [`Packed::new`] would make it, without its bytes: to be asked for its size, not to be
+    /// A matrix whose bytes a [`Packer`] has packed before; none if they are not as many as the shape
+    /// asks for, or do not begin at a cache line.
+    pub fn from_bytes(cpu: &Cpu, bytes: Bytes, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
+        let fits =
+            bytes.len() == Packed::bytes_of(dtype, n_out, n_in) && bytes.as_ptr().addr().is_multiple_of(64);
+        fits.then(|| Packed::of(cpu, Data::Shared(bytes), dtype, n_out, n_in))
+    }
+
+    fn of(cpu: &Cpu, data: Data, dtype: Dtype, n_out: usize, n_in: usize) -> Packed {
+        let exact_input = cpu.precision() == Precision::F32;
+        Packed { n_out, n_in, dtype, panel_bytes: panel_bytes(dtype, n_in), data, exact_input }
+    }
+
+    /// Bytes that a matrix `[n_out, n_in]` of `dtype` takes when it is packed.
+    pub fn bytes_of(dtype: Dtype, n_out: usize, n_in: usize) -> usize {
+        n_out.div_ceil(PANEL) * panel_bytes(dtype, n_in)
+    }
+
+    /// The matrix as [`Packed::new`] would make it, without its bytes: for what is only to be looked at, not
     /// multiplied with.
     pub fn outline(matrix: &Matrix) -> Packed {
         let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
-        let (panel_bytes, data) = (panel_bytes(dtype, n_in), Buffer::zeroed(0));
+        let (panel_bytes, data) = (panel_bytes(dtype, n_in), Data::Own(Buffer::zeroed(0)));
         Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
     }
 
@@ -107,7 +127,15 @@ impl Packed {
 
     /// Bytes that it takes in memory.
     pub fn n_bytes(&self) -> usize {
-        self.n_panels() * self.panel_bytes
+        self.as_bytes().len()
+    }
+
+    /// The packed bytes, as a [`Packer`] hands them on.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::Own(buffer) => buffer,
+            Data::Shared(bytes) => bytes,
+        }
     }
 
     /// Number of panels; the last one is filled up with rows of zeros.
@@ -117,8 +145,75 @@ impl Packed {
 
     /// The bytes of a panel.
     pub(crate) fn panel(&self, panel: usize) -> &[u8] {
-        &self.data[panel * self.panel_bytes..][..self.panel_bytes]
+        &self.as_bytes()[panel * self.panel_bytes..][..self.panel_bytes]
     }
+}
+
+/// Packs matrices piece by piece, for a writer that keeps the bytes.
+pub struct Packer {
+    window: Buffer,
+}
+
+impl Packer {
+    /// What is handed on at a time, the end of a matrix excepted: a huge page. A file that is written in
+    /// whole aligned huge pages is mapped in huge pages too, where the system can.
+    pub const PIECE: usize = HUGE_PAGE;
+
+    /// Room for some pieces.
+    pub fn new() -> Packer {
+        Packer { window: Buffer::zeroed(16 * Packer::PIECE) }
+    }
+
+    /// Packs a matrix and hands its bytes on in order, [`Packed::bytes_of`] in all.
+    ///
+    /// # Errors
+    /// The first error of `write`.
+    pub fn pack(
+        &mut self,
+        cpu: &Cpu,
+        matrix: &Matrix,
+        mut write: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let panel_bytes = panel_bytes(matrix.dtype(), matrix.n_in);
+        let n_panels = matrix.n_out.div_ceil(PANEL);
+        let least = (panel_bytes + Packer::PIECE).next_multiple_of(Packer::PIECE);
+        if self.window.len() < least {
+            self.window = Buffer::zeroed(least);
+        }
+        // The window holds the panels up to `next`, less the pieces that were handed on.
+        let (mut next, mut held) = (0, 0);
+        while next < n_panels {
+            let n = ((self.window.len() - held) / panel_bytes).min(n_panels - next);
+            let panels = &mut self.window[held..][..n * panel_bytes];
+            panels.fill(0);
+            pack_panels(cpu, matrix, next, panels);
+            (next, held) = (next + n, held + n * panel_bytes);
+            let whole = if next < n_panels { held / Packer::PIECE * Packer::PIECE } else { held };
+            self.window[..whole].chunks(Packer::PIECE).try_for_each(&mut write)?;
+            self.window.copy_within(whole..held, 0);
+            held -= whole;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Packer {
+    fn default() -> Packer {
+        Packer::new()
+    }
+}
+
+/// Packs panels of a matrix from `first` on, as many as `out` holds; `out` is zero before.
+fn pack_panels(cpu: &Cpu, matrix: &Matrix, first: usize, out: &mut [u8]) {
+    let panel_bytes = panel_bytes(matrix.dtype(), matrix.n_in);
+    let n_panels = out.len().checked_div(panel_bytes).unwrap_or(0);
+    let panels = Chunks::new(out, panel_bytes);
+    cpu.pool().for_each(n_panels, |i| {
+        // SAFETY: each panel is written by the one call that has its number.
+        let out = unsafe { panels.get(i) };
+        let start = (first + i) * PANEL;
+        pack_panel(matrix, start..matrix.n_out.min(start + PANEL), out);
+    });
 }
 
 /// Inputs of K block `block`, rounded up to whole pairs.
@@ -135,29 +230,117 @@ fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
 }
 
 /// Packs the rows `rows` of a matrix; missing ones stay zero.
-fn pack_panel(matrix: &Matrix, rows: std::ops::Range<usize>, out: &mut [u8]) {
+fn pack_panel(matrix: &Matrix, rows: Range<usize>, out: &mut [u8]) {
     if matrix.dtype().is_quantised() {
         return quant::pack::pack_panel(matrix.dtype(), rows.map(|row| matrix.row_bytes(row)), out);
     }
-    for (lane, row) in rows.enumerate() {
-        let row = matrix.row_bytes(row);
-        match matrix.dtype() {
-            Dtype::F16 => scatter::<2>(row, lane, out),
-            // One lane holds a pair of `bf16`: 4 bytes of the row every 64 bytes of the panel.
-            _ => scatter::<4>(row, lane, out),
+    let rows: Vec<&[u8]> = rows.map(|row| matrix.row_bytes(row)).collect();
+    match matrix.dtype() {
+        Dtype::F16 => interleave::<2>(&rows, out),
+        // One lane holds a pair of `bf16`: 4 bytes of the row every 64 bytes of the panel.
+        _ => interleave::<4>(&rows, out),
+    }
+}
+
+/// Puts each `N` bytes of row `i` into lane `i` of the next vector of sixteen. A cache line of every row
+/// at a time: written lane by lane along whole rows, a panel would pass through the cache sixteen times.
+fn interleave<const N: usize>(rows: &[&[u8]], out: &mut [u8]) {
+    const LINE: usize = 64;
+    let per_line = LINE / N;
+    for (i, vectors) in out.chunks_mut(per_line * N * PANEL).enumerate() {
+        for (lane, row) in rows.iter().enumerate() {
+            let line = &row[i * LINE..row.len().min((i + 1) * LINE)];
+            let lanes = vectors.chunks_exact_mut(N * PANEL).map(|vector| &mut vector[lane * N..][..N]);
+            match <&[u8; LINE]>::try_from(line) {
+                Ok(line) => {
+                    line.as_chunks::<N>().0.iter().zip(lanes).for_each(|(from, to)| to.copy_from_slice(from))
+                }
+                Err(_) => {
+                    line.chunks(N).zip(lanes).for_each(|(from, to)| to[..from.len()].copy_from_slice(from))
+                }
+            }
         }
     }
 }
 
-/// Puts each `N` bytes of a row into lane `lane` of the next vector of sixteen.
-fn scatter<const N: usize>(row: &[u8], lane: usize, out: &mut [u8]) {
-    let mut vectors = out.chunks_exact_mut(N * PANEL);
-    let mut elements = row.chunks_exact(N);
-    for (element, vector) in elements.by_ref().zip(vectors.by_ref()) {
-        vector[lane * N..][..N].copy_from_slice(element);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    /// A matrix of bytes that all differ from their neighbours.
+    fn matrix(dtype: Dtype, n_out: usize, n_in: usize) -> Matrix {
+        let n = n_out * dtype.row_bytes(n_in).expect("whole blocks");
+        let bytes = Bytes::from((0..n).map(|i| (i * 7 + i / 251) as u8).collect::<Vec<u8>>());
+        Matrix::new(&bytes, 0..n, dtype, n_out, n_in).expect("it fits")
     }
-    let rest = elements.remainder();
-    if let Some(vector) = vectors.next() {
-        vector[lane * N..][..rest.len()].copy_from_slice(rest);
+
+    fn all_dtypes() -> impl Iterator<Item = Dtype> {
+        [Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().chain(Dtype::BLOCKS)
+    }
+
+    /// FNV-1a: enough to tell whether bytes have changed.
+    fn digest(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
+    #[test]
+    fn a_float_weight_lies_in_the_lane_of_its_row() {
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+            for (n_out, n_in) in [(1, 1), (5, 3), (16, 32), (17, 33), (40, 70)] {
+                let m = matrix(dtype, n_out, n_in);
+                let packed = Packed::new(&Cpu::new(Isa::best(), 2), &m);
+                let size = dtype.block_bytes();
+                for (row, k) in (0..n_out).flat_map(|row| (0..n_in).map(move |k| (row, k))) {
+                    let want = &m.row_bytes(row)[k * size..][..size];
+                    // Pairs of `bf16` share a lane of four bytes.
+                    let at = match dtype {
+                        Dtype::Bf16 => (k / 2 * PANEL + row % PANEL) * 4 + k % 2 * 2,
+                        _ => (k * PANEL + row % PANEL) * size,
+                    };
+                    assert_eq!(&packed.panel(row / PANEL)[at..][..size], want, "{dtype:?} [{row}, {k}]");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_make_the_same_bytes_as_the_whole() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let mut packer = Packer::new();
+        for dtype in all_dtypes() {
+            // The largest takes several windows; its last panel is not full.
+            for (n_out, n_in) in [(3, 256), (40, 512), (if dtype == Dtype::Bf16 { 33_003 } else { 70 }, 768)]
+            {
+                let m = matrix(dtype, n_out, n_in);
+                let mut bytes = Vec::new();
+                let pack = packer.pack(&cpu, &m, |piece| {
+                    assert!(bytes.len().is_multiple_of(Packer::PIECE), "only the last piece is smaller");
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                });
+                pack.expect("the writer takes everything");
+                assert!(bytes == Packed::new(&cpu, &m).as_bytes(), "{dtype:?} {n_out} x {n_in}");
+                assert_eq!(bytes.len(), Packed::bytes_of(dtype, n_out, n_in));
+            }
+        }
+    }
+
+    /// If this fails, packed bytes have changed: raise [`PACKED_LAYOUT`] with the digest.
+    #[test]
+    fn the_number_of_the_layout_stands_for_these_bytes() {
+        let cpu = Cpu::new(Isa::best(), 1);
+        let all = all_dtypes().map(|dtype| digest(Packed::new(&cpu, &matrix(dtype, 21, 512)).as_bytes()));
+        let joined = all.fold(0u64, |joined, one| joined.rotate_left(5) ^ one);
+        assert_eq!((PACKED_LAYOUT, joined), (1, 0x7515eac5cddb8d00), "{joined:#x}");
+    }
+
+    #[test]
+    fn bytes_of_another_size_are_no_matrix() {
+        let cpu = Cpu::new(Isa::best(), 1);
+        let bytes = Bytes::from(vec![0; 64]);
+        assert!(Packed::from_bytes(&cpu, bytes, Dtype::F32, 16, 2).is_none());
     }
 }

@@ -4,6 +4,7 @@ use crate::cpu::Cpu;
 use crate::input::SERIAL_BELOW;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
+use crate::profile::Work;
 use crate::shared_mut::Chunks;
 
 /// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout
@@ -21,6 +22,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])
     assert_eq!(x.len() % (n_rows * head_dim).max(1), 0, "x is [n_rows, n_heads * head_dim]");
     let len = x.len();
     let rows = Chunks::new(x, (len / n_rows.max(1)).max(1));
+    let _timing = cpu.timing(|| Work { kernel: "rope".into(), flops: 3 * len, bytes: 0 });
     let row = |row: usize| {
         // SAFETY: each row is taken by the one call that has its number.
         let x = unsafe { rows.get(row) };
@@ -64,6 +66,7 @@ impl Kernel for Rotate<'_> {
 /// If the lengths differ.
 pub fn add_assign(cpu: &Cpu, x: &mut [f32], y: &[f32]) {
     assert_eq!(x.len(), y.len(), "x and y have one shape");
+    let _timing = cpu.timing(|| Work { kernel: "residual sum".into(), flops: x.len(), bytes: 0 });
     let n = x.len().div_ceil(PART);
     let parts = Chunks::new(x, PART);
     let part = |part: usize| {

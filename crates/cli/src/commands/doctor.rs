@@ -2,6 +2,7 @@ use crate::args::ComputeArgs;
 use crate::failure::Failure;
 use crate::loaded::cpu;
 use crate::output::{Tone, paint, print_line};
+use crate::packs;
 use serde_json::json;
 use whipstaff_engine::{Isa, available, fma_peak, read_bandwidth};
 
@@ -20,7 +21,7 @@ pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
             &json!({
                 "kernels": chosen, "forced": forced, "sets": sets, "threads": cpu.n_threads(),
                 "processors": available(), "huge_pages": huge_pages(), "fma_gflops": gflops,
-                "read_gb_per_s": gbs,
+                "read_gb_per_s": gbs, "packs": packs::folder(),
             })
             .to_string(),
         );
@@ -44,8 +45,18 @@ pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
             format!("{gbs:.1} GB/s read: no decoder is faster than this over the size of its weights"),
         ),
         ("huge pages", huge_pages()),
+        ("packed weights", packed_weights()),
     ];
-    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:13} {value}")))
+    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:14} {value}")))
+}
+
+/// Where packed weights are kept, and how much.
+fn packed_weights() -> String {
+    let Some(dir) = packs::folder() else {
+        return "not kept: WHIPSTAFF_PACKS is off or there is no home".into();
+    };
+    let (n, bytes) = packs::held(&dir);
+    format!("{n} models, {:.1} GB in {}; deleting it costs a slow start", bytes as f64 / 1e9, dir.display())
 }
 
 /// What the system says of transparent huge pages.

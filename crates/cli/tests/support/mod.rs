@@ -104,6 +104,7 @@ impl Place {
         command
             .env("HF_HUB_OFFLINE", "1")
             .env("HF_HOME", self.path("hf"))
+            .env("WHIPSTAFF_PACKS", self.path("packs"))
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command

@@ -2,7 +2,7 @@
 
 use super::{Gguf, ggml_type};
 use crate::model::tensor_names;
-use crate::weights::{Packing, Tensor};
+use crate::weights::Tensor;
 use crate::{Config, Error, Weights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,8 +79,8 @@ impl Gguf {
             }
         }
         let supported = ggml_type::supported().map(|dtype| dtype.name()).collect();
-        let (path, shards, packing) = (self.path, vec![self.bytes], Packing::default());
-        Ok(Weights { path, shards, tensors, unusable, stored_name, supported, packing })
+        let (path, shards, loading) = (self.path, vec![self.bytes], Default::default());
+        Ok(Weights { path, shards, tensors, unusable, stored_name, supported, loading })
     }
 }
 

@@ -1,0 +1,101 @@
+//! Where the time goes, per kernel and shape; kept only by a [`Cpu`](crate::Cpu) that is asked to.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// What one kernel has done on one shape since it was last asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profiled {
+    /// What it does, and on what: `product 2048x8192 BF16`.
+    pub kernel: String,
+    /// How often it ran.
+    pub calls: usize,
+    /// Seconds that passed meanwhile, of all calls.
+    pub seconds: f64,
+    /// Floating point operations, a multiply-add being two.
+    pub flops: f64,
+    /// Bytes of weights or of keys and values that it read.
+    pub bytes: f64,
+}
+
+/// Tallies by kernel.
+#[derive(Default)]
+pub(crate) struct Profile(Mutex<BTreeMap<String, Profiled>>);
+
+impl Profile {
+    /// All tallies, the one that took longest first; they begin again at nothing.
+    pub(crate) fn take(&self) -> Vec<Profiled> {
+        let tallies = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all: Vec<Profiled> = tallies.into_values().collect();
+        all.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        all
+    }
+
+    fn add(&self, kernel: String, seconds: f64, flops: f64, bytes: f64) {
+        let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = Profiled { kernel: kernel.clone(), calls: 0, seconds: 0.0, flops: 0.0, bytes: 0.0 };
+        let tally = tallies.entry(kernel).or_insert(new);
+        tally.calls += 1;
+        tally.seconds += seconds;
+        tally.flops += flops;
+        tally.bytes += bytes;
+    }
+}
+
+/// What a kernel is about to do.
+pub(crate) struct Work {
+    pub(crate) kernel: String,
+    pub(crate) flops: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A kernel at work: its time counts until this is dropped.
+pub(crate) struct Timing<'a> {
+    profile: &'a Profile,
+    work: Work,
+    start: Instant,
+}
+
+impl<'a> Timing<'a> {
+    pub(crate) fn new(profile: &'a Profile, work: Work) -> Timing<'a> {
+        Timing { profile, work, start: Instant::now() }
+    }
+}
+
+impl Drop for Timing<'_> {
+    fn drop(&mut self) {
+        let Work { kernel, flops, bytes } = &mut self.work;
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.profile.add(std::mem::take(kernel), seconds, *flops as f64, *bytes as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cpu, Input, Isa, Matrix, Packed, Product, linear};
+
+    #[test]
+    fn a_product_counts_its_operations_and_the_bytes_of_its_weights() {
+        let run = |cpu: &Cpu| {
+            let weight = Packed::new(cpu, &Matrix::from_f32(&[0.5; 40 * 70], 40, 70));
+            let mut x = Input::default();
+            x.fill(cpu, &[1.0; 3 * 70], 70);
+            linear(cpu, &x, [Product { weight: &weight, bias: None, out: &mut [0.0; 3 * 40] }]);
+        };
+        let plain = Cpu::new(Isa::best(), 2);
+        run(&plain);
+        assert!(plain.take_profile().is_empty(), "nobody asked");
+
+        let profiled = plain.with_profile();
+        run(&profiled);
+        run(&profiled);
+        let all = profiled.take_profile();
+        let product = all.iter().find(|it| it.kernel == "product 70x40 F32").expect("it ran");
+        assert_eq!((product.calls, product.flops), (2, 2.0 * 2.0 * 3.0 * 70.0 * 40.0));
+        // Forty outputs are three panels of sixteen.
+        assert_eq!(product.bytes, 2.0 * 48.0 * 70.0 * 4.0);
+        assert!(product.seconds > 0.0);
+        assert!(profiled.take_profile().is_empty(), "it begins again");
+    }
+}
