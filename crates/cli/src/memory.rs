@@ -125,7 +125,7 @@ impl Before<'_> {
     /// The passes of an extraction: prompts, and two answers on each.
     fn fitting(&self, contrasts: &[Contrast]) -> Work {
         let mut most: (usize, Vec<usize>) = Default::default();
-        let (mut pass, mut rows): ((usize, Vec<usize>), _) = Default::default();
+        let (mut pass, mut rows): ((usize, Vec<usize>), usize) = Default::default();
         for it in contrasts {
             let answers = [&it.positive, &it.negative].map(|text| self.tokens(text));
             let system = it.system.as_deref().map_or(0, |text| self.tokens(text));

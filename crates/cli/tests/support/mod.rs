@@ -1,5 +1,7 @@
 //! Runs the program the way a user does, in a folder of its own, and says what came of it.
 
+#![allow(dead_code)] // each of the test programs needs a part of it
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
