@@ -156,7 +156,7 @@ pub struct Estimate {
     pub cache: u64,
     /// Activations, logits and results.
     pub activations: u64,
-    /// The program, its stacks and what the allocator keeps.
+    /// The program, its tokenizer, its stacks and what the allocator keeps.
     pub program: u64,
 }
 
@@ -174,7 +174,7 @@ impl Estimate {
                 + outline.stream_bytes(rows) * blocks as u64
                 + outline.logit_bytes(work.logits)
                 + work.kept,
-            program: PROGRAM,
+            program: PROGRAM + outline.tokenizer_bytes(),
         }
     }
 
@@ -203,7 +203,7 @@ fn check_against(
     let own = outline.weights().n_bytes() as u64;
     let smaller = outline.config().n_parameters() as u64 * 9 / 16; // Q4_K: 4.5 bits per weight
     let instead = match &work.instead {
-        Some(instead) if estimate.weights + PROGRAM < bytes => instead.clone(),
+        Some(instead) if estimate.weights + estimate.program < bytes => instead.clone(),
         _ if smaller < own * 3 / 4 => {
             format!("a Q4_K_M file of this model has about {}", Size(smaller))
         }

@@ -16,6 +16,7 @@ mod tensors;
 mod tokenizer;
 
 use crate::Error;
+use crate::outline::Texts;
 use ggml_type::GgmlType;
 use metadata::{Metadata, SMALLEST_ENTRY};
 use reader::Reader;
@@ -89,10 +90,15 @@ impl Gguf {
         Ok(Gguf { path: path.to_owned(), bytes, metadata, tensors })
     }
 
-    /// Is there a tokenizer, is there a chat template?
-    pub(crate) fn has_texts(&self) -> Result<(bool, bool), Error> {
+    /// Is there a tokenizer, is there a chat template? Most of the header is the tokenizer's.
+    pub(crate) fn about_texts(&self) -> Result<Texts, Error> {
         let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
-        Ok((has("tokenizer.ggml.model")?, has("tokenizer.chat_template")?))
+        let header = self.tensors.values().map(|tensor| tensor.range.start).min().unwrap_or(0);
+        Ok(Texts {
+            has_tokenizer: has("tokenizer.ggml.model")?,
+            has_chat_template: has("tokenizer.chat_template")?,
+            tokenizer_file: header as u64,
+        })
     }
 }
 

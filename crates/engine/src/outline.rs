@@ -18,7 +18,20 @@ pub struct Outline {
     pub has_tokenizer: bool,
     /// Is there a chat template?
     pub has_chat_template: bool,
+    tokenizer_file: u64,
 }
+
+/// What is known of a model's texts.
+#[derive(Default)]
+pub(crate) struct Texts {
+    pub(crate) has_tokenizer: bool,
+    pub(crate) has_chat_template: bool,
+    /// Bytes of the file, or of the part of one, that the tokenizer is made of.
+    pub(crate) tokenizer_file: u64,
+}
+
+/// A tokenizer in memory, in sizes of its file: 10 measured for one of 128 000 entries (10 MB).
+const TOKENIZER: u64 = 10;
 
 /// Lanes of the cache: values of a head are padded to whole ones.
 const LANES: usize = 16;
@@ -29,8 +42,7 @@ impl Outline {
     /// # Errors
     /// As for [`Model::load`].
     pub fn open(path: &Path) -> Result<Outline, Error> {
-        let (has_tokenizer, has_chat_template) = texts(path)?;
-        Outline::new(Model::open(path)?, has_tokenizer, has_chat_template)
+        Outline::new(Model::open(path)?, texts(path)?)
     }
 
     /// Reads those of a model that is compiled in, with its tokenizer.
@@ -38,17 +50,14 @@ impl Outline {
     /// # Errors
     /// As for [`Model::from_files`].
     pub fn of_files(files: ModelFiles) -> Result<Outline, Error> {
-        Outline::new(Model::open_files(files)?, true, false)
+        Outline::new(Model::open_files(files)?, Texts { has_tokenizer: true, ..Texts::default() })
     }
 
-    fn new(
-        (config, mut weights): (Config, Weights),
-        has_tokenizer: bool,
-        has_chat_template: bool,
-    ) -> Result<Outline, Error> {
+    fn new((config, mut weights): (Config, Weights), texts: Texts) -> Result<Outline, Error> {
         weights.loading.outline = true;
         let model = Model::new(config, weights, Cpu::new(Isa::best(), 1))?;
-        Ok(Outline { model, has_tokenizer, has_chat_template })
+        let Texts { has_tokenizer, has_chat_template, tokenizer_file } = texts;
+        Ok(Outline { model, has_tokenizer, has_chat_template, tokenizer_file })
     }
 
     /// The blueprint.
@@ -64,6 +73,11 @@ impl Outline {
     /// Bytes of the weights as products read them: every matrix, padded to whole panels.
     pub fn weight_bytes(&self) -> u64 {
         self.weights().n_packed_bytes() as u64
+    }
+
+    /// Bytes of the tokenizer.
+    pub fn tokenizer_bytes(&self) -> u64 {
+        TOKENIZER * self.tokenizer_file
     }
 
     /// Bytes of the keys and values of one sequence of `tokens` tokens, in whole blocks.
@@ -95,16 +109,19 @@ impl Outline {
     }
 }
 
-/// Is there a tokenizer, is there a chat template?
-fn texts(path: &Path) -> Result<(bool, bool), Error> {
+fn texts(path: &Path) -> Result<Texts, Error> {
     if path.is_file() {
-        return Gguf::open(path)?.has_texts();
+        return Gguf::open(path)?.about_texts();
     }
     let in_config = || {
         let text = std::fs::read_to_string(path.join("tokenizer_config.json")).ok()?;
         let config: serde_json::Value = serde_json::from_str(&text).ok()?;
         Some(!config.get("chat_template")?.is_null())
     };
-    let template = path.join("chat_template.jinja").exists() || in_config() == Some(true);
-    Ok((path.join("tokenizer.json").exists(), template))
+    let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
+    Ok(Texts {
+        has_tokenizer: tokenizer.is_ok(),
+        has_chat_template: path.join("chat_template.jinja").exists() || in_config() == Some(true),
+        tokenizer_file: tokenizer.map_or(0, |it| it.len()),
+    })
 }
