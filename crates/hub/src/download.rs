@@ -226,7 +226,9 @@ impl Partial {
     }
 
     fn failed(&self, source: std::io::Error) -> Error {
-        Error::Write { path: self.path.clone(), source, have: self.have }
+        // The last piece may have got through in part.
+        let have = self.file.metadata().map_or(self.have, |it| it.len());
+        Error::Write { path: self.path.clone(), source, have }
     }
 }
 
