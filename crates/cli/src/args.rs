@@ -1,5 +1,6 @@
 //! The command line as typed. What it means is decided in `plan`.
 
+use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::Site;
@@ -28,6 +29,9 @@ pub struct ComputeArgs {
     /// fast, or f32: inputs of quantised weights are not rounded to 8 bits (slower, for research)
     #[arg(long, global = true, value_name = "P", value_enum, default_value_t = PrecisionArg::Fast)]
     pub precision: PrecisionArg,
+    /// Refuse what would take more memory than this: 8G, 500M, or a share of what there is
+    #[arg(long, global = true, value_name = "SIZE", default_value = "80%")]
+    pub max_memory: Limit,
 }
 
 /// How exactly products are taken.
@@ -45,10 +49,12 @@ const AFTER_HELP: &str = "Examples:
   whipstaff generate --model ./Llama-3.2-1B --steer librarian.safetensors --prompt 'Where is the printer?' --compare
   whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access,
+5 refused for want of memory, 130 interrupted.
 Environment: WHIPSTAFF_KERNELS=amx|avx512|avx2|dotprod|neon|plain chooses the kernel set, NO_COLOR turns
-colour off, CLICOLOR_FORCE turns it on, HF_HOME and HF_HUB_CACHE say where the hub cache is,
-WHIPSTAFF_PACKS=FOLDER|off where packed weights are kept for the next start.";
+colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
+next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN who you are,
+HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -96,8 +102,9 @@ pub enum VectorCommand {
 /// Which model.
 #[derive(clap::Args)]
 pub struct ModelArg {
-    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
-    #[arg(long, value_name = "DIR|ORG/NAME")]
+    /// A Hugging Face directory, a .gguf file, or a model of the hub: ORG/NAME, ORG/NAME:QUANT or
+    /// ORG/NAME/FILE.gguf, with @REVISION if you like [default: the embedded model]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }
 
@@ -259,12 +266,16 @@ pub struct CaptureArgs {
 
 #[derive(clap::Args)]
 pub struct ShowModelArgs {
-    /// A Hugging Face directory, a .gguf file, or org/name in the local hub cache [default: the embedded model]
-    #[arg(value_name = "DIR|ORG/NAME")]
+    /// A Hugging Face directory, a .gguf file, or a model of the hub: ORG/NAME, ORG/NAME:QUANT or
+    /// ORG/NAME/FILE.gguf, with @REVISION if you like [default: the embedded model]
+    #[arg(value_name = "MODEL")]
     pub model: Option<String>,
     /// The same, as everywhere else
-    #[arg(long = "model", value_name = "DIR|ORG/NAME", conflicts_with = "model", hide = true)]
+    #[arg(long = "model", value_name = "MODEL", conflicts_with = "model", hide = true)]
     pub model_flag: Option<String>,
+    /// Tokens of context to estimate memory for [default: the model's, at most 4096]
+    #[arg(long, value_name = "N")]
+    pub context: Option<NonZeroUsize>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -6,6 +6,7 @@ mod doctor;
 mod extract;
 mod figure;
 mod generate;
+mod model;
 mod show;
 
 pub use capture::capture;
@@ -14,4 +15,5 @@ pub use doctor::doctor;
 pub use extract::extract;
 pub use figure::figure;
 pub use generate::generate;
-pub use show::{completions, show_model, show_vector};
+pub use model::show_model;
+pub use show::{completions, show_vector};

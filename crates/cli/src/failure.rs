@@ -16,6 +16,8 @@ pub enum Failure {
     BadInput(String),
     /// Something has to come from the network or is not accessible.
     Access(String),
+    /// It would take more memory than it may.
+    Memory(String),
     /// The user pressed ctrl-C.
     Interrupted,
     /// Whoever read our output has seen enough.
@@ -39,13 +41,15 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::BadInput(_) => 3,
             Failure::Access(_) => 4,
+            Failure::Memory(_) => 5,
             Failure::Interrupted => 130,
         };
         match self {
             Failure::Failed(message)
             | Failure::Usage(message)
             | Failure::BadInput(message)
-            | Failure::Access(message) => tell(&format!("error: {message}")),
+            | Failure::Access(message)
+            | Failure::Memory(message) => tell(&format!("error: {message}")),
             Failure::Interrupted => tell("interrupted: nothing half-written was left behind"),
             Failure::BrokenPipe => {}
         }

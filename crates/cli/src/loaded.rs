@@ -1,10 +1,12 @@
 //! A model ready to use, wherever it came from.
 
 use crate::args::{ComputeArgs, PrecisionArg};
+use crate::memory::{self, Before, Work};
 use crate::{embedded, failure::Failure, hub, packs, progress};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Cpu, Isa, LoadOptions, Model, Precision, Tokenizer, available};
+use whipstaff_engine::{Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available};
+use whipstaff_hub::Reference;
 use whipstaff_steering::ModelId;
 
 /// A model, its tokenizer and its name.
@@ -18,28 +20,27 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads what `--model` names; the embedded model if it names nothing.
-    pub fn new(choice: Option<&str>, on: ComputeArgs) -> Result<Loaded, Failure> {
+    /// Loads what `--model` names; the embedded model if it names nothing. `work` is what will be done with
+    /// it: what would take more memory than it may is refused before anything is loaded.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, or that it would take too much.
+    pub fn new(
+        choice: Option<&str>,
+        on: ComputeArgs,
+        work: impl FnOnce(&Before) -> Work,
+    ) -> Result<Loaded, Failure> {
         let cpu = cpu(on)?;
-        let Some(choice) = choice else {
-            return Ok(Loaded {
-                model: Model::from_files(embedded::FILES, cpu)?,
-                tokenizer: Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
-                name: embedded::NAME.into(),
-                embedded: true,
-            });
+        let found = Found::new(choice)?;
+        let (outline, tokenizer) = (found.outline()?, found.tokenizer());
+        let work = work(&Before { outline: &outline, tokenizer: tokenizer.as_ref().ok() });
+        memory::check(&found.name, &outline, &work, on.max_memory)?;
+        drop(outline);
+        let model = match &found.path {
+            Some(path) => load(path, cpu)?,
+            None => Model::from_files(embedded::FILES, cpu)?,
         };
-        let (path, name) = locate(choice)?;
-        let bar = progress::loading();
-        let shown = bar.clone();
-        let progress = Box::new(move |done, total| {
-            shown.set_length(total as u64);
-            shown.set_position(done as u64);
-        });
-        let options = LoadOptions { packs: packs::cache(), progress: Some(progress) };
-        let (model, tokenizer) = (Model::load_with(&path, cpu, options)?, Tokenizer::load(&path));
-        bar.finish_and_clear();
-        Ok(Loaded { model, tokenizer, name, embedded: false })
+        Ok(Loaded { model, tokenizer, embedded: found.path.is_none(), name: found.name })
     }
 
     /// Is this the model that a vector was made on? Weights of some size are not hashed again at
@@ -57,6 +58,20 @@ impl Loaded {
         // The error is wanted by reference, and is only ever shown.
         self.tokenizer.as_ref().map_err(|error| Failure::BadInput(error.to_string()))
     }
+}
+
+/// Loads it, with a bar while weights are packed.
+fn load(path: &Path, cpu: Cpu) -> Result<Model, Failure> {
+    let bar = progress::loading();
+    let shown = bar.clone();
+    let progress = Box::new(move |done, total| {
+        shown.set_length(total as u64);
+        shown.set_position(done as u64);
+    });
+    let options = LoadOptions { packs: packs::cache(), progress: Some(progress) };
+    let model = Model::load_with(path, cpu, options)?;
+    bar.finish_and_clear();
+    Ok(model)
 }
 
 /// What the command line and the environment say to compute on.
@@ -80,6 +95,44 @@ fn isa() -> Result<Isa, Failure> {
     }
 }
 
+/// A model that has been found, not loaded.
+pub struct Found {
+    /// What it is called in vectors and reports.
+    pub name: String,
+    /// The folder or the file; none for the model that is compiled in.
+    path: Option<PathBuf>,
+}
+
+impl Found {
+    /// Finds what `--model` names: a folder or a file, else a model of the hub.
+    ///
+    /// # Errors
+    /// That there is no such thing, or that it cannot be downloaded.
+    pub fn new(choice: Option<&str>) -> Result<Found, Failure> {
+        let Some(choice) = choice else { return Ok(Found { name: embedded::NAME.into(), path: None }) };
+        let (path, name) = locate(choice)?;
+        Ok(Found { name, path: Some(path) })
+    }
+
+    /// What it is, from its headers.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them.
+    pub fn outline(&self) -> Result<Outline, Failure> {
+        Ok(match &self.path {
+            Some(path) => Outline::open(path)?,
+            None => Outline::of_files(embedded::FILES)?,
+        })
+    }
+
+    fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
+        match &self.path {
+            Some(path) => Tokenizer::load(path),
+            None => Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
+        }
+    }
+}
+
 /// The folder or the file that `choice` means, and the model's name.
 fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
     let dir = PathBuf::from(choice);
@@ -92,14 +145,8 @@ fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
         let name = dir.file_stem().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
         return Ok((dir, name));
     }
-    if !hub::is_id(choice) {
-        return Err(Failure::BadInput(format!("--model {choice}: there is no such directory or file")));
-    }
-    match hub::cached(choice) {
-        Some(dir) => Ok((dir, choice.to_owned())),
-        None => Err(Failure::Access(format!(
-            "--model {choice} is neither a directory or file here nor in the local hub cache; this version does not \
-             download: fetch it first with `hf download {choice}`"
-        ))),
+    match Reference::parse(choice) {
+        Some(reference) => Ok((hub::locate(&reference)?, reference.to_string())),
+        None => Err(Failure::BadInput(format!("--model {choice}: there is no such directory or file"))),
     }
 }

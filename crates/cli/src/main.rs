@@ -11,6 +11,7 @@ mod embedded;
 mod failure;
 mod hub;
 mod loaded;
+mod memory;
 mod output;
 mod packs;
 mod plan;

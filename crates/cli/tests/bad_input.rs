@@ -56,7 +56,8 @@ fn a_model_that_is_not_there_is_named() {
     };
     check("nowhere", 3, "there is no such directory or file");
     check("/nowhere/at/all", 3, "there is no such directory or file");
-    check("org/name", 4, "fetch it first with `hf download org/name`");
+    check("org/name", 4, "HF_HUB_OFFLINE forbids downloading it");
+    check("org/name:Q8_0", 4, "org/name:Q8_0 is not in the local hub cache");
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_file_that_is_no_model_is_told_what_is() {
 fn a_model_in_the_local_hub_cache_is_found_by_its_name() {
     let place = Place::new();
     place.write("hf/hub/models--org--name/refs/main", "0123abcd\n");
-    place.run("model show org/name").fails(4, "nor in the local hub cache");
+    place.run("model show org/name").fails(4, "is not in the local hub cache");
     place.model("hf/hub/models--org--name/snapshots/0123abcd", "llama-untied-bias-f32");
     let shown = place.run("model show org/name --json").succeeds();
     let shown: Value = serde_json::from_str(&shown.stdout).unwrap();

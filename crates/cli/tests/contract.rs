@@ -688,7 +688,7 @@ fn a_model_shows_its_shape() {
     let shown = place.run("model show model").succeeds().stdout;
     for part in [
         "model\n",
-        "family       llama",
+        "family        llama",
         "78272",
         "BF16",
         "3 (0-2)",
@@ -715,6 +715,8 @@ fn a_model_shows_its_shape() {
     check("dtypes", json!(["BF16"]));
     check("bytes", json!(place.read("model/model.safetensors").len()));
     check("eos_tokens", json!([302]));
+    check("tokenizer", json!(true));
+    check("chat_template", json!(false));
 
     assert_eq!(place.run("model show --model model --json").json(), json);
     assert_eq!(place.run("model show --json").json()["name"], "whipstaff/librarian");
@@ -736,6 +738,10 @@ fn a_gguf_file_does_what_its_directory_does() {
     dtypes.sort_by_key(|dtype| dtype != "F32");
     assert_eq!(Value::from(dtypes), want["dtypes"]);
     want["dtypes"] = json["dtypes"].clone();
+    // Tokenizers are estimated by the size of what they are made of.
+    for field in ["program", "total"] {
+        want["memory"][field] = json["memory"][field].clone();
+    }
     assert_eq!(json, want);
     assert!(place.run("model show tiny.gguf").succeeds().stdout.starts_with("tiny\n"));
 
@@ -822,7 +828,7 @@ fn every_command_explains_itself() {
     check("figure", &["--model", "--steer", "--alphas", "--unit", "--prompts", "--raw", "--output"]);
     check("capture", &["--model", "--text", "--ids", "--layers", "--sites", "--logits", "--raw", "--output"]);
     check("model", &["show"]);
-    check("model show", &["--json"]);
+    check("model show", &["--json", "--context", "--max-memory"]);
     check("vector show", &["V.safetensors", "--json"]);
     check("completions", &["bash", "zsh", "fish"]);
 }

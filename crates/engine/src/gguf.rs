@@ -16,6 +16,7 @@ mod tensors;
 mod tokenizer;
 
 use crate::Error;
+use crate::outline::Texts;
 use ggml_type::GgmlType;
 use metadata::{Metadata, SMALLEST_ENTRY};
 use reader::Reader;
@@ -87,6 +88,17 @@ impl Gguf {
             return Err(metadata.error("split.count", what));
         }
         Ok(Gguf { path: path.to_owned(), bytes, metadata, tensors })
+    }
+
+    /// Is there a tokenizer, is there a chat template? Most of the header is the tokenizer's.
+    pub(crate) fn about_texts(&self) -> Result<Texts, Error> {
+        let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
+        let header = self.tensors.values().map(|tensor| tensor.range.start).min().unwrap_or(0);
+        Ok(Texts {
+            has_tokenizer: has("tokenizer.ggml.model")?,
+            has_chat_template: has("tokenizer.chat_template")?,
+            tokenizer_file: header as u64,
+        })
     }
 }
 

@@ -186,14 +186,18 @@ impl Model {
     /// # Errors
     /// As for [`Model::load`].
     pub fn load_with(path: &Path, cpu: impl Into<Cpu>, options: LoadOptions) -> Result<Model, Error> {
-        let (config, mut weights) =
-            if path.is_file() { Model::open_gguf(path)? } else { Model::open_dir(path)? };
+        let (config, mut weights) = Model::open(path)?;
         weights.loading.packs = match options.packs {
             Some(cache) => cache.open(&Weights::files(path)?),
             None => None,
         };
         weights.loading.progress = options.progress;
         Model::new(config, weights, cpu)
+    }
+
+    /// Reads the blueprint and the headers.
+    pub(crate) fn open(path: &Path) -> Result<(Config, Weights), Error> {
+        if path.is_file() { Model::open_gguf(path) } else { Model::open_dir(path) }
     }
 
     fn open_gguf(path: &Path) -> Result<(Config, Weights), Error> {
@@ -219,9 +223,15 @@ impl Model {
     /// # Errors
     /// As for [`Model::load`].
     pub fn from_files(files: ModelFiles, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        let (config, weights) = Model::open_files(files)?;
+        Model::new(config, weights, cpu)
+    }
+
+    /// The same as [`Model::open`] for bytes that are compiled in.
+    pub(crate) fn open_files(files: ModelFiles) -> Result<(Config, Weights), Error> {
         let dir = PathBuf::from("embedded model");
         let config = Config::parse(files.config, Some(files.generation_config), &dir)?;
-        Model::new(config, Weights::from_bytes(Bytes::from(files.weights), &dir)?, cpu)
+        Ok((config, Weights::from_bytes(Bytes::from(files.weights), &dir)?))
     }
 
     /// Puts a model together. Tensor names are those of Hugging Face checkpoints.

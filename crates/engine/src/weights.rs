@@ -37,7 +37,11 @@ pub(crate) struct Loading {
     pub(crate) packs: Option<Packs>,
     /// Told how far packing is.
     pub(crate) progress: Option<Progress>,
+    /// Only sizes are wanted: no matrix is read.
+    pub(crate) outline: bool,
     packed_bytes: AtomicUsize,
+    /// The same as packed.
+    in_memory: AtomicUsize,
 }
 
 /// Takes the bytes that are packed, and those of all files.
@@ -146,6 +150,11 @@ impl Weights {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
+    /// Bytes of all matrices as products read them, so far as they have been taken.
+    pub fn n_packed_bytes(&self) -> usize {
+        self.loading.in_memory.load(Ordering::Relaxed)
+    }
+
     /// The types that tensors are stored in.
     pub fn dtypes(&self) -> Vec<Dtype> {
         let mut dtypes: Vec<Dtype> = Vec::new();
@@ -186,7 +195,11 @@ impl Weights {
     /// As for [`Weights::matrix`].
     pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
         let matrix = self.matrix(name, n_out, n_in)?;
-        let Loading { packs, progress, packed_bytes } = &self.loading;
+        let Loading { packs, progress, packed_bytes, in_memory, outline } = &self.loading;
+        in_memory.fetch_add(Packed::bytes_of(matrix.dtype(), n_out, n_in), Ordering::Relaxed);
+        if *outline {
+            return Ok(Packed::outline(&matrix));
+        }
         let kept = packs.as_ref().and_then(|packs| packs.packed(cpu, name, &matrix));
         let packed = kept.unwrap_or_else(|| Packed::new(cpu, &matrix));
         let tensor = self.tensor(name, &[n_out, n_in])?;

@@ -83,6 +83,14 @@ impl Packed {
         n_out.div_ceil(PANEL) * panel_bytes(dtype, n_in)
     }
 
+    /// The matrix as [`Packed::new`] would make it, without its bytes: for what is only to be looked at, not
+    /// multiplied with.
+    pub fn outline(matrix: &Matrix) -> Packed {
+        let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
+        let (panel_bytes, data) = (panel_bytes(dtype, n_in), Data::Own(Buffer::zeroed(0)));
+        Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
+    }
+
     /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
     /// quantised weights, and for `bf16` weights on the kernel set `amx` those rounded to `bf16` (the
     /// product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect

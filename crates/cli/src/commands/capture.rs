@@ -1,6 +1,7 @@
 use crate::args::{CaptureArgs, ComputeArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
+use crate::memory::{Before, FRAME, Work};
 use crate::output::print_line;
 use crate::plan;
 use crate::progress::Bar;
@@ -12,7 +13,7 @@ use whipstaff_steering::{Progress, write_atomically};
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
 pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
     plan::output_file(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on, |it| work(&args, it))?;
     let ids = match &args.text {
         Some(text) => plan::frame(args.raw, None, &[])?.prompt_ids(loaded.tokenizer()?, None, text)?,
         None => args.ids.clone(),
@@ -43,6 +44,26 @@ pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
         ids.len(),
         args.output.display()
     ))
+}
+
+/// Rows are kept, made bytes, and those bytes a file: two of the three are there at once. Logits are bytes
+/// from the first, in a buffer that doubles as it grows.
+fn work(args: &CaptureArgs, before: &Before) -> Work {
+    let (outline, text) = (before.outline, args.text.as_deref());
+    let n = text.map_or(args.ids.len(), |text| before.tokens(text) + FRAME);
+    let n_layers = outline.config().n_layers;
+    let n_layers = args.layers.resolve(n_layers, &[]).map_or(n_layers, |layers| layers.len());
+    let rows = outline.stream_bytes(n) * (n_layers * args.sites.len()) as u64;
+    let logits = if args.logits { outline.logit_bytes(n) } else { 0 };
+    let at_once = n.min(ROW_BUDGET);
+    Work {
+        sequences: vec![n],
+        rows: at_once,
+        logits: if args.logits { at_once } else { 0 },
+        kept: 2 * rows + 3 * logits,
+        instead: Some("ask for fewer --layers or --sites, or for less text".into()),
+        ..Work::default()
+    }
 }
 
 struct Tensor {

@@ -4,6 +4,7 @@ use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figu
 use crate::embedded;
 use crate::failure::Failure;
 use crate::loaded::Loaded;
+use crate::memory::Before;
 use crate::output::{Tone, columns, paint, print, print_line, printable, width};
 use crate::plan::{self, PlannedVector};
 use crate::progress::Bar;
@@ -26,8 +27,10 @@ const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
 pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
-    let demo = Demo { material: Material::new(&loaded)?, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
+    let material = Material::new(args.model.model.is_none())?;
+    let work = |it: &Before| it.extraction(&material.contrasts, Some(&material.heldout), true);
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let demo = Demo { material, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     loaded.tokenizer()?;
     plan::output_folder(&args.output)?;
 
@@ -56,9 +59,9 @@ struct Material {
 }
 
 impl Material {
-    fn new(loaded: &Loaded) -> Result<Material, Failure> {
+    fn new(embedded: bool) -> Result<Material, Failure> {
         let parse = |text, name: &str| ContrastSet::parse(text, Path::new(name));
-        if !loaded.embedded {
+        if !embedded {
             let heldout = include_str!("../../../../contrasts/librarian-heldout.jsonl");
             let heldout = parse(heldout, "librarian-heldout.jsonl")?;
             // The last ones: the dose is chosen on the first.

@@ -2,6 +2,7 @@ use crate::args::{ComputeArgs, ExtractArgs};
 use crate::commands::show::{print_vector, vector_json};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
+use crate::memory::Before;
 use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
@@ -15,7 +16,8 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
     let heldout = find_heldout(&args)?.map(|path| ContrastSet::read(&path)).transpose()?;
     plan::output_file(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
+    let work = |it: &Before| it.extraction(&set, heldout.as_ref(), args.recommend > 0);
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),

@@ -1,6 +1,7 @@
 use crate::args::{ComputeArgs, FigureArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
+use crate::memory::{Before, FRAME};
 use crate::output::print_line;
 use crate::plan::{self, PlannedVector, PromptLine, SteerArg};
 use crate::progress::Bar;
@@ -22,7 +23,11 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     }
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
-    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
+    let len = |before: &Before, it: &PromptLine| {
+        before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME
+    };
+    let work = |it: &Before| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     // The alphas are given, so the unit's own alpha does not matter.
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
     let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;

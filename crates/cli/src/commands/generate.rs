@@ -1,6 +1,7 @@
 use crate::args::{ComputeArgs, GenerateArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
+use crate::memory::Before;
 use crate::output::{Tone, columns, print, print_line, printable, width};
 use crate::plan::{self, PlannedVector, SteerArg};
 use crate::progress::Bar;
@@ -15,7 +16,9 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     if args.compare && steers.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
     }
-    let loaded = Loaded::new(args.model.model.as_deref(), on)?;
+    let n_runs = if args.compare { 3 } else { 1 };
+    let work = |it: &Before| it.generation(&args.prompt, n_runs, args.max_tokens);
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     let vectors = steers
         .iter()
         .map(|arg| PlannedVector::new(arg, args.unit, &loaded))

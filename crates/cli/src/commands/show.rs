@@ -1,63 +1,9 @@
-use crate::args::{Args, ComputeArgs, ShowModelArgs, ShowVectorArgs};
+use crate::args::{Args, ShowVectorArgs};
 use crate::failure::Failure;
-use crate::loaded::Loaded;
 use crate::output::{Tone, paint, print, print_line, printable};
 use clap::CommandFactory;
 use serde_json::{Value, json};
 use whipstaff_steering::PersonaVector;
-
-/// `whipstaff model show`.
-pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let loaded = Loaded::new(args.model.or(args.model_flag).as_deref(), on)?;
-    let config = loaded.model.config();
-    let weights = loaded.model.weights();
-    let dtypes: Vec<&str> = weights.dtypes().iter().map(|dtype| dtype.name()).collect();
-    let kv_bytes = 2 * config.n_layers * config.n_kv_heads * config.head_dim * 4;
-    if args.json {
-        return print_line(
-            &json!({
-                "name": loaded.name, "family": config.family, "parameters": config.n_parameters(),
-                "d_model": config.d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
-                "n_kv_heads": config.n_kv_heads, "head_dim": config.head_dim, "d_ff": config.d_ff,
-                "vocab_size": config.vocab_size, "max_positions": config.max_positions,
-                "tied_embeddings": config.tied_embeddings, "dtypes": dtypes, "bytes": weights.n_bytes(),
-                "kv_bytes_per_token": kv_bytes, "eos_tokens": config.eos_tokens,
-                "kernels": loaded.model.cpu().isa().name(), "threads": loaded.model.cpu().n_threads(),
-            })
-            .to_string(),
-        );
-    }
-    let rows = [
-        ("family", config.family.clone()),
-        ("parameters", format!("{} ({})", config.n_parameters(), short(config.n_parameters() as f64))),
-        ("weights", format!("{}B in {}", short(weights.n_bytes() as f64), dtypes.join(", "))),
-        ("layers", format!("{} (0-{})", config.n_layers, config.n_layers - 1)),
-        ("d_model", config.d_model.to_string()),
-        (
-            "attention",
-            format!(
-                "{} heads of {}, {} for keys and values",
-                config.n_heads, config.head_dim, config.n_kv_heads
-            ),
-        ),
-        ("d_ff", config.d_ff.to_string()),
-        (
-            "vocabulary",
-            format!("{}{}", config.vocab_size, if config.tied_embeddings { ", tied" } else { "" }),
-        ),
-        ("context", format!("{} tokens, {}B of cache each", config.max_positions, short(kv_bytes as f64))),
-        (
-            "runs on",
-            format!(
-                "{} kernels, {} threads",
-                loaded.model.cpu().isa().name(),
-                loaded.model.cpu().n_threads()
-            ),
-        ),
-    ];
-    print_line(&paint(Tone::Heading, &loaded.name))?;
-    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:12} {value}")))
-}
 
 /// `whipstaff vector show`.
 pub fn show_vector(args: ShowVectorArgs) -> Result<(), Failure> {
@@ -144,14 +90,4 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 
 fn list(layers: &[usize]) -> String {
     layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// 1.24 G, 8.3 M and so on.
-fn short(n: f64) -> String {
-    match n {
-        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
-        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
-        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
-        n => format!("{n} "),
-    }
 }

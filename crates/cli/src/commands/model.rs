@@ -1,0 +1,108 @@
+use crate::args::{ComputeArgs, ShowModelArgs};
+use crate::failure::Failure;
+use crate::loaded::{self, Found};
+use crate::memory::{Estimate, Size, Work};
+use crate::output::{Tone, paint, print_line, printable};
+use serde_json::json;
+use std::num::NonZeroUsize;
+use whipstaff_engine::{Outline, ROW_BUDGET};
+
+/// Without `--context`, memory is estimated for so many tokens at most.
+const CONTEXT: usize = 4096;
+
+/// `whipstaff model show`: what a model is and what it would take, from its headers.
+pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let cpu = loaded::cpu(on)?;
+    let found = Found::new(args.model.or(args.model_flag).as_deref())?;
+    let outline = found.outline()?;
+    let (config, weights) = (outline.config(), outline.weights());
+    let dtypes: Vec<&str> = weights.dtypes().iter().map(|dtype| dtype.name()).collect();
+    let context = args.context.map_or(CONTEXT.min(config.max_positions), NonZeroUsize::get);
+    let estimate = estimate(&outline, context);
+    let (kv_bytes, limit) = (outline.kv_bytes(1000), on.max_memory.bytes());
+    if args.json {
+        let memory = json!({
+            "weights": estimate.weights, "kv_per_1k_tokens": kv_bytes, "context": context, "kv": estimate.cache,
+            "activations": estimate.activations, "program": estimate.program, "total": estimate.total(),
+            "limit": limit,
+        });
+        return print_line(
+            &json!({
+                "name": found.name, "family": config.family, "parameters": config.n_parameters(),
+                "d_model": config.d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
+                "n_kv_heads": config.n_kv_heads, "head_dim": config.head_dim, "d_ff": config.d_ff,
+                "vocab_size": config.vocab_size, "max_positions": config.max_positions,
+                "tied_embeddings": config.tied_embeddings, "dtypes": dtypes, "bytes": weights.n_bytes(),
+                "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>(),
+                "eos_tokens": config.eos_tokens, "tokenizer": outline.has_tokenizer,
+                "chat_template": outline.has_chat_template, "memory": memory,
+                "kernels": cpu.isa().name(), "threads": cpu.n_threads(),
+            })
+            .to_string(),
+        );
+    }
+    let yes = |is_there| if is_there { "yes" } else { "no" };
+    let parameters = config.n_parameters();
+    let rows = [
+        ("family", config.family.clone()),
+        ("parameters", format!("{parameters} ({})", short(parameters as f64))),
+        ("weights", format!("{} in {}", Size(weights.n_bytes() as u64), dtypes.join(", "))),
+        ("layers", format!("{} (0-{})", config.n_layers, config.n_layers - 1)),
+        ("d_model", config.d_model.to_string()),
+        (
+            "attention",
+            format!(
+                "{} heads of {}, {} for keys and values",
+                config.n_heads, config.head_dim, config.n_kv_heads
+            ),
+        ),
+        ("d_ff", config.d_ff.to_string()),
+        (
+            "vocabulary",
+            format!("{}{}", config.vocab_size, if config.tied_embeddings { ", tied" } else { "" }),
+        ),
+        ("context", format!("{} tokens", config.max_positions)),
+        ("tokenizer", yes(outline.has_tokenizer).to_owned()),
+        ("chat template", yes(outline.has_chat_template).to_owned()),
+        ("runs on", format!("{} kernels, {} threads", cpu.isa().name(), cpu.n_threads())),
+        (
+            "memory",
+            format!(
+                "{} at {context} tokens: weights {}, keys and values {} ({} per 1000 tokens), activations {}, the \
+                 program {}",
+                Size(estimate.total()),
+                Size(estimate.weights),
+                Size(estimate.cache),
+                Size(kv_bytes),
+                Size(estimate.activations),
+                Size(estimate.program),
+            ),
+        ),
+        (
+            "allowed",
+            match limit {
+                Some(limit) if limit < estimate.total() => format!("{}: too little", Size(limit)),
+                Some(limit) => Size(limit).to_string(),
+                None => "this system does not say how much it has".into(),
+            },
+        ),
+    ];
+    print_line(&paint(Tone::Heading, &printable(&found.name)))?;
+    rows.iter().try_for_each(|(name, value)| print_line(&format!("  {name:13} {value}")))
+}
+
+/// One sequence of `context` tokens.
+fn estimate(outline: &Outline, context: usize) -> Estimate {
+    let work = Work { sequences: vec![context], rows: context.min(ROW_BUDGET), logits: 1, ..Work::default() };
+    Estimate::new(outline, &work)
+}
+
+/// 1.24 G, 8.3 M and so on.
+fn short(n: f64) -> String {
+    match n {
+        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
+        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
+        n => format!("{n}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! What a model is and what it would take in memory, from its headers alone.
+
+use crate::gguf::Gguf;
+use crate::{Config, Error, Model, ModelFiles, Weights};
+use std::path::Path;
+use whipstaff_kernels::{BLOCK_LEN, Cpu, Isa};
+
+/// A model that has been looked at, not loaded: its files are mapped, its tensors found and held against the
+/// blueprint, nothing is packed.
+///
+/// Weights count as products read them, whether they are packed in memory or mapped from a pack: every token
+/// reads them all. Other pages of mapped files (the embedding's rows, what is just being packed) do not: the
+/// system takes them back when it needs them.
+pub struct Outline {
+    /// Never run: its matrices are empty.
+    model: Model,
+    /// Is there a tokenizer?
+    pub has_tokenizer: bool,
+    /// Is there a chat template?
+    pub has_chat_template: bool,
+    tokenizer_file: u64,
+}
+
+/// What is known of a model's texts.
+#[derive(Default)]
+pub(crate) struct Texts {
+    pub(crate) has_tokenizer: bool,
+    pub(crate) has_chat_template: bool,
+    /// Bytes of the file, or of the part of one, that the tokenizer is made of.
+    pub(crate) tokenizer_file: u64,
+}
+
+/// A tokenizer in memory, in sizes of its file: 10 measured for one of 128 000 entries (10 MB).
+const TOKENIZER: u64 = 10;
+
+/// Lanes of the cache: values of a head are padded to whole ones.
+const LANES: usize = 16;
+
+impl Outline {
+    /// Reads the headers of a Hugging Face directory or a GGUF file.
+    ///
+    /// # Errors
+    /// As for [`Model::load`].
+    pub fn open(path: &Path) -> Result<Outline, Error> {
+        Outline::new(Model::open(path)?, texts(path)?)
+    }
+
+    /// Reads those of a model that is compiled in, with its tokenizer.
+    ///
+    /// # Errors
+    /// As for [`Model::from_files`].
+    pub fn of_files(files: ModelFiles) -> Result<Outline, Error> {
+        Outline::new(Model::open_files(files)?, Texts { has_tokenizer: true, ..Texts::default() })
+    }
+
+    fn new((config, mut weights): (Config, Weights), texts: Texts) -> Result<Outline, Error> {
+        weights.loading.outline = true;
+        let model = Model::new(config, weights, Cpu::new(Isa::best(), 1))?;
+        let Texts { has_tokenizer, has_chat_template, tokenizer_file } = texts;
+        Ok(Outline { model, has_tokenizer, has_chat_template, tokenizer_file })
+    }
+
+    /// The blueprint.
+    pub fn config(&self) -> &Config {
+        self.model.config()
+    }
+
+    /// The checkpoint.
+    pub fn weights(&self) -> &Weights {
+        self.model.weights()
+    }
+
+    /// Bytes of the weights as products read them: every matrix, padded to whole panels.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights().n_packed_bytes() as u64
+    }
+
+    /// Bytes of the tokenizer.
+    pub fn tokenizer_bytes(&self) -> u64 {
+        TOKENIZER * self.tokenizer_file
+    }
+
+    /// Bytes of the keys and values of one sequence of `tokens` tokens, in whole blocks.
+    pub fn kv_bytes(&self, tokens: usize) -> u64 {
+        let Config { n_layers, n_kv_heads, head_dim, .. } = *self.config();
+        let per_token =
+            n_layers * n_kv_heads * (head_dim + head_dim.next_multiple_of(LANES)) * size_of::<f32>();
+        per_token as u64 * tokens.next_multiple_of(BLOCK_LEN) as u64
+    }
+
+    /// Bytes of the activations of a pass of `rows` rows, the head left out: what lives at once in a block
+    /// and stays on the model's shelf. Five rows of the stream, queries and what they attend to, keys and
+    /// values, and the gated unit as floats and as what quantised weights are multiplied with.
+    pub fn activation_bytes(&self, rows: usize) -> u64 {
+        let Config { d_model, n_heads, n_kv_heads, head_dim, d_ff, .. } = *self.config();
+        let (q, kv) = (n_heads * head_dim, n_kv_heads * head_dim);
+        let floats = 5 * d_model + 3 * q + 2 * kv + 2 * d_ff + d_ff / 2;
+        (rows * floats * size_of::<f32>()) as u64
+    }
+
+    /// Bytes of the logits of `rows` rows.
+    pub fn logit_bytes(&self, rows: usize) -> u64 {
+        (rows * self.config().vocab_size * size_of::<f32>()) as u64
+    }
+
+    /// Bytes of `rows` rows of the stream.
+    pub fn stream_bytes(&self, rows: usize) -> u64 {
+        (rows * self.config().d_model * size_of::<f32>()) as u64
+    }
+}
+
+fn texts(path: &Path) -> Result<Texts, Error> {
+    if path.is_file() {
+        return Gguf::open(path)?.about_texts();
+    }
+    let in_config = || {
+        let text = std::fs::read_to_string(path.join("tokenizer_config.json")).ok()?;
+        let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+        Some(!config.get("chat_template")?.is_null())
+    };
+    let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
+    Ok(Texts {
+        has_tokenizer: tokenizer.is_ok(),
+        has_chat_template: path.join("chat_template.jinja").exists() || in_config() == Some(true),
+        tokenizer_file: tokenizer.map_or(0, |it| it.len()),
+    })
+}

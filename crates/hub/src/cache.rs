@@ -1,0 +1,170 @@
+//! The cache of the Python tools: where things are in it, and how they are put there.
+//!
+//! ```text
+//! .locks/models--org--name/ETAG.lock
+//! models--org--name/
+//!     blobs/ETAG                       content, once for all revisions
+//!     blobs/ETAG.incomplete            what has arrived of it
+//!     refs/main                        a commit
+//!     snapshots/COMMIT/config.json     a relative link to ../../blobs/ETAG
+//!     .no_exist/COMMIT/FILE            empty: the repository has no such file
+//! ```
+
+use crate::Error;
+use crate::reference::{FileName, Repo};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// One repository in the cache.
+pub(crate) struct RepoCache {
+    dir: PathBuf,
+    locks: PathBuf,
+}
+
+impl RepoCache {
+    pub(crate) fn new(cache: &Path, repo: &Repo) -> RepoCache {
+        RepoCache { dir: cache.join(repo.folder()), locks: cache.join(".locks").join(repo.folder()) }
+    }
+
+    /// The commit that a revision is, as far as the cache knows.
+    pub(crate) fn commit(&self, revision: &str) -> Option<String> {
+        let commit = match fs::read_to_string(self.dir.join("refs").join(revision)) {
+            Ok(commit) => commit.trim().to_owned(),
+            Err(_) => revision.to_owned(),
+        };
+        // It becomes part of a path, and a file may hold anything.
+        let is_name = FileName::new(&commit).is_some() && !commit.contains('/');
+        (is_name && self.snapshot(&commit).is_dir()).then_some(commit)
+    }
+
+    pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.dir.join("snapshots").join(commit)
+    }
+
+    /// A file of a snapshot, if it is there with its content.
+    pub(crate) fn file(&self, commit: &str, name: &FileName) -> Option<PathBuf> {
+        let path = self.snapshot(commit).join(name.as_str());
+        path.is_file().then_some(path)
+    }
+
+    /// The names of a snapshot's files, with their folders.
+    pub(crate) fn files(&self, commit: &str) -> Vec<String> {
+        let snapshot = self.snapshot(commit);
+        let mut names = Vec::new();
+        let mut folders = vec![snapshot.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|it| it.is_dir()) {
+                    folders.push(path);
+                } else if let (true, Ok(name)) = (path.is_file(), path.strip_prefix(&snapshot)) {
+                    names.extend(name.to_str().map(str::to_owned));
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// Is it known that the repository has no such file?
+    pub(crate) fn is_absent(&self, commit: &str, name: &FileName) -> bool {
+        self.absent(commit, name).exists()
+    }
+
+    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
+        self.dir.join("blobs").join(etag)
+    }
+
+    pub(crate) fn incomplete(&self, etag: &str) -> PathBuf {
+        self.dir.join("blobs").join(format!("{etag}.incomplete"))
+    }
+
+    /// The lock of a blob, also towards the Python tools; `waiting` is called if another process holds it.
+    /// The system takes it back when the process ends, however it ends.
+    pub(crate) fn lock(&self, etag: &str, waiting: impl FnOnce()) -> Result<File, Error> {
+        let path = self.locks.join(format!("{etag}.lock"));
+        make_folder(&self.locks)?;
+        make_folder(&self.dir.join("blobs"))?;
+        let failed = |error| Error::write(&path, error);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                file.lock().map_err(failed)?;
+            }
+            // Some file systems have no locks. Two writers at once would be found out by the hash.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(file)
+    }
+
+    /// Makes a blob a file of a snapshot.
+    pub(crate) fn link(&self, commit: &str, name: &FileName, etag: &str) -> Result<(), Error> {
+        let path = self.snapshot(commit).join(name.as_str());
+        let folder = path.parent().expect("a file is in a folder");
+        make_folder(folder)?;
+        let up = "../".repeat(2 + name.as_str().matches('/').count());
+        let (target, blob) = (format!("{up}blobs/{etag}"), self.blob(etag));
+        // Made beside it and renamed: there may be an older one, or another process may do the same.
+        let link = |at: &Path| {
+            symlink(&target, at).or_else(|_| fs::hard_link(&blob, at)).or_else(|_| copy(&blob, at))
+        };
+        let made = tempfile::Builder::new().prefix(".whipstaff-").make_in(folder, link);
+        let made = made.map_err(|error| Error::write(&path, error))?;
+        made.into_temp_path().persist(&path).map_err(|error| Error::write(&path, error.error))
+    }
+
+    /// Notes which commit a revision is.
+    pub(crate) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), Error> {
+        if revision == commit {
+            return Ok(());
+        }
+        write(&self.dir.join("refs").join(revision), commit.as_bytes())
+    }
+
+    /// Notes that the repository has no such file.
+    pub(crate) fn set_absent(&self, commit: &str, name: &FileName) -> Result<(), Error> {
+        write(&self.absent(commit, name), b"")
+    }
+
+    fn absent(&self, commit: &str, name: &FileName) -> PathBuf {
+        self.dir.join(".no_exist").join(commit).join(name.as_str())
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().expect("a file is in a folder");
+    make_folder(folder)?;
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".whipstaff-").tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|error| Error::write(path, error))
+}
+
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to).map(drop)
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, at: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, at)
+}
+
+#[cfg(windows)]
+fn symlink(target: &str, at: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(target.replace('/', "\\"), at)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &str, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,278 @@
+//! One blob: locked, resumed, checked, put in its place.
+
+use crate::api::{Asked, Facts};
+use crate::cache::RepoCache;
+use crate::client::{Answer, Client, Failures, Method};
+use crate::reference::{FileName, Repo};
+use crate::{Error, Watch};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+/// Read, hashed and written at once.
+const PIECE: usize = 256 << 10;
+
+/// So much more than ever before is progress: whatever failed has passed.
+const PROGRESS: u64 = 64 << 10;
+
+/// What is downloaded, from where, to where.
+pub(crate) struct Download<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) cache: &'a RepoCache,
+    pub(crate) repo: &'a Repo,
+    pub(crate) commit: &'a str,
+    pub(crate) file: &'a FileName,
+    pub(crate) facts: &'a Facts,
+    pub(crate) watch: &'a dyn Watch,
+}
+
+/// How an attempt failed.
+enum Trouble {
+    /// In a way that the next attempt, or the next run, goes on from.
+    Stopped(Error),
+    /// What is on disk, or what arrives, is not the file.
+    Wrong(Error),
+}
+
+impl Download<'_> {
+    /// Brings the blob into the cache; does nothing if it is there, or comes to be there while another
+    /// process holds its lock.
+    pub(crate) fn run(&self) -> Result<(), Error> {
+        let etag = &self.facts.etag;
+        let _lock = self.cache.lock(etag, || {
+            self.watch.remark(&format!("another process is downloading {}: waiting for it", self.file));
+        })?;
+        let (blob, path) = (self.cache.blob(etag), self.cache.incomplete(etag));
+        if blob.is_file() {
+            self.watch.moves(self.facts.size as i64);
+            return Ok(());
+        }
+        let mut partial = Partial::open(path.clone(), self.facts)?;
+        self.watch.moves(partial.have as i64);
+        // What was on disk before may be anyone's. If the file turns out wrong, it is fetched whole, once.
+        let first = match self.fill(&mut partial) {
+            Err(Trouble::Wrong(_)) if partial.is_pieced_together => {
+                self.restart(&mut partial)?;
+                self.fill(&mut partial)
+            }
+            other => other,
+        };
+        match first {
+            Ok(()) => {}
+            Err(Trouble::Stopped(error)) => return Err(error),
+            Err(Trouble::Wrong(error)) => {
+                self.watch.moves(-(partial.have as i64));
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+        }
+        partial.file.sync_all().map_err(|error| partial.failed(error))?;
+        fs::rename(&path, &blob).map_err(|error| Error::write(&blob, error))
+    }
+
+    /// Attempts, until the file is whole and right.
+    fn fill(&self, partial: &mut Partial) -> Result<(), Trouble> {
+        let mut failures = Failures::new(self.client.patience());
+        let mut furthest = partial.have;
+        while partial.have < self.facts.size {
+            match self.attempt(partial) {
+                Err(Trouble::Stopped(error)) => {
+                    if partial.have >= furthest + PROGRESS {
+                        furthest = partial.have;
+                        failures.forget();
+                    }
+                    failures.pause_after(error).map_err(Trouble::Stopped)?;
+                }
+                other => other?,
+            }
+        }
+        match partial.hasher.clone().verdict(&self.facts.etag) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(Trouble::Wrong(self.damaged(reason))),
+        }
+    }
+
+    /// One request for what is missing, and what comes of it.
+    fn attempt(&self, partial: &mut Partial) -> Result<(), Trouble> {
+        let url = self.client.file_url(self.repo, self.commit, self.file);
+        let answer = self.client.ask(&url, Method::Get { from: partial.have }).map_err(Trouble::Stopped)?;
+        match answer.status {
+            206 => {
+                partial.is_pieced_together |= partial.have > 0;
+                self.check_range(&answer, partial.have)?;
+            }
+            // The server sends everything, whatever it was asked for.
+            200 => self.restart(partial).map_err(Trouble::Stopped)?,
+            416 => {
+                return Err(Trouble::Wrong(self.damaged("the server has less of it than is on disk".into())));
+            }
+            _ => {
+                let asked = Asked { repo: self.repo, revision: self.commit, file: Some(self.file) };
+                let Err(error) = self.client.ok(answer, asked) else {
+                    return Err(Trouble::Wrong(self.damaged("the answer has no content".into())));
+                };
+                return Err(Trouble::Stopped(error));
+            }
+        }
+        self.receive(answer, partial)
+    }
+
+    fn receive(&self, answer: Answer, partial: &mut Partial) -> Result<(), Trouble> {
+        let (size, host) = (self.facts.size, answer.host.clone());
+        let mut content = answer.into_reader();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let n = match content.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                // Cut, timed out or reset: the same to us.
+                Err(_) => break,
+            };
+            if partial.have + n as u64 > size {
+                return Err(Trouble::Wrong(self.damaged(format!("it is longer than {size} bytes"))));
+            }
+            partial.append(&piece[..n]).map_err(Trouble::Stopped)?;
+            self.watch.moves(n as i64);
+        }
+        if partial.have == size {
+            return Ok(());
+        }
+        let (file, have) = (self.file.to_string(), partial.have);
+        Err(Trouble::Stopped(Error::Cut { host, file, have, size }))
+    }
+
+    /// A piece must be the one that was asked for.
+    fn check_range(&self, answer: &Answer, have: u64) -> Result<(), Trouble> {
+        let range = answer.header("content-range").unwrap_or_default();
+        let size = self.facts.size;
+        let right = [format!("bytes {have}-{}/{size}", size - 1), format!("bytes {have}-{}/*", size - 1)];
+        if have > 0 && right.iter().any(|it| it == range) {
+            return Ok(());
+        }
+        let reason = format!("byte {have} to the end of {size} was asked for, the answer has `{range}`");
+        Err(Trouble::Wrong(self.damaged(reason)))
+    }
+
+    fn restart(&self, partial: &mut Partial) -> Result<(), Error> {
+        self.watch.moves(-(partial.have as i64));
+        partial.empty(self.facts)
+    }
+
+    fn damaged(&self, reason: String) -> Error {
+        Error::Damaged { host: self.client.host(), file: self.file.to_string(), reason }
+    }
+}
+
+/// What has arrived of a blob, and its hash so far.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    have: u64,
+    hasher: Hasher,
+    /// Did it not come in one answer from one server?
+    is_pieced_together: bool,
+}
+
+impl Partial {
+    /// Goes on from what is on disk.
+    fn open(path: PathBuf, facts: &Facts) -> Result<Partial, Error> {
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = file.map_err(|error| Error::write(&path, error))?;
+        let on_disk = file.metadata().map_err(|source| Error::Read { path: path.clone(), source })?.len();
+        let hasher = Hasher::new(facts);
+        let mut partial = Partial { path, file, have: 0, hasher, is_pieced_together: false };
+        if on_disk > facts.size {
+            partial.empty(facts)?;
+        } else if on_disk > 0 {
+            partial.read(on_disk)?;
+            partial.is_pieced_together = true;
+        }
+        Ok(partial)
+    }
+
+    /// Hashes what is there.
+    fn read(&mut self, n: u64) -> Result<(), Error> {
+        let mut piece = vec![0; PIECE];
+        while self.have < n {
+            let want = piece.len().min((n - self.have) as usize);
+            let got = self.file.read(&mut piece[..want]);
+            let got = got.map_err(|source| Error::Read { path: self.path.clone(), source })?;
+            if got == 0 {
+                break;
+            }
+            self.hasher.update(&piece[..got]);
+            self.have += got as u64;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.file.write_all(piece).map_err(|error| self.failed(error))?;
+        self.hasher.update(piece);
+        self.have += piece.len() as u64;
+        Ok(())
+    }
+
+    fn empty(&mut self, facts: &Facts) -> Result<(), Error> {
+        if self.have > 0 || self.file.metadata().is_ok_and(|it| it.len() > 0) {
+            let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
+            emptied.map_err(|error| Error::write(&self.path, error))?;
+        }
+        (self.have, self.hasher, self.is_pieced_together) = (0, Hasher::new(facts), false);
+        Ok(())
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        // The last piece may have got through in part.
+        let have = self.file.metadata().map_or(self.have, |it| it.len());
+        Error::Write { path: self.path.clone(), source, have }
+    }
+}
+
+/// The hash that the etag is: SHA-256 for large files, git's own for small ones. Other etags promise nothing
+/// about the content but its size.
+#[derive(Clone)]
+enum Hasher {
+    Sha256(Sha256),
+    Git(Sha1),
+    Unknown,
+}
+
+impl Hasher {
+    fn new(facts: &Facts) -> Hasher {
+        let is_hex = facts.etag.bytes().all(|b| b.is_ascii_hexdigit());
+        match facts.etag.len() {
+            64 if is_hex => Hasher::Sha256(Sha256::new()),
+            40 if is_hex => Hasher::Git(Sha1::new_with_prefix(format!("blob {}\0", facts.size))),
+            _ => Hasher::Unknown,
+        }
+    }
+
+    fn update(&mut self, piece: &[u8]) {
+        match self {
+            Hasher::Sha256(it) => it.update(piece),
+            Hasher::Git(it) => it.update(piece),
+            Hasher::Unknown => {}
+        }
+    }
+
+    /// Is it the hash that the etag is?
+    fn verdict(self, etag: &str) -> Result<(), String> {
+        let (name, hash) = match self {
+            Hasher::Sha256(it) => ("SHA-256", hex(&it.finalize())),
+            Hasher::Git(it) => ("git hash", hex(&it.finalize())),
+            Hasher::Unknown => return Ok(()),
+        };
+        if hash.eq_ignore_ascii_case(etag) {
+            return Ok(());
+        }
+        Err(format!("its {name} is {hash}, not {etag}"))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
