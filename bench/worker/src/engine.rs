@@ -131,9 +131,10 @@ impl Loaded {
         let frame = Frame::default();
         let mut texts = Vec::new();
         for it in &set.contrasts {
-            texts.push(frame.prompt_ids(&self.tokenizer, it.system.as_deref(), &it.prompt)?);
-            texts.push(frame.answer_ids(&self.tokenizer, &it.positive)?);
-            texts.push(frame.answer_ids(&self.tokenizer, &it.negative)?);
+            let answers = [&it.positive[..], &it.negative];
+            let (prompt, answers) = frame.answered_ids(&self.tokenizer, &it.messages, &answers)?;
+            texts.push(prompt);
+            texts.extend(answers);
         }
         Ok(texts)
     }

@@ -100,10 +100,30 @@ pub struct ModelArg {
     pub model: Option<String>,
 }
 
+/// The text around a prompt.
+#[derive(clap::Args)]
+pub struct FrameArgs {
+    /// The text around a prompt: plain, chat (the model's own template), none, or your own with {prompt}
+    /// in it [default: the vector's; without one, chat for a chat model and plain for any other]
+    #[arg(long, value_name = "FRAME")]
+    pub frame: Option<String>,
+    /// The same as --frame chat
+    #[arg(long, conflicts_with_all = ["frame", "raw"])]
+    pub chat: bool,
+    /// The same as --frame none: prompts as they are
+    #[arg(long, conflicts_with = "frame")]
+    pub raw: bool,
+    /// A system message for conversations that have none
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+}
+
 #[derive(clap::Args)]
 pub struct DemoArgs {
     #[command(flatten)]
     pub model: ModelArg,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Folder for the report, the figure, the answers and the vector
     #[arg(short, long, value_name = "DIR", default_value = "whipstaff-demo")]
     pub output: PathBuf,
@@ -116,7 +136,8 @@ pub struct DemoArgs {
 pub struct ExtractArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}
+    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}, or the same with
+    /// "messages": [{"role": …, "content": …}, …] instead of "prompt"
     #[arg(long, value_name = "F.jsonl")]
     pub contrasts: PathBuf,
     /// Contrasts to measure layers and alpha on [default: F-heldout.jsonl beside F.jsonl, else
@@ -135,9 +156,8 @@ pub struct ExtractArgs {
     /// Layers to extract at: 8 or 8,10 or 8-11 or -1 or 50% or all
     #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
     pub layers: LayerSpec,
-    /// The text around a prompt: plain, none, or your own with {prompt} in it
-    #[arg(long, value_name = "FRAME", default_value = "plain")]
-    pub frame: String,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// The vector file
     #[arg(short, long, value_name = "V.safetensors")]
     pub output: PathBuf,
@@ -171,13 +191,8 @@ pub struct GenerateArgs {
     /// Run unsteered, at +alpha and at -alpha, and print the three side by side
     #[arg(long)]
     pub compare: bool,
-    /// Take the prompt as it is, without a frame
-    #[arg(long, conflicts_with = "frame")]
-    pub raw: bool,
-    /// The text around the prompt: plain, none, or your own with {prompt} in it [default: the
-    /// vector's, else plain]
-    #[arg(long, value_name = "FRAME")]
-    pub frame: Option<String>,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -221,9 +236,8 @@ pub struct FigureArgs {
     /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
     #[arg(long, value_name = "F.txt|F.jsonl")]
     pub prompts: PathBuf,
-    /// Take the prompts as they are, without a frame
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
@@ -248,9 +262,8 @@ pub struct CaptureArgs {
     /// Write the logits of every token as well
     #[arg(long)]
     pub logits: bool,
-    /// Take the text as it is, without a frame
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// The file: tensors input_ids, <site>.<layer>, logits
     #[arg(short, long, value_name = "A.safetensors")]
     pub output: PathBuf,

@@ -1,12 +1,12 @@
 //! What the command line means: arguments turned into domain values, with every cross-check.
 
-use crate::args::SamplingArgs;
+use crate::args::{FrameArgs, SamplingArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::note;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::Sampling;
+use whipstaff_engine::{Message, Role, Sampling};
 use whipstaff_steering::{Dose, Frame, LayerSpec, PersonaVector, Unit};
 
 /// `V[:ALPHA][@LAYERS]`, taken apart.
@@ -95,20 +95,29 @@ impl PlannedVector {
     }
 }
 
-/// The frame to use: `--raw`, else `--frame`, else the first vector's, else plain. A frame other
-/// than the vector's is worth a remark.
-pub fn frame(raw: bool, asked: Option<&str>, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
-    let of_vector = vectors.first().map(|it| Frame::parse(&it.vector.provenance.frame)).transpose()?;
-    let frame = match (raw, asked) {
-        (true, _) => Frame::parse("none")?,
-        (false, Some(text)) => Frame::parse(text)?,
-        (false, None) => of_vector.clone().unwrap_or_default(),
+/// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than
+/// the vector's is worth a remark.
+pub fn frame(args: &FrameArgs, loaded: &Loaded, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
+    let of_vector = vectors.first().map(|it| &it.vector.provenance.frame);
+    let asked = match args {
+        FrameArgs { raw: true, .. } => Some("none"),
+        FrameArgs { chat: true, .. } => Some("chat"),
+        _ => args.frame.as_deref(),
     };
-    if let Some(of_vector) = of_vector.filter(|it| *it != frame) {
+    let frame = match (asked, of_vector) {
+        (Some("chat"), _) => loaded.chat_frame("--frame chat")?,
+        (Some(text), _) => Frame::parse(text)?,
+        (None, Some(id)) if id.is_chat() => {
+            loaded.chat_frame("the vector was made with a chat template (--frame plain would do without)")?
+        }
+        (None, Some(id)) => Frame::parse(&id.name)?,
+        (None, None) => loaded.own_frame()?,
+    };
+    let frame = frame.with_system(args.system.clone());
+    if let Some(difference) = of_vector.and_then(|it| it.difference(&frame.id())) {
         note(&format!(
-            "the vector was made with the frame `{}`, this run uses `{}`: its effect may be weaker",
-            of_vector.name().escape_debug(),
-            frame.name().escape_debug()
+            "the vector {difference}: out of its own frame a direction is weaker, and in the deepest layers it may \
+             point the wrong way; extract it again in this frame, or run it in its own"
         ));
     }
     Ok(frame)
@@ -140,6 +149,11 @@ pub fn alphas(text: &str) -> Result<Vec<f64>, Failure> {
         Err(_) => Err(Failure::Usage(format!("--alphas {text}: `{part}` is not a number"))),
     };
     text.split(',').map(alpha).collect()
+}
+
+/// What a user says, as a conversation.
+pub fn said(prompt: &str) -> Vec<Message> {
+    vec![Message::new(Role::User, prompt)]
 }
 
 /// A text to measure on: what the user says and, perhaps, an answer.

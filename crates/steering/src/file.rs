@@ -3,7 +3,7 @@
 //! Everything about the shape on disk is in this file; the rest of the crate knows
 //! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
 
-use crate::{Error, Frame, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+use crate::{Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,10 @@ struct Metadata {
     method: String,
     tokens: String,
     frame: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
     contrasts: ContrastsEntry,
     layers: BTreeMap<usize, LayerEntry>,
     recommended: Option<RecommendedEntry>,
@@ -151,7 +155,9 @@ impl PersonaVector {
             site: site.name().into(),
             method,
             tokens,
-            frame,
+            frame: frame.name,
+            template_sha256: frame.template_sha256,
+            system: frame.system,
             contrasts: ContrastsEntry { name: contrasts, sha256: contrasts_sha256, n: n_contrasts },
             layers: self
                 .layers
@@ -190,7 +196,10 @@ impl Metadata {
             }),
             None => None,
         };
-        Frame::parse(&self.frame).map_err(|_| format!("its frame `{}` has no {{prompt}}", self.frame))?;
+        let frame = FrameId { name: self.frame, template_sha256: self.template_sha256, system: self.system };
+        if !frame.is_known() {
+            return Err(format!("its frame `{}` has no {{prompt}}", frame.name));
+        }
         Ok(PersonaVector {
             name: self.name,
             layers,
@@ -205,7 +214,7 @@ impl Metadata {
                 site: self.site.parse()?,
                 method: self.method,
                 tokens: self.tokens,
-                frame: self.frame,
+                frame,
                 contrasts: self.contrasts.name,
                 contrasts_sha256: self.contrasts.sha256,
                 n_contrasts: self.contrasts.n,

@@ -38,7 +38,7 @@ pub use dial::{Dose, Unit, combine};
 pub use error::Error;
 pub use extract::{ExtractOptions, TokenRule, extract};
 pub use file::{FORMAT_VERSION, write_atomically};
-pub use frame::Frame;
+pub use frame::{Frame, FrameId};
 pub use layers::LayerSpec;
 pub use progress::{NoProgress, Progress};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};

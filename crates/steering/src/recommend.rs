@@ -11,7 +11,7 @@ use crate::{
     Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each,
     combine, perplexities,
 };
-use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
+use whipstaff_engine::{Message, Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
@@ -29,7 +29,7 @@ const N_ALPHAS: usize = 28; // up to 3.9
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
 /// middle half of the layers, for the upper half and for all of them, the largest alpha within
 /// [`PERPLEXITY_BUDGET`]; and recommends the one of the four with the largest effect less the logarithm
-/// of its perplexity ratio. `heldout` must not contain what `vector` was fitted on; at most
+/// of its perplexity ratio. `frame` is the one that `vector` was made in; `heldout` must not contain what `vector` was fitted on; at most
 /// `max_contrasts` of it are used.
 ///
 /// # Errors
@@ -38,17 +38,17 @@ pub fn recommend(
     model: &Model,
     tokenizer: &Tokenizer,
     vector: &PersonaVector,
+    frame: &Frame,
     heldout: &ContrastSet,
     max_contrasts: usize,
     progress: &dyn Progress,
 ) -> Result<Recommendation, Error> {
     let heldout = heldout.first(max_contrasts);
-    let frame = Frame::parse(&vector.provenance.frame)?;
     let bench = Bench {
-        texts: texts(&encode(tokenizer, &frame, &heldout, model.config().max_positions)?),
-        questions: heldout.contrasts.iter().map(|it| it.prompt.clone()).collect(),
+        texts: texts(&encode(tokenizer, frame, &heldout, model.config().max_positions)?),
+        questions: heldout.contrasts.iter().map(|it| it.messages.clone()).collect(),
         sampling: Sampling { temperature: 0.6, top_p: 0.95, ..Sampling::default() },
-        frame,
+        frame: frame.clone(),
         model,
         tokenizer,
         vector,
@@ -109,7 +109,7 @@ struct Bench<'a> {
     vector: &'a PersonaVector,
     frame: Frame,
     texts: Vec<Text>,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     sampling: Sampling,
     progress: &'a dyn Progress,
 }

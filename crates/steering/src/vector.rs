@@ -1,5 +1,6 @@
 //! Persona vectors: directions with their statistics and where they came from.
 
+use crate::FrameId;
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
@@ -62,7 +63,7 @@ pub struct Provenance {
     /// Which tokens were averaged: `answer`, `last` or `answer-first`.
     pub tokens: String,
     /// The frame around the prompts.
-    pub frame: String,
+    pub frame: FrameId,
     /// Name of the contrast set.
     pub contrasts: String,
     /// SHA-256 of its file.

@@ -21,7 +21,7 @@ struct Librarian {
     model: Model,
     tokenizer: Tokenizer,
     classifier: Classifier,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     vector: PersonaVector,
 }
 
@@ -34,10 +34,10 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
         extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &NoProgress).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
     vector.recommended =
-        Some(recommend(&model, &tokenizer, &vector, &heldout, usize::MAX, &NoProgress).unwrap());
+        Some(recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &NoProgress).unwrap());
     Librarian {
         classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
-        questions: read("questions-heldout.txt").lines().map(str::to_owned).collect(),
+        questions: read("questions-heldout.txt").lines().map(|it| vec![Message::new(Role::User, it)]).collect(),
         model,
         tokenizer,
         vector,
@@ -174,7 +174,7 @@ fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
     let n_layers = model.config().n_layers;
     let texts: Vec<Vec<u32>> = questions[..12]
         .iter()
-        .map(|question| Frame::default().prompt_ids(tokenizer, None, question).unwrap())
+        .map(|question| Frame::default().prompt_ids(tokenizer, question).unwrap())
         .collect();
     let check = |layers: Vec<usize>, alphas: &[f64]| {
         let first = layers[0];

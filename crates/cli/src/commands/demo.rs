@@ -9,7 +9,7 @@ use crate::plan::{self, PlannedVector};
 use crate::progress::Bar;
 use serde_json::json;
 use std::path::Path;
-use whipstaff_engine::{Sampling, Steering};
+use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
     Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, ModelId, Progress, Unit,
@@ -27,8 +27,10 @@ const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
 pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = Loaded::new(args.model.model.as_deref(), on)?;
-    let demo = Demo { material: Material::new(&loaded)?, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     loaded.tokenizer()?;
+    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let material = Material::new(&loaded)?;
+    let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     plan::output_folder(&args.output)?;
 
     let planned = demo.vector()?;
@@ -51,7 +53,7 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
 struct Material {
     contrasts: ContrastSet,
     heldout: ContrastSet,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     classifier: Option<Classifier>,
 }
 
@@ -62,7 +64,7 @@ impl Material {
             let heldout = include_str!("../../../../contrasts/librarian-heldout.jsonl");
             let heldout = parse(heldout, "librarian-heldout.jsonl")?;
             // The last ones: the dose is chosen on the first.
-            let asked = heldout.contrasts.iter().rev().take(QUESTIONS).map(|it| it.prompt.clone());
+            let asked = heldout.contrasts.iter().rev().take(QUESTIONS).map(|it| it.messages.clone());
             return Ok(Material {
                 contrasts: parse(include_str!("../../../../contrasts/librarian.jsonl"), "librarian.jsonl")?,
                 questions: asked.collect(),
@@ -73,7 +75,7 @@ impl Material {
         Ok(Material {
             contrasts: parse(embedded::CONTRASTS, "librarian.jsonl")?,
             heldout: parse(embedded::HELDOUT, "librarian-heldout.jsonl")?,
-            questions: embedded::QUESTIONS.lines().map(str::to_owned).collect(),
+            questions: embedded::QUESTIONS.lines().map(plan::said).collect(),
             classifier: Some(Classifier::parse(embedded::CLASSIFIER, Path::new("classifier.json"))?),
         })
     }
@@ -82,6 +84,7 @@ impl Material {
 struct Demo<'a> {
     loaded: &'a Loaded,
     material: Material,
+    frame: Frame,
     bar: Bar,
     seed: u64,
 }
@@ -94,7 +97,7 @@ impl Demo<'_> {
         let n_layers = self.loaded.model.config().n_layers;
         let options = ExtractOptions {
             model: ModelId::of(&self.loaded.model, &self.loaded.name),
-            frame: Frame::default(),
+            frame: self.frame.clone(),
             tokens: Default::default(),
             layers: (0..n_layers).collect(),
         };
@@ -108,7 +111,7 @@ impl Demo<'_> {
 
     fn asking(&self) -> Asking {
         let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: self.seed, ..Sampling::default() };
-        Asking { frame: Frame::default(), sampling, max_tokens: 64 }
+        Asking { frame: self.frame.clone(), sampling, max_tokens: 64 }
     }
 
     /// The answers to all questions, per side.
@@ -128,8 +131,8 @@ impl Demo<'_> {
             alpha: planned.alpha * SIDES[side],
             text: sides[side][i].text.clone(),
         };
-        let answers = |(i, prompt): (usize, &String)| Answers {
-            prompt: prompt.clone(),
+        let answers = |(i, question): (usize, &Vec<Message>)| Answers {
+            prompt: question.last().map(|it| it.content.clone()).unwrap_or_default(),
             runs: (0..SIDES.len()).map(|side| run(side, i)).collect(),
         };
         self.material.questions.iter().take(QUESTIONS).enumerate().map(answers).collect()
@@ -140,7 +143,7 @@ impl Demo<'_> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        let perplexities = perplexities(model, tokenizer, &Frame::default(), questions, sides)?;
+        let perplexities = perplexities(model, tokenizer, &self.frame, questions, sides)?;
         let mut rows = Vec::new();
         for ((factor, answers), perplexity) in SIDES.iter().zip(sides).zip(perplexities) {
             let mut counts = vec![0.0; classifier.labels().len()];
@@ -154,12 +157,12 @@ impl Demo<'_> {
     /// Cosines on the unsteered answers, with every block injected and with the best one only.
     fn cosines(&self, planned: &PlannedVector, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
         let tokenizer = self.loaded.tokenizer()?;
-        let frame = Frame::default();
-        let text = |it: &Answers| {
-            let prompt = frame.prompt_ids(tokenizer, None, &it.prompt)?;
-            Ok([prompt, frame.answer_ids(tokenizer, &it.runs[0].text)?].concat())
+        let text = |(question, it): (&Vec<Message>, &Answers)| {
+            let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
+            Ok([prompt, answers.concat()].concat())
         };
-        let texts = answers.iter().map(text).collect::<Result<Vec<_>, Failure>>()?;
+        let asked = self.material.questions.iter().zip(answers);
+        let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
         let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
             let steerings = steerings(planned, Unit::Gap, &layers, alphas)?;
@@ -291,7 +294,7 @@ impl Demo<'_> {
                         vector.provenance.contrasts_sha256
                     ),
                 ),
-                setting("frame", vector.provenance.frame.clone()),
+                setting("frame", vector.provenance.frame.name.clone()),
                 setting("alpha", format!("{} in units of the gap", planned.alpha)),
                 setting("layers", planned.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
                 setting(

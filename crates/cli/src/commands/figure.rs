@@ -25,7 +25,7 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = Loaded::new(args.model.model.as_deref(), on)?;
     // The alphas are given, so the unit's own alpha does not matter.
     let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
-    let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
+    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
     let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)
         .map_err(|failure| failure.about("--alphas"))?;
@@ -123,10 +123,13 @@ fn encode(
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
-        let mut ids = frame.prompt_ids(tokenizer, None, &line.prompt)?;
-        if let Some(answer) = &line.answer {
-            ids.extend(frame.answer_ids(tokenizer, answer)?);
-        }
+        let answer: Vec<&str> = line.answer.iter().map(String::as_str).collect();
+        let ids = if answer.is_empty() {
+            frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?
+        } else {
+            let (prompt, answers) = frame.answered_ids(tokenizer, &plan::said(&line.prompt), &answer)?;
+            [prompt, answers.concat()].concat()
+        };
         if ids.len() > max {
             return Err(Failure::BadInput(format!(
                 "{}: prompt {} has {} tokens, the model's context is {max}",

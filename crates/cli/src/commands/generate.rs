@@ -20,22 +20,23 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
         .iter()
         .map(|arg| PlannedVector::new(arg, args.unit, &loaded))
         .collect::<Result<Vec<_>, _>>()?;
-    let frame = plan::frame(args.raw, args.frame.as_deref(), &vectors)?;
+    let frame = plan::frame(&args.frame, &loaded, &vectors)?;
     let tokenizer = loaded.tokenizer()?;
-    let prompt = frame.prompt_ids(tokenizer, None, &args.prompt)?;
+    let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
     let runs = plan_runs(&vectors, args.unit, args.compare).map_err(|failure| failure.about("--steer"))?;
+    let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
         steering: run.steering.clone(),
         sampling,
         max_tokens: args.max_tokens,
         stop: frame.stops().into_iter().chain(args.stop.clone()).collect(),
+        stop_tokens: stop_tokens.clone(),
     };
     let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
-    let bar = Bar::new()?;
-    let collect =
-        |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), args.raw, &bar, show);
+    let (bar, raw) = (Bar::new()?, frame.name() == "none");
+    let collect = |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
     if args.json {
         let answers = collect(&|_| Ok(()))?;
         return print_line(&to_json(&args.prompt, &runs, &answers).to_string());

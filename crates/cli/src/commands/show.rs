@@ -76,7 +76,10 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
     );
     line("method", format!("{} of `{}` tokens at {}", from.method, from.tokens, from.site));
     line("contrasts", format!("{} of `{}`", from.n_contrasts, from.contrasts));
-    line("frame", from.frame.escape_debug().to_string());
+    line("frame", from.frame.name.escape_debug().to_string());
+    if let Some(system) = &from.frame.system {
+        line("system", system.escape_debug().to_string());
+    }
     match &vector.recommended {
         Some(it) => {
             line(
@@ -128,7 +131,8 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
     });
     json!({
         "name": vector.name, "method": from.method, "tokens": from.tokens, "site": from.site.name(),
-        "frame": from.frame, "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
+        "frame": from.frame.name, "template_sha256": from.frame.template_sha256, "system": from.frame.system,
+        "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
         "model": {"name": from.model.name, "weights_sha256": from.model.weights_sha256,
                   "d_model": from.model.d_model, "n_layers": from.model.n_layers},
         "recommended": recommended, "layers": layers, "tool": from.tool,
