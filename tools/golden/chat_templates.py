@@ -169,15 +169,15 @@ GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_excep
 # Phi: the special token of a turn is put together from the role; the tokens swallow white space.
 PHI = """{% for message in messages %}
 {% if message['role'] == 'system' and message['content'] %}
-{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n'}}
+{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n' -}}
 {% elif message['role'] != 'system' %}
-{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n'}}
+{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>' + '\\n' -}}
 {% endif %}
 {% endfor %}
 {% if add_generation_prompt %}
-{{ '<|assistant|>\\n' }}
+{{ '<|assistant|>\\n' -}}
 {% else %}
-{{ eos_token }}
+{{ eos_token -}}
 {% endif %}
 """
 
@@ -267,7 +267,7 @@ LANGUAGE = """{%- macro speak(message, n) -%}
 {{ speak(message, loop.index) }}{{ ", " if not loop.last else ";" }}
 {%- endfor %}
 {{ messages|map(attribute='role')|join('/') }}
-{{ messages[-1].content[:4] }}|{{ messages[-1].content[-4:] }}|{{ messages[-1]['content'].split(' ')[0].title() }}
+{{ messages[-1].content[:4] }}|{{ messages[-1].content[-4:] }}|{{ messages[-1]['content'].split(' ')[0].upper() }}
 {{ messages|selectattr('role', 'equalto', 'user')|list|length }} {{ messages[0] | tojson }}
 {{ {'b': [1, 2.5, none, true], 'a': {'ü': '<"\\n>'}} | tojson(indent=2) }}
 {{ {'b': 1, 'a': []} | tojson(sort_keys=true) }}
@@ -411,7 +411,7 @@ def hostile_cases(folder):
     specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     backend = tokenizer.backend_tokenizer
     flags = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
-    texts = ["".join(specials), f"a {specials[-1]} b{specials[1]}\n", f"{specials[1][:-1]}", f"{specials[-1][1:]} x"]
+    texts = ["".join(specials), f"a {specials[-1]} b{specials[1]}\nc", f"{specials[1][:-1]}", f"{specials[-1][1:]} x"]
     found = []
     for text in texts:
         rendered = tokenizer.apply_chat_template(said("ZZZ"), tokenize=False, add_generation_prompt=True)

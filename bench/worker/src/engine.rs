@@ -123,7 +123,7 @@ impl Loaded {
         let options = ExtractOptions { model, frame: Frame::default(), tokens: TokenRule::Answer, layers };
         let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
         let rows = vector.layers.values();
-        Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap as f32)).collect())
+        Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap.unwrap_or_default() as f32)).collect())
     }
 
     /// The ids of every contrast: prompt, positive answer, negative answer.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::Site;
-use whipstaff_steering::{LayerSpec, TokenRule, Unit};
+use whipstaff_steering::{Convention, LayerSpec, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
@@ -90,6 +90,8 @@ pub enum ModelCommand {
 pub enum VectorCommand {
     /// Print what a vector is: where it came from, its statistics per layer
     Show(ShowVectorArgs),
+    /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
+    Convert(ConvertArgs),
 }
 
 /// Which model.
@@ -173,13 +175,15 @@ pub struct GenerateArgs {
     /// What the user says
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
-    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS]; may be given several times.
+    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS], or V.gguf:COEFFICIENT for the control
+    /// vectors of other tools; may be given several times.
     /// LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto
     #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
     pub steer: Vec<String>,
-    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit
-    #[arg(long, default_value_t = Unit::Gap)]
-    pub unit: Unit,
+    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit [default: gap;
+    /// for a control vector the unit of its coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
     /// New tokens at most
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_tokens: usize,
@@ -230,9 +234,10 @@ pub struct FigureArgs {
     /// Alphas, separated by commas
     #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
     pub alphas: String,
-    /// What alpha is counted in: gap, rms or unit
-    #[arg(long, default_value_t = Unit::Gap)]
-    pub unit: Unit,
+    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
     /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
     #[arg(long, value_name = "F.txt|F.jsonl")]
     pub prompts: PathBuf,
@@ -283,8 +288,29 @@ pub struct ShowModelArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ConvertArgs {
+    /// The file to read
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The file to write: its extension says what, .gguf or .safetensors
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// How a control vector counts its layers: llama.cpp or repeng (where it is applied), or
+    /// cvector-generator (which stores what it measured behind block L-1 as L)
+    #[arg(long, value_name = "TOOL", default_value = "llama.cpp")]
+    pub from: Convention,
+    /// Multiply each direction by its gap or its rms, so that a coefficient of 1 elsewhere is an alpha of
+    /// 1 in that unit here; unit leaves them as they are, bit for bit
+    #[arg(long, value_name = "UNIT", default_value_t = Unit::Unit)]
+    pub fold: Unit,
+    /// Layers to write: 8 or 8,10 or 8-11 or -1 or all or auto. Other tools apply all that a file holds
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+}
+
+#[derive(clap::Args)]
 pub struct ShowVectorArgs {
-    /// The vector file
+    /// The vector file, or a control vector (.gguf)
     #[arg(value_name = "V.safetensors")]
     pub vector: PathBuf,
     /// Print JSON

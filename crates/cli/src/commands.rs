@@ -1,6 +1,7 @@
 //! One function per subcommand; each reads as the list of its steps.
 
 mod capture;
+mod convert;
 mod demo;
 mod doctor;
 mod extract;
@@ -9,6 +10,7 @@ mod generate;
 mod show;
 
 pub use capture::capture;
+pub use convert::convert;
 pub use demo::demo;
 pub use doctor::doctor;
 pub use extract::extract;

@@ -177,11 +177,10 @@ impl ChatTemplate {
 
     /// The token that ends an answer, if it is a special one.
     pub fn turn_end(&self) -> Option<u32> {
-        let turns = [Message::new(Role::User, "x"), Message::new(Role::Assistant, "y")];
-        let asked = self.marked.render(&turns[..1], true, &self.path).ok()?;
+        const ANSWER: &str = "qqq";
+        let turns = [Message::new(Role::User, "x"), Message::new(Role::Assistant, ANSWER)];
         let whole = self.marked.render(&turns, false, &self.path).ok()?;
-        let turn = whole.strip_prefix(&asked)?;
-        let end = &turn[turn.rfind('y')? + 1..];
+        let end = &whole[whole.rfind(ANSWER)? + ANSWER.len()..];
         self.marked.marks.first(end)
     }
 

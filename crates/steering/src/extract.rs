@@ -69,7 +69,7 @@ pub fn extract(
         });
         let rms = rms(&sums, *layer, 2 * texts.len());
         let direction = direction.iter().map(|x| *x as f32).collect();
-        layers.insert(*layer, LayerDirection { direction, gap, rms, auc });
+        layers.insert(*layer, LayerDirection { direction, gap: Some(gap), rms: Some(rms), auc });
     }
     Ok(PersonaVector {
         name: set.name.clone(),

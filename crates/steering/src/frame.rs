@@ -47,9 +47,19 @@ pub struct FrameId {
 }
 
 impl FrameId {
-    /// Is it a frame that could be used again, given a template?
-    pub fn is_known(&self) -> bool {
-        self.is_chat() || text_of(&self.name).is_some()
+    /// The frame of a vector whose maker did not say.
+    pub fn unknown() -> FrameId {
+        FrameId { name: "unknown".into(), template_sha256: None, system: None }
+    }
+
+    /// Did its maker say?
+    pub fn is_unknown(&self) -> bool {
+        self.name == "unknown"
+    }
+
+    /// Is it a frame that a vector may have?
+    pub fn is_valid(&self) -> bool {
+        self.is_chat() || self.is_unknown() || text_of(&self.name).is_some()
     }
 
     /// Is it the template of some model?
@@ -60,6 +70,9 @@ impl FrameId {
     /// How a run in another frame differs, in words; nothing if it does not. A system message in a
     /// run is a choice; only one that is missing is a difference.
     pub fn difference(&self, run: &FrameId) -> Option<String> {
+        if self.is_unknown() {
+            return None;
+        }
         let name = |it: &FrameId| it.name.escape_debug().to_string();
         if self.name != run.name {
             return Some(format!("was made with the frame `{}`, this run uses `{}`", name(self), name(run)));

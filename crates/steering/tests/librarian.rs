@@ -96,7 +96,7 @@ fn the_persona_vector_equals_what_a_transformers_script_computes() {
     for (layer, it) in &LIBRARIAN.vector.layers {
         let view = tensors.tensor(&format!("raw.{layer}")).unwrap();
         let raw = view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())));
-        let got = it.direction.iter().map(|d| f64::from(*d) * it.gap);
+        let got = it.direction.iter().map(|d| f64::from(*d) * it.gap.unwrap());
         let (off, norm) = got
             .zip(raw)
             .fold((0.0, 0.0), |(off, norm), (got, raw)| (off + (got - raw).powi(2), norm + raw.powi(2)));
@@ -227,7 +227,7 @@ fn one_unit_is_another_unit_times_its_scale() {
         LIBRARIAN.model.extend(&mut session, &prompt).unwrap().as_slice().to_vec()
     };
     let gap = logits(steering(0.5, Unit::Gap));
-    for other in [steering(0.5 * it.gap, Unit::Unit), steering(0.5 * it.gap / it.rms, Unit::Rms)] {
+    for other in [steering(0.5 * it.gap.unwrap(), Unit::Unit), steering(0.5 * it.gap.unwrap() / it.rms.unwrap(), Unit::Rms)] {
         let other = logits(other);
         let worst = gap.iter().zip(&other).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
         assert!(worst < 1e-4, "{worst}");

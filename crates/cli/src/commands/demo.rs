@@ -106,7 +106,7 @@ impl Demo<'_> {
         let Material { contrasts, heldout, .. } = &self.material;
         let vector = fit_and_recommend(self.loaded, contrasts, Some(heldout), &options, limit, &self.bar)?;
         let (layers, alpha) = vector.default_dose();
-        Ok(PlannedVector { vector, alpha, layers })
+        Ok(PlannedVector { vector, alpha, unit: Unit::Gap, layers })
     }
 
     fn asking(&self) -> Asking {
@@ -118,7 +118,7 @@ impl Demo<'_> {
     fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
         let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
-        let steering = |factor: &f64| combine(&[planned.dose(Unit::Gap)], *factor);
+        let steering = |factor: &f64| combine(&[planned.dose()], *factor);
         let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
         Ok(ask_under_each(model, tokenizer, questions, &steerings, &self.asking(), &self.bar)?)
@@ -165,7 +165,7 @@ impl Demo<'_> {
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
         let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
-            let steerings = steerings(planned, Unit::Gap, &layers, alphas)?;
+            let steerings = steerings(planned, &layers, alphas)?;
             Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
         };
         let every = measure(planned.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
@@ -266,8 +266,8 @@ impl Demo<'_> {
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let layer_row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| LayerRow {
             layer: *layer,
-            gap: it.gap,
-            rms: it.rms,
+            gap: it.gap.unwrap_or(f64::NAN),
+            rms: it.rms.unwrap_or(f64::NAN),
             auc: it.auc.unwrap_or(f64::NAN),
         };
         Report {

@@ -23,11 +23,12 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
     let loaded = Loaded::new(args.model.model.as_deref(), on)?;
-    // The alphas are given, so the unit's own alpha does not matter.
-    let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
+    // The alphas are given, so the vector's own does not matter.
+    let steer = SteerArg { alpha: Some(1.0), ..steer };
+    let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
     let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)
+    let steerings = steerings(&planned, &planned.layers, &alphas)
         .map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
@@ -39,14 +40,14 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: subtitle(&loaded, args.unit, texts.len()),
+        subtitle: subtitle(&loaded, planned.unit, texts.len()),
         panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
     write_atomically(
         &args.output.join("cosine.json"),
-        to_json(&loaded, &planned, args.unit, &table).as_bytes(),
+        to_json(&loaded, &planned, &table).as_bytes(),
     )?;
     print_line(&format!(
         "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
@@ -69,12 +70,11 @@ fn check_finite(table: &CosineTable) -> Result<(), Failure> {
 /// The steering of a vector at each alpha.
 pub fn steerings(
     planned: &PlannedVector,
-    unit: Unit,
     layers: &[usize],
     alphas: &[f64],
 ) -> Result<Vec<(f64, Steering)>, Failure> {
     let steering = |alpha: &f64| {
-        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose(unit) };
+        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose() };
         Ok((*alpha, combine(&[dose], 1.0)?))
     };
     alphas.iter().map(steering).collect()
@@ -143,7 +143,7 @@ fn encode(
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &Loaded, planned: &PlannedVector, unit: Unit, table: &CosineTable) -> String {
+fn to_json(loaded: &Loaded, planned: &PlannedVector, table: &CosineTable) -> String {
     let curves: Vec<_> = table
         .panel("")
         .curves
@@ -157,7 +157,7 @@ fn to_json(loaded: &Loaded, planned: &PlannedVector, unit: Unit, table: &CosineT
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": planned.vector.name, "unit": unit.name(), "injected": table.injected,
+        "model": loaded.name, "vector": planned.vector.name, "unit": planned.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -24,7 +24,7 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let runs = plan_runs(&vectors, args.unit, args.compare).map_err(|failure| failure.about("--steer"))?;
+    let runs = plan_runs(&vectors, args.compare).map_err(|failure| failure.about("--steer"))?;
     let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
@@ -44,7 +44,7 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
         let cell = |(run, answer): (&Run, &Answer)| {
-            (run.tone(), run.label(args.unit, vectors.len()), printable(&answer.text))
+            (run.tone(), run.label(&vectors), printable(&answer.text))
         };
         return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
     }
@@ -60,8 +60,8 @@ struct Run {
 }
 
 /// One run, or three: the baseline, as asked for, and the other way.
-fn plan_runs(vectors: &[PlannedVector], unit: Unit, compare: bool) -> Result<Vec<Run>, Failure> {
-    let doses: Vec<_> = vectors.iter().map(|it| it.dose(unit)).collect();
+fn plan_runs(vectors: &[PlannedVector], compare: bool) -> Result<Vec<Run>, Failure> {
+    let doses: Vec<_> = vectors.iter().map(PlannedVector::dose).collect();
     let alpha = doses.first().map_or(0.0, |dose| dose.alpha);
     let factors: &[f64] = if compare { &[0.0, 1.0, -1.0] } else { &[1.0] };
     let run = |factor: &f64| Ok(Run { alpha: alpha * factor + 0.0, steering: combine(&doses, *factor)? });
@@ -77,8 +77,9 @@ impl Run {
         }
     }
 
-    fn label(&self, unit: Unit, n_vectors: usize) -> String {
-        match (self.alpha, n_vectors) {
+    fn label(&self, vectors: &[PlannedVector]) -> String {
+        let unit = vectors.first().map_or(Unit::Gap, |it| it.unit);
+        match (self.alpha, vectors.len()) {
             (0.0, _) => "baseline".into(),
             (alpha, 1) => format!("{alpha:+} {unit}"),
             (alpha, n) => format!("{alpha:+} {unit}, {} more", n - 1),

@@ -5,16 +5,20 @@
 //! the values it is given and the date.
 
 use super::Message;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value, context};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use std::collections::BTreeMap;
 
 /// Instructions that a template may run; 64 bytes of text cost as much as one. Real templates take some
 /// hundreds a message.
-const FUEL: u64 = 1_000_000;
+const FUEL: u64 = 500_000;
 
 /// Calls within calls. The parser has a limit of its own for nested blocks.
 const RECURSION: usize = 100;
+
+/// Room for the parser, whose limit is counted in levels and not in bytes. Only what is used is taken.
+const STACK: usize = 64 << 20;
 
 /// How deep a value may be nested that is written as JSON.
 const JSON_DEPTH: usize = 50;
@@ -35,8 +39,8 @@ impl Program {
     /// A sentence.
     pub(super) fn new(source: String, variables: BTreeMap<String, String>) -> Result<Program, String> {
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| explain(&error))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_fuel(Some(FUEL));
@@ -44,7 +48,7 @@ impl Program {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, source).map_err(|error| explain(&error))?;
+        deeply(|| environment.add_template_owned(NAME, source)).map_err(|error| explain(&error))?;
         Ok(Program { environment, variables })
     }
 
@@ -55,15 +59,30 @@ impl Program {
     pub(super) fn run(&self, messages: &[Message], ask: bool) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|error| explain(&error))?;
         // As transformers call it without tools and documents.
-        let variables = context! {
-            messages => Value::from_serialize(messages),
-            add_generation_prompt => ask,
-            tools => (),
-            documents => (),
-            ..Value::from_serialize(&self.variables)
+        let message = |it: &Message| {
+            Value::from_pairs([("role", it.role.name()), ("content", it.content.as_str())])
         };
-        template.render(variables).map_err(|error| explain(&error))
+        let messages: Vec<Value> = messages.iter().map(message).collect();
+        let own = [
+            ("messages", Value::from(messages)),
+            ("add_generation_prompt", Value::from(ask)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+        ];
+        let variables = self.variables.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str())));
+        let values = Value::from_pairs(variables.chain(own));
+        deeply(|| template.render(values)).map_err(|error| explain(&error))
     }
+}
+
+/// Does something on a stack of its own, so that how much of the caller's is left does not matter.
+fn deeply<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let failed = |what: String| Error::new(ErrorKind::InvalidOperation, what);
+        let thread = thread.map_err(|error| failed(format!("no thread to run it on: {error}")))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The error without the template's text around it, which may be long and is not the user's.
@@ -99,7 +118,7 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 
 /// Today's date or time in this format, as the clock on the wall has it.
 fn strftime_now(format: &str) -> Result<String, Error> {
-    let text = jiff::fmt::strtime::format(format, &jiff::Zoned::now());
+    let text = jiff::fmt::strtime::format(format, &jiff::ZonedDateTime::now());
     text.map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
 }
 

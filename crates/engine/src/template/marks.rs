@@ -49,8 +49,8 @@ impl Marks {
             let reason = format!("has {} special tokens, more than a chat template can name", special.len());
             return Err(Error::Tokenize(reason));
         }
-        let find = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest);
-        let find = find.clone().build(special.iter().map(|(_, it)| &it.content));
+        let texts = special.iter().map(|(_, it)| &it.content);
+        let find = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts);
         let mut tokenizer = tokenizer.clone();
         tokenizer.set_encode_special_tokens(true);
         // A mark takes the white space around it as its token does.
@@ -207,7 +207,7 @@ fn character(plane: u32, i: usize) -> char {
 fn unknown_token(tokenizer: &Tokenizer) -> Option<u32> {
     match tokenizer.get_model() {
         ModelWrapper::BPE(model) => tokenizer.token_to_id(model.get_unk_token().as_ref()?),
-        ModelWrapper::Unigram(model) => model.unk_id.map(|id| id as u32),
+        ModelWrapper::Unigram(_) => tokenizer.token_to_id("<unk>"),
         ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
         ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
     }
