@@ -32,8 +32,8 @@ RUNS = [
     ("untied-bias-f32", None, 0.0),
     ("untied-bias-f32", "repeng.gguf", 3.0),
     ("untied-bias-f32", "repeng.gguf", -3.0),
-    ("untied-bias-f32", "ours.gguf", 1.5),
-    ("untied-bias-f32", "ours.gguf", -1.5),
+    ("untied-bias-f32", "ours.gguf", 1.0),
+    ("untied-bias-f32", "ours.gguf", -1.0),
     ("mha-sharded-f16", None, 0.0),
     ("mha-sharded-f16", "repeng-f16.gguf", 4.0),
 ]

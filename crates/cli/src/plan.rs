@@ -79,7 +79,13 @@ impl PlannedVector {
         let unit_of_dose = match (arg.alpha, vector.is_foreign()) {
             (Some(_), _) => unit_of_file,
             // The recommendation is in units of the gap, whatever the file's own coefficients count.
-            (None, foreign) => if foreign { Unit::Unit } else { Unit::Gap },
+            (None, foreign) => {
+                if foreign {
+                    Unit::Unit
+                } else {
+                    Unit::Gap
+                }
+            }
         };
         let unit = unit.unwrap_or(unit_of_dose);
         if unit != unit_of_dose && arg.alpha.is_none() {

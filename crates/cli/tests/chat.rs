@@ -87,11 +87,18 @@ fn an_answer_ends_where_the_template_ends_it_whatever_the_model_stops_at() {
     // The model itself does not stop at eot. Drawn at random, it comes up now and then.
     let place = place("'<|eot|>'");
     let tokens = |seed: usize| {
-        let line = format!("generate --model model --chat --prompt Ahoy --max-tokens 40 --temperature 2 --seed {seed}");
+        let line = format!(
+            "generate --model model --chat --prompt Ahoy --max-tokens 40 --temperature 2 --seed {seed}"
+        );
         let runs = place.run(&format!("{line} --json")).json();
-        runs["runs"][0]["tokens"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect::<Vec<_>>()
+        runs["runs"][0]["tokens"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it.as_u64().unwrap())
+            .collect::<Vec<_>>()
     };
-    let answers: Vec<Vec<u64>> = (0..80).map(tokens).collect();
+    let answers: Vec<Vec<u64>> = (0..30).map(tokens).collect();
     assert!(answers.iter().any(|it| it.last() == Some(&303)));
     let goes_on = |it: &Vec<u64>| it[..it.len() - 1].contains(&303);
     assert!(!answers.iter().any(goes_on), "an answer went on behind its end");
@@ -140,9 +147,8 @@ fn a_vector_remembers_its_template_and_using_it_otherwise_is_remarked_on() {
 #[test]
 fn contrasts_may_be_conversations() {
     let place = place("eos_token");
-    let line = |before: &str| {
-        format!(r#"{{{before}, "positive": "yes, of course", "negative": "no, go away"}}"#)
-    };
+    let line =
+        |before: &str| format!(r#"{{{before}, "positive": "yes, of course", "negative": "no, go away"}}"#);
     let extract = |file: &str, flags: &str| {
         let line = format!("extract --model model --contrasts {file} --recommend 0 {flags} -o v.safetensors");
         place.run(&line)
@@ -170,7 +176,8 @@ fn contrasts_may_be_conversations() {
         assert_ne!(direction(), want);
     }
     std::fs::remove_file(place.path("v.safetensors")).unwrap();
-    extract("d.jsonl", "--raw").fails(2, "there is room for one prompt, not for a conversation of 3 messages");
+    extract("d.jsonl", "--raw")
+        .fails(2, "there is room for one prompt, not for a conversation of 3 messages");
 }
 
 #[test]
@@ -189,7 +196,8 @@ fn templates_that_cannot_be_used_are_refused_where_they_are_asked_for() {
     let plain = place.run("generate --model model --prompt hi --max-tokens 1").succeeds();
     plain.says("the plain frame is used instead");
     let none = Place::new();
-    none.run("generate --model model --prompt hi --chat").fails(3, "--frame chat: model has no chat template");
+    none.run("generate --model model --prompt hi --chat")
+        .fails(3, "--frame chat: model has no chat template");
     none.run("generate --prompt hi --frame nonsense").fails(2, "neither plain, chat nor none");
     none.run("generate --prompt hi --frame plain --chat").fails(2, "cannot be used with");
 }

@@ -14,7 +14,8 @@ fn place() -> Place {
 }
 
 fn tokens(place: &Place, model: &str, flags: &str) -> Value {
-    let line = format!("generate --model {model} --prompt Ahoy --max-tokens 12 --json --precision f32 {flags}");
+    let line =
+        format!("generate --model {model} --prompt Ahoy --max-tokens 12 --json --precision f32 {flags}");
     let ran = place.run(&line).succeeds();
     serde_json::from_str::<Value>(&ran.stdout).unwrap()["runs"][0]["tokens"].clone()
 }
@@ -33,7 +34,9 @@ fn a_control_vector_of_another_tool_steers_as_it_is() {
     assert!(compared.succeeds().stdout.contains("+3 unit"));
     place.run("generate --model m.gguf --prompt hi --steer r.gguf:1 --unit gap").fails(3, "has no gap");
     place.run("generate --model model --prompt hi --steer r.gguf:1").fails(3, "d_model 32");
-    place.run("generate --model m.gguf --prompt hi --steer m.gguf:1").fails(3, "of `llama`, not of a control vector");
+    place
+        .run("generate --model m.gguf --prompt hi --steer m.gguf:1")
+        .fails(3, "of `llama`, not of a control vector");
     let shown = place.run("vector show r.gguf").succeeds().stdout;
     for part in ["r\n", "llama (d_model 32)", "another tool", "all its layers at a coefficient of 1"] {
         assert!(shown.contains(part), "{part}\n{shown}");
@@ -47,7 +50,9 @@ fn a_control_vector_of_another_tool_steers_as_it_is() {
 fn a_vector_goes_to_a_control_vector_and_back_without_loss() {
     let place = Place::with_vector();
     let there = place.run("vector convert v.safetensors -o v.gguf").succeeds();
-    assert!(there.stdout.starts_with("2 directions written to v.gguf; a coefficient of 1 is an alpha of 1 in the unit `unit`"));
+    assert!(there.stdout.starts_with(
+        "2 directions written to v.gguf; a coefficient of 1 is an alpha of 1 in the unit `unit`"
+    ));
     there.says("note: llama.cpp has no place for block 0");
     place.run("vector convert v.gguf -o back.safetensors").succeeds();
     assert!(place.read("back.safetensors") == place.read("v.safetensors"));

@@ -38,8 +38,8 @@ pub use batch::{Batch, Row, RowPlan, pack};
 pub use capture::{KeepRows, SumRows};
 pub use config::{Config, FAMILIES};
 pub use error::Error;
-pub use gguf::{Gguf, GgufValue, GgufWriter};
 pub use generate::{Event, Finish, Generator, Request};
+pub use gguf::{Gguf, GgufValue, GgufWriter};
 pub use model::{Model, ModelFiles};
 pub use prefix::{PrefixTree, Prefixes};
 pub use rope::{Rope, RopeScaling};
@@ -53,7 +53,9 @@ pub use template::{ChatTemplate, Message, Role};
 pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
-pub use whipstaff_kernels::{Bytes, Cpu, Dtype, Isa, Precision, UnknownIsa, available, fma_peak, read_bandwidth};
+pub use whipstaff_kernels::{
+    Bytes, Cpu, Dtype, Isa, Precision, UnknownIsa, available, fma_peak, read_bandwidth,
+};
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the
 /// 1B shape, 512 rows of the widest activation are 32 MB.

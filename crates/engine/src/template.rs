@@ -163,7 +163,10 @@ impl ChatTemplate {
         let prompt_text = asked + lead;
         let prompt = marked.marks.encode(&prompt_text)?;
         let ids = |answer: &&str| {
-            let answer = format!("{space}{}", if lead.is_empty() && space.is_empty() { answer } else { answer.trim() });
+            let answer = format!(
+                "{space}{}",
+                if lead.is_empty() && space.is_empty() { answer } else { answer.trim() }
+            );
             let whole = marked.marks.encode(&format!("{prompt_text}{answer}"))?;
             match whole.strip_prefix(&prompt[..]) {
                 Some(ids) => Ok(ids.to_vec()),

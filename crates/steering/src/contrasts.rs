@@ -178,7 +178,10 @@ mod tests {
         check_error(&messages("[]"), "c.jsonl:1: `messages` is empty");
         check_error(&messages("3"), "c.jsonl:1: is not a contrast");
         check_error(&messages(&format!("[{}]", said("tool"))), "c.jsonl:1: is not a contrast");
-        check_error(&messages(&format!("[{user}, {assistant}]")), "c.jsonl:1: `messages` must end with the user");
+        check_error(
+            &messages(&format!("[{user}, {assistant}]")),
+            "c.jsonl:1: `messages` must end with the user",
+        );
         check_error(&messages(&format!("[{user}, {system}, {user}]")), "c.jsonl:1: a system message");
         let both = good.replace("{", &format!(r#"{{"messages": [{user}], "#));
         check_error(&both, "c.jsonl:1: has both `messages` and `prompt`");

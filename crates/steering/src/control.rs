@@ -59,7 +59,9 @@ impl FromStr for Convention {
         match name {
             "llama.cpp" | "repeng" => Ok(Convention::Applied),
             "cvector-generator" => Ok(Convention::CvectorGenerator),
-            _ => Err(format!("`{name}` is no convention (conventions: llama.cpp, repeng, cvector-generator)")),
+            _ => {
+                Err(format!("`{name}` is no convention (conventions: llama.cpp, repeng, cvector-generator)"))
+            }
         }
     }
 }
@@ -168,7 +170,9 @@ fn read_control(file: &Gguf, path: &Path, from: Convention) -> Result<(PersonaVe
         let direction: Vec<f32> = numbers.into_iter().map(|x| x as f32).collect();
         check_numbers(BLOCK_0, &direction)?;
         if directions.insert(0, direction).is_some() {
-            return Err(format!("`{BLOCK_0}` was written here, where layers are counted as llama.cpp counts"));
+            return Err(format!(
+                "`{BLOCK_0}` was written here, where layers are counted as llama.cpp counts"
+            ));
         }
     }
     if let Some((layer, it)) = directions.iter().find(|(_, it)| it.len() != d_model) {
@@ -233,7 +237,8 @@ fn ours(json: &str, fold: Unit, directions: BTreeMap<usize, Vec<f32>>) -> Result
 
 /// A vector of another tool: directions, and hardly a word about them.
 fn foreign(hint: &str, d_model: usize, directions: BTreeMap<usize, Vec<f32>>, path: &Path) -> PersonaVector {
-    let direction = |(layer, direction)| (layer, LayerDirection { direction, gap: None, rms: None, auc: None });
+    let direction =
+        |(layer, direction)| (layer, LayerDirection { direction, gap: None, rms: None, auc: None });
     let unknown = || "unknown".to_owned();
     PersonaVector {
         name: path.file_stem().map_or_else(unknown, |stem| stem.to_string_lossy().into_owned()),

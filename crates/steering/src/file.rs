@@ -194,8 +194,11 @@ impl Metadata {
     ) -> Result<PersonaVector, String> {
         let mut layers = BTreeMap::new();
         for (layer, entry) in &self.layers {
-            entry.check(self.format_version).map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
-            let mut it = LayerDirection { direction: Vec::new(), gap: entry.gap, rms: entry.rms, auc: entry.auc };
+            entry
+                .check(self.format_version)
+                .map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
+            let mut it =
+                LayerDirection { direction: Vec::new(), gap: entry.gap, rms: entry.rms, auc: entry.auc };
             it.direction = direction(*layer, &it)?;
             check_direction(*layer, &it, &self.model)?;
             layers.insert(*layer, it);

@@ -104,7 +104,8 @@ impl Frame {
     /// # Errors
     /// [`Error::Setting`] if the placeholder is missing.
     pub fn parse(text: &str) -> Result<Frame, Error> {
-        let what = || format!("--frame `{text}` is neither plain, chat nor none nor a text with `{{prompt}}` in it");
+        let what =
+            || format!("--frame `{text}` is neither plain, chat nor none nor a text with `{{prompt}}` in it");
         let text = text_of(text).ok_or_else(|| Error::Setting(what()))?;
         Ok(Frame { layout: Layout::Text(text), system: None })
     }

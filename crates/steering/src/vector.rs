@@ -99,7 +99,8 @@ impl PersonaVector {
     /// Drops the recommendation if it names a layer that the vector has no direction for (any more).
     pub fn drop_unfounded_recommendation(&mut self) {
         let layers = &self.layers;
-        let fits = |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
+        let fits =
+            |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
         self.recommended = self.recommended.take().filter(fits);
     }
 }

@@ -41,7 +41,11 @@ fn vector() -> PersonaVector {
             site: Site::ResidPost,
             method: "mean".into(),
             tokens: "answer".into(),
-            frame: FrameId { name: "chat".into(), template_sha256: Some("cd".into()), system: Some("s".into()) },
+            frame: FrameId {
+                name: "chat".into(),
+                template_sha256: Some("cd".into()),
+                system: Some("s".into()),
+            },
             contrasts: "kind".into(),
             contrasts_sha256: "ef".into(),
             n_contrasts: 9,
@@ -241,7 +245,10 @@ fn control_vectors_that_cannot_be_are_refused() {
     let good = [1.0, 0.0];
     assert!(read(&with(file(), "direction.1", &good).to_bytes()).is_ok());
     assert!(read(&with(GgufWriter::new("controlvector"), "direction.1", &good).to_bytes()).is_ok());
-    check_refused(&with(GgufWriter::new("llama"), "direction.1", &good), "of `llama`, not of a control vector");
+    check_refused(
+        &with(GgufWriter::new("llama"), "direction.1", &good),
+        "of `llama`, not of a control vector",
+    );
     check_refused(&file(), "holds no direction");
     check_refused(&with(file(), "direction.0", &good), "`direction.0`, for which llama.cpp has no place");
     for name in ["direction.01", "direction.-1", "direction.x", "direction.", "direction.10000", "steer.1"] {
@@ -256,7 +263,8 @@ fn control_vectors_that_cannot_be_are_refused() {
     check_refused(&square, "`direction.1` is F32 [2, 2]");
     let wide = file().tensor("direction.1", Dtype::F32, &[1 << 18], vec![0; 4 << 18]);
     check_refused(&wide, "has 262144 numbers");
-    let count = |n: u32| with(file().set("controlvector.layer_count", GgufValue::U32(n)), "direction.1", &good);
+    let count =
+        |n: u32| with(file().set("controlvector.layer_count", GgufValue::U32(n)), "direction.1", &good);
     assert!(read(&count(1).to_bytes()).is_ok());
     check_refused(&count(2), "`controlvector.layer_count` is 2, but there are 1 directions");
 }

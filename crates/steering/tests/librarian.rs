@@ -33,11 +33,15 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let mut vector =
         extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &NoProgress).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
-    vector.recommended =
-        Some(recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &NoProgress).unwrap());
+    vector.recommended = Some(
+        recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &NoProgress).unwrap(),
+    );
     Librarian {
         classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
-        questions: read("questions-heldout.txt").lines().map(|it| vec![Message::new(Role::User, it)]).collect(),
+        questions: read("questions-heldout.txt")
+            .lines()
+            .map(|it| vec![Message::new(Role::User, it)])
+            .collect(),
         model,
         tokenizer,
         vector,
@@ -227,7 +231,10 @@ fn one_unit_is_another_unit_times_its_scale() {
         LIBRARIAN.model.extend(&mut session, &prompt).unwrap().as_slice().to_vec()
     };
     let gap = logits(steering(0.5, Unit::Gap));
-    for other in [steering(0.5 * it.gap.unwrap(), Unit::Unit), steering(0.5 * it.gap.unwrap() / it.rms.unwrap(), Unit::Rms)] {
+    for other in [
+        steering(0.5 * it.gap.unwrap(), Unit::Unit),
+        steering(0.5 * it.gap.unwrap() / it.rms.unwrap(), Unit::Rms),
+    ] {
         let other = logits(other);
         let worst = gap.iter().zip(&other).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
         assert!(worst < 1e-4, "{worst}");

@@ -50,7 +50,9 @@ fn chosen(vector: &PersonaVector, spec: &LayerSpec, to_control: bool) -> Result<
     let layers = spec.resolve(n_layers, &vector.default_dose().0).map_err(about)?;
     if let Some(layer) = layers.iter().find(|layer| !held.contains(layer)) {
         let has = vector.layers_text();
-        return Err(Failure::Usage(format!("--layers: the vector has no direction for layer {layer} (it has {has})")));
+        return Err(Failure::Usage(format!(
+            "--layers: the vector has no direction for layer {layer} (it has {has})"
+        )));
     }
     if to_control && layers.contains(&0) {
         return Err(Failure::Usage(

@@ -6,9 +6,7 @@ use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
 use std::path::{Path, PathBuf};
-use whipstaff_steering::{
-    ContrastSet, ExtractOptions, ModelId, PersonaVector, extract as fit, recommend,
-};
+use whipstaff_steering::{ContrastSet, ExtractOptions, ModelId, PersonaVector, extract as fit, recommend};
 
 /// `whipstaff extract`: read contrasts → fit → choose a dose on held-out contrasts → save → print.
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {

@@ -28,8 +28,8 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
     let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steerings = steerings(&planned, &planned.layers, &alphas)
-        .map_err(|failure| failure.about("--alphas"))?;
+    let steerings =
+        steerings(&planned, &planned.layers, &alphas).map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
@@ -45,10 +45,7 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
-    write_atomically(
-        &args.output.join("cosine.json"),
-        to_json(&loaded, &planned, &table).as_bytes(),
-    )?;
+    write_atomically(&args.output.join("cosine.json"), to_json(&loaded, &planned, &table).as_bytes())?;
     print_line(&format!(
         "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
         args.output.display()

@@ -36,16 +36,16 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     };
     let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
     let (bar, raw) = (Bar::new()?, frame.name() == "none");
-    let collect = |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
+    let collect =
+        |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
     if args.json {
         let answers = collect(&|_| Ok(()))?;
         return print_line(&to_json(&args.prompt, &runs, &answers).to_string());
     }
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
-        let cell = |(run, answer): (&Run, &Answer)| {
-            (run.tone(), run.label(&vectors), printable(&answer.text))
-        };
+        let cell =
+            |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&vectors), printable(&answer.text));
         return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
     }
     collect(&|piece| print(&printable(piece)))?;

@@ -267,7 +267,9 @@ mod tests {
         assert_eq!(metadata.texts("a.none").unwrap(), Some(vec![]));
         assert_eq!(metadata.numbers("a.numbers").unwrap(), Some(vec![1.5, -2.0]));
         assert_eq!(metadata.text("general.architecture").unwrap(), Some("x"));
-        for (name, shape, n, byte) in [("t.1", vec![3], 12, 1), ("t.0", vec![2, 5], 20, 2), ("q", vec![2, 32], 68, 3)] {
+        for (name, shape, n, byte) in
+            [("t.1", vec![3], 12, 1), ("t.0", vec![2, 5], 20, 2), ("q", vec![2, 32], 68, 3)]
+        {
             let tensor = &file.tensors[name];
             assert_eq!(tensor.shape, shape, "{name}");
             assert_eq!(file.bytes[tensor.range.clone()], vec![byte; n], "{name}");
@@ -283,7 +285,10 @@ mod tests {
                 .tensor("b", Dtype::F32, &[1], vec![2; 4]);
             let file = read(&writer);
             for name in ["a", "b"] {
-                assert!(file.tensors[name].range.start.is_multiple_of(alignment as usize), "{name} {alignment}");
+                assert!(
+                    file.tensors[name].range.start.is_multiple_of(alignment as usize),
+                    "{name} {alignment}"
+                );
             }
         }
     }

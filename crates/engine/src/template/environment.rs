@@ -59,9 +59,8 @@ impl Program {
     pub(super) fn run(&self, messages: &[Message], ask: bool) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|error| explain(&error))?;
         // As transformers call it without tools and documents.
-        let message = |it: &Message| {
-            Value::from_pairs([("role", it.role.name()), ("content", it.content.as_str())])
-        };
+        let message =
+            |it: &Message| Value::from_pairs([("role", it.role.name()), ("content", it.content.as_str())]);
         let messages: Vec<Value> = messages.iter().map(message).collect();
         let own = [
             ("messages", Value::from(messages)),
@@ -128,7 +127,12 @@ fn to_json(state: &State, value: &Value, options: Kwargs) -> Result<String, Erro
     let sort_keys: Option<bool> = options.get("sort_keys")?;
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    let mut json = Json { state, indent: indent.map(|n| n.min(16)), sort_keys: sort_keys == Some(true), text: String::new() };
+    let mut json = Json {
+        state,
+        indent: indent.map(|n| n.min(16)),
+        sort_keys: sort_keys == Some(true),
+        text: String::new(),
+    };
     json.write(value, 0)?;
     Ok(json.text)
 }
@@ -205,7 +209,8 @@ impl Json<'_, '_, '_> {
     fn string(&mut self, text: &str) -> Result<(), Error> {
         self.state.consume_fuel(text.len() as u64 / 64)?;
         // The same escapes as Python's, but for delete, which Python leaves alone as well.
-        self.text += &serde_json::to_string(text).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+        self.text += &serde_json::to_string(text)
+            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
         Ok(())
     }
 }

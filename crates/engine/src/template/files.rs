@@ -68,9 +68,10 @@ fn default_of(value: &Value) -> Result<String, String> {
     let named: Vec<(&str, String)> = match value {
         Value::String(source) => return Ok(source.clone()),
         Value::Object(map) => map.iter().filter_map(|(name, it)| Some((&name[..], text(it)?))).collect(),
-        Value::Array(list) => {
-            list.iter().filter_map(|it| Some((it.get("name")?.as_str()?, text(it.get("template")?)?))).collect()
-        }
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|it| Some((it.get("name")?.as_str()?, text(it.get("template")?)?)))
+            .collect(),
         _ => Vec::new(),
     };
     match named.iter().find(|(name, _)| *name == "default") {

@@ -81,7 +81,8 @@ fn end_of_literal(bytes: &[u8], start: usize) -> usize {
 
 /// Where the `{% endraw %}` begins.
 fn end_of_raw(text: &str) -> usize {
-    let is_end = |at: &usize| text[*at..].find("%}").is_some_and(|len| word(&text[*at..*at + len + 2]) == "endraw");
+    let is_end =
+        |at: &usize| text[*at..].find("%}").is_some_and(|len| word(&text[*at..*at + len + 2]) == "endraw");
     text.match_indices("{%").map(|(at, _)| at).find(is_end).unwrap_or(text.len())
 }
 

@@ -127,7 +127,9 @@ fn special_tokens(template: &ChatTemplate) -> Vec<(u32, String)> {
 
 #[test]
 fn no_text_of_a_message_becomes_a_special_token() {
-    for name in ["llama3", "qwen2", "qwen3", "mistral", "phi", "olmo", "granite", "smollm", "llama2", "language"] {
+    for name in
+        ["llama3", "qwen2", "qwen3", "mistral", "phi", "olmo", "granite", "smollm", "llama2", "language"]
+    {
         let (template, _) = shape(name);
         let tokens = special_tokens(&template);
         let n_special = |ids: &[u32]| ids.iter().filter(|id| tokens.iter().any(|(it, _)| it == *id)).count();
@@ -166,7 +168,10 @@ fn a_token_that_the_template_builds_cannot_be_built_by_a_message() {
     let ids = built.ids(&user("a <|turn|>"), false).unwrap();
     assert_eq!((ids[0], ids.iter().filter(|id| **id == turn).count()), (turn, 1));
     let error = built.ids(&user("<|tuXrn|>"), false).unwrap_err().to_string();
-    assert!(error.contains("puts pieces of the messages together to the special token `<|turn|>`"), "{error}");
+    assert!(
+        error.contains("puts pieces of the messages together to the special token `<|turn|>`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -262,10 +267,22 @@ fn a_template_that_never_ends_or_eats_memory_is_stopped() {
     let work = "does more work than any chat template should";
     check_stopped("{% for i in range(1000000000000) %}x{% endfor %}", "range");
     check_stopped("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", work);
-    check_stopped("{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}", work);
-    check_stopped("{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}", work);
-    check_stopped("{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x|length }}", work);
-    check_stopped("{% set n = namespace(x='a') %}{% for i in range(40) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}", work);
+    check_stopped(
+        "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        work,
+    );
+    check_stopped(
+        "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        work,
+    );
+    check_stopped(
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x|length }}",
+        work,
+    );
+    check_stopped(
+        "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
+        work,
+    );
     check_stopped("{{ 'a' * 1000000000 }}", "");
     check_stopped("{{ ('a' * 99999)|replace('a', 'b' * 99999) }}", work);
     check_stopped("{{ 'x'|indent(1000000000) }}", "");
@@ -283,7 +300,8 @@ fn a_template_that_is_nested_beyond_reason_is_refused() {
     check_stopped(&format!("{{{{ {} }}}}", nested("[", "]")), "");
     // Prefixes are no nesting to every parser; none may exhaust the stack.
     for prefix in ["not ", "-"] {
-        let _ = own(&format!("{{{{ {}1 }}}}", prefix.repeat(10_000)), "smollm").map(|it| it.ids(&user("x"), true));
+        let _ = own(&format!("{{{{ {}1 }}}}", prefix.repeat(10_000)), "smollm")
+            .map(|it| it.ids(&user("x"), true));
     }
 }
 
@@ -341,7 +359,8 @@ fn a_template_is_found_wherever_it_is_and_the_first_place_wins() {
     check(&[config, file, processor], Some("fileE"));
     check(&[config, processor], Some("configE"));
     check(&[processor], Some("processor"));
-    let named = r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
+    let named =
+        r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
     check(&[("tokenizer_config.json", named)], Some("d"));
     check(&[("tokenizer_config.json", r#"{"chat_template": {"default": "d"}}"#)], Some("d"));
 }
