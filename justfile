@@ -19,6 +19,8 @@ golden:
     python tools/golden/librarian_tokens.py
     python tools/golden/quant_blocks.py
     python tools/golden/gguf_models.py
+    python tools/golden/chat_templates.py
+    python tools/golden/control_vectors.py target/release/whipstaff
 
 # Train the embedded model again (see models/librarian/README.md; about an hour on two cores).
 train:

@@ -142,7 +142,7 @@ impl Loaded {
         let options = ExtractOptions { model, frame: Frame::default(), tokens: TokenRule::Answer, layers };
         let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
         let rows = vector.layers.values();
-        Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap as f32)).collect())
+        Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap.unwrap_or_default() as f32)).collect())
     }
 
     /// The mean of 1 − cosine of `resid_post` with that of the same model at `f32`, per layer, over all rows
@@ -175,9 +175,10 @@ impl Loaded {
         let frame = Frame::default();
         let mut texts = Vec::new();
         for it in &set.contrasts {
-            texts.push(frame.prompt_ids(&self.tokenizer, it.system.as_deref(), &it.prompt)?);
-            texts.push(frame.answer_ids(&self.tokenizer, &it.positive)?);
-            texts.push(frame.answer_ids(&self.tokenizer, &it.negative)?);
+            let answers = [&it.positive[..], &it.negative];
+            let (prompt, answers) = frame.answered_ids(&self.tokenizer, &it.messages, &answers)?;
+            texts.push(prompt);
+            texts.extend(answers);
         }
         Ok(texts)
     }

@@ -4,7 +4,7 @@ use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::Site;
-use whipstaff_steering::{LayerSpec, TokenRule, Unit};
+use whipstaff_steering::{Convention, LayerSpec, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
@@ -97,6 +97,8 @@ pub enum ModelCommand {
 pub enum VectorCommand {
     /// Print what a vector is: where it came from, its statistics per layer
     Show(ShowVectorArgs),
+    /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
+    Convert(ConvertArgs),
 }
 
 /// Which model.
@@ -108,10 +110,30 @@ pub struct ModelArg {
     pub model: Option<String>,
 }
 
+/// The text around a prompt.
+#[derive(clap::Args)]
+pub struct FrameArgs {
+    /// The text around a prompt: plain, chat (the model's own template), none, or your own with {prompt}
+    /// in it [default: the vector's; without one, chat for a chat model and plain for any other]
+    #[arg(long, value_name = "FRAME")]
+    pub frame: Option<String>,
+    /// The same as --frame chat
+    #[arg(long, conflicts_with_all = ["frame", "raw"])]
+    pub chat: bool,
+    /// The same as --frame none: prompts as they are
+    #[arg(long, conflicts_with = "frame")]
+    pub raw: bool,
+    /// A system message for conversations that have none
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+}
+
 #[derive(clap::Args)]
 pub struct DemoArgs {
     #[command(flatten)]
     pub model: ModelArg,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Folder for the report, the figure, the answers and the vector
     #[arg(short, long, value_name = "DIR", default_value = "whipstaff-demo")]
     pub output: PathBuf,
@@ -124,7 +146,8 @@ pub struct DemoArgs {
 pub struct ExtractArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}
+    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}, or the same with
+    /// "messages": [{"role": …, "content": …}, …] instead of "prompt"
     #[arg(long, value_name = "F.jsonl")]
     pub contrasts: PathBuf,
     /// Contrasts to measure layers and alpha on [default: F-heldout.jsonl beside F.jsonl, else
@@ -143,9 +166,8 @@ pub struct ExtractArgs {
     /// Layers to extract at: 8 or 8,10 or 8-11 or -1 or 50% or all
     #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
     pub layers: LayerSpec,
-    /// The text around a prompt: plain, none, or your own with {prompt} in it
-    #[arg(long, value_name = "FRAME", default_value = "plain")]
-    pub frame: String,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// The vector file
     #[arg(short, long, value_name = "V.safetensors")]
     pub output: PathBuf,
@@ -161,13 +183,15 @@ pub struct GenerateArgs {
     /// What the user says
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
-    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS]; may be given several times.
+    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS], or V.gguf:COEFFICIENT for the control
+    /// vectors of other tools; may be given several times.
     /// LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto
     #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
     pub steer: Vec<String>,
-    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit
-    #[arg(long, default_value_t = Unit::Gap)]
-    pub unit: Unit,
+    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit [default: gap;
+    /// for a control vector the unit of its coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
     /// New tokens at most
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_tokens: usize,
@@ -179,13 +203,8 @@ pub struct GenerateArgs {
     /// Run unsteered, at +alpha and at -alpha, and print the three side by side
     #[arg(long)]
     pub compare: bool,
-    /// Take the prompt as it is, without a frame
-    #[arg(long, conflicts_with = "frame")]
-    pub raw: bool,
-    /// The text around the prompt: plain, none, or your own with {prompt} in it [default: the
-    /// vector's, else plain]
-    #[arg(long, value_name = "FRAME")]
-    pub frame: Option<String>,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -223,15 +242,15 @@ pub struct FigureArgs {
     /// Alphas, separated by commas
     #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
     pub alphas: String,
-    /// What alpha is counted in: gap, rms or unit
-    #[arg(long, default_value_t = Unit::Gap)]
-    pub unit: Unit,
+    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
     /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
     #[arg(long, value_name = "F.txt|F.jsonl")]
     pub prompts: PathBuf,
-    /// Take the prompts as they are, without a frame
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
@@ -256,9 +275,8 @@ pub struct CaptureArgs {
     /// Write the logits of every token as well
     #[arg(long)]
     pub logits: bool,
-    /// Take the text as it is, without a frame
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
     /// The file: tensors input_ids, <site>.<layer>, logits
     #[arg(short, long, value_name = "A.safetensors")]
     pub output: PathBuf,
@@ -282,8 +300,29 @@ pub struct ShowModelArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ConvertArgs {
+    /// The file to read
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The file to write: its extension says what, .gguf or .safetensors
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// How a control vector counts its layers: llama.cpp or repeng (where it is applied), or
+    /// cvector-generator (which stores what it measured behind block L-1 as L)
+    #[arg(long, value_name = "TOOL", default_value = "llama.cpp")]
+    pub from: Convention,
+    /// Multiply each direction by its gap or its rms, so that a coefficient of 1 elsewhere is an alpha of
+    /// 1 in that unit here; unit leaves them as they are, bit for bit
+    #[arg(long, value_name = "UNIT", default_value_t = Unit::Unit)]
+    pub fold: Unit,
+    /// Layers to write: 8 or 8,10 or 8-11 or -1 or all or auto. Other tools apply all that a file holds
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+}
+
+#[derive(clap::Args)]
 pub struct ShowVectorArgs {
-    /// The vector file
+    /// The vector file, or a control vector (.gguf)
     #[arg(value_name = "V.safetensors")]
     pub vector: PathBuf,
     /// Print JSON

@@ -1,6 +1,7 @@
 //! One function per subcommand; each reads as the list of its steps.
 
 mod capture;
+mod convert;
 mod demo;
 mod doctor;
 mod extract;
@@ -10,6 +11,7 @@ mod model;
 mod show;
 
 pub use capture::capture;
+pub use convert::convert;
 pub use demo::demo;
 pub use doctor::doctor;
 pub use extract::extract;

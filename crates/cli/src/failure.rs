@@ -65,6 +65,7 @@ impl From<EngineError> for Failure {
             | EngineError::Malformed { .. }
             | EngineError::UnsupportedFamily { .. }
             | EngineError::MissingTensors { .. }
+            | EngineError::Template { .. }
             | EngineError::SteeringMismatch(_) => Failure::BadInput(message),
             EngineError::TooLong { .. } | EngineError::UnknownToken { .. } | EngineError::Empty => {
                 Failure::Usage(message)

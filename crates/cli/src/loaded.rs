@@ -2,12 +2,15 @@
 
 use crate::args::{ComputeArgs, PrecisionArg};
 use crate::memory::{self, Before, Work};
-use crate::{embedded, failure::Failure, hub, packs, progress};
+use crate::{embedded, failure::Failure, hub, output::note, packs, progress};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::{Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available};
+use std::sync::Arc;
+use whipstaff_engine::{
+    ChatTemplate, Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available,
+};
 use whipstaff_hub::Reference;
-use whipstaff_steering::ModelId;
+use whipstaff_steering::{Frame, ModelId};
 
 /// A model, its tokenizer and its name.
 pub struct Loaded {
@@ -17,6 +20,8 @@ pub struct Loaded {
     /// Is it the one that is compiled in?
     pub embedded: bool,
     tokenizer: Result<Tokenizer, whipstaff_engine::Error>,
+    /// The folder or file that it is in.
+    path: Option<PathBuf>,
 }
 
 impl Loaded {
@@ -40,7 +45,8 @@ impl Loaded {
             Some(path) => load(path, cpu)?,
             None => Model::from_files(embedded::FILES, cpu)?,
         };
-        Ok(Loaded { model, tokenizer, embedded: found.path.is_none(), name: found.name })
+        let embedded = found.path.is_none();
+        Ok(Loaded { model, tokenizer, embedded, name: found.name, path: found.path })
     }
 
     /// Is this the model that a vector was made on? Weights of some size are not hashed again at
@@ -51,6 +57,45 @@ impl Loaded {
             return self.name == id.name;
         }
         self.model.weights().sha256() == id.weights_sha256
+    }
+
+    /// The frame of the model's own chat template, which `why` asks for.
+    pub fn chat_frame(&self, why: &str) -> Result<Frame, Failure> {
+        let template = self.template()?.ok_or_else(|| {
+            Failure::BadInput(format!("{why}: {} has no chat template; use --frame plain", self.name))
+        })?;
+        Ok(Frame::from(template))
+    }
+
+    /// The frame to talk to this model in: its chat template if it is a chat model, which is one that
+    /// stops where its template ends an answer. Base models often carry a template along, too.
+    pub fn own_frame(&self) -> Result<Frame, Failure> {
+        let template = match self.template() {
+            Ok(Some(template)) => template,
+            Ok(None) => return Ok(Frame::default()),
+            Err(Failure::BadInput(reason)) => {
+                note(&format!("{reason}; the plain frame is used instead"));
+                return Ok(Frame::default());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let stops = &self.model.config().eos_tokens;
+        if template.turn_end().is_some_and(|end| stops.contains(&end)) {
+            return Ok(Frame::from(template));
+        }
+        note(&format!(
+            "{} has a chat template but does not stop where that ends an answer, so it is taken for a base model \
+             and gets the plain frame; --chat uses the template",
+            self.name
+        ));
+        Ok(Frame::default())
+    }
+
+    fn template(&self) -> Result<Option<Arc<ChatTemplate>>, Failure> {
+        match (&self.path, &self.tokenizer) {
+            (Some(path), Ok(tokenizer)) => Ok(ChatTemplate::load(path, tokenizer)?.map(Arc::new)),
+            _ => Ok(None),
+        }
     }
 
     /// The tokenizer; a model without one can still run token ids.

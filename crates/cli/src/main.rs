@@ -40,6 +40,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Capture(args) => commands::capture(args, on),
         Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
         Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
+        Command::Vector(args::VectorCommand::Convert(args)) => commands::convert(args),
         Command::Doctor { json } => commands::doctor(json, on),
         Command::Completions { shell } => commands::completions(shell),
     }

@@ -104,18 +104,23 @@ impl Before<'_> {
         Work { sequences: vec![longest; n], rows: ROW_BUDGET, logits: n, ..Work::default() }
     }
 
+    /// The tokens of all that comes before an answer, each message in its frame.
+    fn messages(&self, contrast: &Contrast) -> usize {
+        contrast.messages.iter().map(|it| self.tokens(&it.content) + FRAME).sum()
+    }
+
     /// A vector fitted on `set`, and its dose chosen on `heldout` (or a part of `set`) if `choose`.
     pub fn extraction(&self, set: &ContrastSet, heldout: Option<&ContrastSet>, choose: bool) -> Work {
         let instead = Some("give shorter or fewer contrasts, fewer --layers or --recommend 0".to_owned());
         let mut works = vec![self.fitting(&set.contrasts)];
         if choose {
             let lens = |it: &Contrast| {
-                let prompt = self.tokens(&it.prompt) + FRAME;
+                let prompt = self.messages(it);
                 [prompt + self.tokens(&it.positive), prompt + self.tokens(&it.negative)]
             };
             let contrasts = &heldout.unwrap_or(set).contrasts;
             works.push(self.replaying(&contrasts.iter().flat_map(lens).collect::<Vec<_>>()));
-            let questions = contrasts.iter().map(|it| self.tokens(&it.prompt) + FRAME);
+            let questions = contrasts.iter().map(|it| self.messages(it));
             works.push(self.asking(&questions.collect::<Vec<_>>()));
         }
         let most = works.into_iter().max_by_key(|work| Estimate::new(self.outline, work).total());
@@ -128,8 +133,7 @@ impl Before<'_> {
         let (mut pass, mut rows): ((usize, Vec<usize>), usize) = Default::default();
         for it in contrasts {
             let answers = [&it.positive, &it.negative].map(|text| self.tokens(text));
-            let system = it.system.as_deref().map_or(0, |text| self.tokens(text));
-            let prompt = system + self.tokens(&it.prompt) + FRAME;
+            let prompt = self.messages(it);
             if rows + answers[0] + answers[1] > ROW_BUDGET {
                 (pass, rows) = Default::default();
             }

@@ -1,13 +1,13 @@
 //! What the command line means: arguments turned into domain values, with every cross-check.
 
-use crate::args::SamplingArgs;
+use crate::args::{FrameArgs, SamplingArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::output::note;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use whipstaff_engine::Sampling;
-use whipstaff_steering::{Dose, Frame, LayerSpec, PersonaVector, Unit};
+use whipstaff_engine::{Message, Role, Sampling};
+use whipstaff_steering::{Convention, Dose, Frame, LayerSpec, PersonaVector, Unit};
 
 /// `V[:ALPHA][@LAYERS]`, taken apart.
 #[derive(Debug, PartialEq)]
@@ -55,27 +55,42 @@ impl SteerArg {
 pub struct PlannedVector {
     pub vector: PersonaVector,
     pub alpha: f64,
+    pub unit: Unit,
     pub layers: Vec<usize>,
 }
 
 impl PlannedVector {
-    /// Reads the file and fills in what was left out from the vector's recommendation.
-    pub fn new(arg: &SteerArg, unit: Unit, loaded: &Loaded) -> Result<PlannedVector, Failure> {
-        let vector = PersonaVector::read(&arg.path)?;
+    /// Reads the file and fills in what was left out: from the vector's recommendation or, for a control
+    /// vector of another tool, as that tool would.
+    pub fn new(arg: &SteerArg, unit: Option<Unit>, loaded: &Loaded) -> Result<PlannedVector, Failure> {
+        let (vector, unit_of_file) = PersonaVector::read_from(&arg.path, Convention::default())?;
         let config = loaded.model.config();
         vector.check_fits(&arg.path.display().to_string(), config.d_model, config.n_layers)?;
-        if !loaded.is(&vector.provenance.model) {
+        let made_on = &vector.provenance.model;
+        if !made_on.weights_sha256.is_empty() && !loaded.is(made_on) {
             note(&format!(
                 "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
                 arg.path.display(),
-                vector.provenance.model.name,
+                made_on.name,
                 loaded.name
             ));
         }
         let (auto_layers, auto_alpha) = vector.default_dose();
-        if unit != Unit::Gap && arg.alpha.is_none() {
+        let unit_of_dose = match (arg.alpha, vector.is_foreign()) {
+            (Some(_), _) => unit_of_file,
+            // The recommendation is in units of the gap, whatever the file's own coefficients count.
+            (None, foreign) => {
+                if foreign {
+                    Unit::Unit
+                } else {
+                    Unit::Gap
+                }
+            }
+        };
+        let unit = unit.unwrap_or(unit_of_dose);
+        if unit != unit_of_dose && arg.alpha.is_none() {
             return Err(Failure::Usage(format!(
-                "--unit {unit} needs an alpha: the vector's recommendation is in units of the gap (write {}:0.5)",
+                "--unit {unit} needs an alpha: the vector's own is in the unit `{unit_of_dose}` (write {}:0.5)",
                 arg.path.display()
             )));
         }
@@ -87,28 +102,37 @@ impl PlannedVector {
                 .resolve(config.n_layers, &auto_layers)
                 .map_err(|error| Failure::from(error).about("--steer"))?,
         };
-        Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), vector, layers })
+        Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), unit, vector, layers })
     }
 
-    pub fn dose(&self, unit: Unit) -> Dose<'_> {
-        Dose { vector: &self.vector, alpha: self.alpha, unit, layers: self.layers.clone() }
+    pub fn dose(&self) -> Dose<'_> {
+        Dose { vector: &self.vector, alpha: self.alpha, unit: self.unit, layers: self.layers.clone() }
     }
 }
 
-/// The frame to use: `--raw`, else `--frame`, else the first vector's, else plain. A frame other
-/// than the vector's is worth a remark.
-pub fn frame(raw: bool, asked: Option<&str>, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
-    let of_vector = vectors.first().map(|it| Frame::parse(&it.vector.provenance.frame)).transpose()?;
-    let frame = match (raw, asked) {
-        (true, _) => Frame::parse("none")?,
-        (false, Some(text)) => Frame::parse(text)?,
-        (false, None) => of_vector.clone().unwrap_or_default(),
+/// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than
+/// the vector's is worth a remark.
+pub fn frame(args: &FrameArgs, loaded: &Loaded, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
+    let of_vector = vectors.iter().map(|it| &it.vector.provenance.frame).find(|it| !it.is_unknown());
+    let asked = match args {
+        FrameArgs { raw: true, .. } => Some("none"),
+        FrameArgs { chat: true, .. } => Some("chat"),
+        _ => args.frame.as_deref(),
     };
-    if let Some(of_vector) = of_vector.filter(|it| *it != frame) {
+    let frame = match (asked, of_vector) {
+        (Some("chat"), _) => loaded.chat_frame("--frame chat")?,
+        (Some(text), _) => Frame::parse(text)?,
+        (None, Some(id)) if id.is_chat() => {
+            loaded.chat_frame("the vector was made with a chat template (--frame plain would do without)")?
+        }
+        (None, Some(id)) => Frame::parse(&id.name)?,
+        (None, None) => loaded.own_frame()?,
+    };
+    let frame = frame.with_system(args.system.clone());
+    if let Some(difference) = of_vector.and_then(|it| it.difference(&frame.id())) {
         note(&format!(
-            "the vector was made with the frame `{}`, this run uses `{}`: its effect may be weaker",
-            of_vector.name().escape_debug(),
-            frame.name().escape_debug()
+            "the vector {difference}: out of its own frame a direction is weaker, and in the deepest layers it may \
+             point the wrong way; extract it again in this frame, or run it in its own"
         ));
     }
     Ok(frame)
@@ -140,6 +164,11 @@ pub fn alphas(text: &str) -> Result<Vec<f64>, Failure> {
         Err(_) => Err(Failure::Usage(format!("--alphas {text}: `{part}` is not a number"))),
     };
     text.split(',').map(alpha).collect()
+}
+
+/// What a user says, as a conversation.
+pub fn said(prompt: &str) -> Vec<Message> {
+    vec![Message::new(Role::User, prompt)]
 }
 
 /// A text to measure on: what the user says and, perhaps, an answer.

@@ -816,14 +816,14 @@ fn every_command_explains_itself() {
         "extract",
         &["--model", "--contrasts", "--heldout", "--recommend", "--method", "--tokens", "--layers"],
     );
-    check("extract", &["--frame", "--output", "--json"]);
+    check("extract", &["--frame", "--chat", "--system", "--output", "--json"]);
     check(
         "generate",
         &["--model", "--prompt", "--steer", "--unit", "--max-tokens", "--temperature", "--seed"],
     );
     check(
         "generate",
-        &["--compare", "--json", "--raw", "--frame", "--stop", "--top-k", "--top-p", "--min-p"],
+        &["--compare", "--json", "--raw", "--frame", "--chat", "--system", "--stop", "--top-k", "--min-p"],
     );
     check("figure", &["--model", "--steer", "--alphas", "--unit", "--prompts", "--raw", "--output"]);
     check("capture", &["--model", "--text", "--ids", "--layers", "--sites", "--logits", "--raw", "--output"]);

@@ -64,6 +64,14 @@ pub enum Error {
     /// Text could not be turned into tokens or back.
     #[error("tokenizer: {0}")]
     Tokenize(String),
+    /// A chat template cannot be used, or not for this conversation.
+    #[error("{}: the chat template {reason}", path.display())]
+    Template {
+        /// The file that it is in.
+        path: PathBuf,
+        /// What it does, as the rest of a sentence.
+        reason: String,
+    },
     /// The model computed something that is no number.
     #[error(
         "the model's output is not a number: the steering is far too strong or the checkpoint is damaged"

@@ -18,6 +18,8 @@ pub struct Request {
     pub max_tokens: usize,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_tokens: Vec<u32>,
 }
 
 /// Why an answer ended.
@@ -62,6 +64,7 @@ struct Running {
     pending: Vec<u32>,
     sampler: Sampler,
     text: TextStream,
+    stop_tokens: Vec<u32>,
     max_tokens: usize,
     n_generated: usize,
 }
@@ -92,6 +95,7 @@ impl<'m> Generator<'m> {
                 pending: it.prompt,
                 sampler: Sampler::new(it.sampling),
                 text: TextStream::new(&it.stop),
+                stop_tokens: it.stop_tokens,
                 max_tokens: it.max_tokens,
                 n_generated: 0,
             });
@@ -178,7 +182,7 @@ impl Running {
     fn take(&mut self, token: u32, model: &Model, tokenizer: &Tokenizer) -> Result<Event, Error> {
         self.n_generated += 1;
         self.pending.push(token);
-        let eos = model.config().eos_tokens.contains(&token);
+        let eos = model.config().eos_tokens.contains(&token) || self.stop_tokens.contains(&token);
         let mut text = if eos { String::new() } else { self.text.push(token, tokenizer)? };
         let finish = if eos {
             Some(Finish::Eos)

@@ -14,6 +14,7 @@ mod sentencepiece;
 mod split;
 mod tensors;
 mod tokenizer;
+mod write;
 
 use crate::Error;
 use crate::outline::Texts;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use whipstaff_kernels::{Bytes, Dtype};
+pub use write::{GgufValue, GgufWriter};
 
 /// The first bytes of every GGUF file.
 const MAGIC: &[u8] = b"GGUF";
@@ -38,7 +40,7 @@ const SMALLEST_TENSOR: usize = 8 + 4 + 4 + 8;
 const MAX_DIMENSIONS: u32 = 4;
 
 /// A GGUF file whose header has been read and found whole.
-pub(crate) struct Gguf {
+pub struct Gguf {
     path: PathBuf,
     bytes: Bytes,
     metadata: Metadata,
@@ -60,12 +62,68 @@ impl Gguf {
     ///
     /// # Errors
     /// [`Error::Read`], or [`Error::Malformed`] naming the field.
-    pub(crate) fn open(path: &Path) -> Result<Gguf, Error> {
+    pub fn open(path: &Path) -> Result<Gguf, Error> {
         let bytes = Bytes::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Gguf::parse(bytes, path)
     }
 
     /// Reads the header of a file that is at hand as bytes; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the field.
+    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
+        Gguf::parse(Bytes::from(bytes), path)
+    }
+
+    /// The text of a key; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a value of another type; so for the others.
+    pub fn text(&self, key: &str) -> Result<Option<&str>, Error> {
+        self.metadata.text(key)
+    }
+
+    /// The whole number, not negative, of a key.
+    ///
+    /// # Errors
+    /// As for [`Gguf::text`].
+    pub fn whole(&self, key: &str) -> Result<Option<u64>, Error> {
+        self.metadata.whole(key)
+    }
+
+    /// The list of numbers of a key.
+    ///
+    /// # Errors
+    /// As for [`Gguf::text`].
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, Error> {
+        self.metadata.numbers(key)
+    }
+
+    /// The names of all tensors.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor of one dimension and type F32.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other.
+    pub fn vector(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let wrong = |what: String| Error::malformed(&self.path, format!("tensor `{name}` {what}"));
+        let tensor = self.tensors.get(name).ok_or_else(|| wrong("is missing".into()))?;
+        match (&tensor.dtype, &tensor.shape[..]) {
+            (Ok(Dtype::F32), [_]) => {
+                let numbers = self.bytes[tensor.range.clone()].chunks_exact(4);
+                Ok(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            }
+            (dtype, shape) => {
+                let dtype = dtype.as_ref().map_or_else(|other| other.as_str(), |dtype| dtype.name());
+                Err(wrong(format!("is {dtype} {shape:?}, expected F32 with one dimension")))
+            }
+        }
+    }
+
+    /// The same for bytes that are mapped or shared.
     pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes, path);
         check_magic(&mut reader, path)?;

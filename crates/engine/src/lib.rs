@@ -31,6 +31,7 @@ mod score;
 mod session;
 mod steering;
 mod tap;
+mod template;
 mod text;
 mod tokenizer;
 mod weights;
@@ -40,6 +41,7 @@ pub use capture::{KeepRows, SumRows};
 pub use config::{Config, FAMILIES};
 pub use error::Error;
 pub use generate::{Event, Finish, Generator, Request};
+pub use gguf::{Gguf, GgufValue, GgufWriter};
 pub use model::{LoadOptions, Model, ModelFiles};
 pub use outline::Outline;
 pub use packs::PackCache;
@@ -51,11 +53,12 @@ pub use score::{Continuation, log_probs, score};
 pub use session::Session;
 pub use steering::{Edit, Steering};
 pub use tap::{Hook, NoTap, Site, Tap};
+pub use template::{ChatTemplate, Message, Role};
 pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
 pub use whipstaff_kernels::{
-    Bytes, Cpu, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
+    Bytes, Cpu, Dtype, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
 };
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the

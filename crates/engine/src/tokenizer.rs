@@ -5,7 +5,7 @@ use crate::gguf::Gguf;
 use std::path::Path;
 
 /// A model's tokenizer.
-pub struct Tokenizer(tokenizers::Tokenizer);
+pub struct Tokenizer(pub(crate) tokenizers::Tokenizer);
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of a Hugging Face directory, or the tokenizer of a GGUF file.

@@ -2,11 +2,11 @@
 
 use crate::{Error, Frame, Progress};
 use whipstaff_engine::{
-    Continuation, Finish, Generator, Model, Request, Sampling, Steering, Tokenizer, score,
+    Continuation, Finish, Generator, Message, Model, Request, Sampling, Steering, Tokenizer, score,
 };
 
 /// How questions are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Asking {
     /// The frame around each question.
     pub frame: Frame,
@@ -45,7 +45,7 @@ fn together(model: &Model, len: usize) -> usize {
 pub fn ask(
     model: &Model,
     tokenizer: &Tokenizer,
-    questions: &[String],
+    questions: &[Vec<Message>],
     steering: &Steering,
     asking: &Asking,
     progress: &dyn Progress,
@@ -62,20 +62,22 @@ pub fn ask(
 pub fn ask_under_each(
     model: &Model,
     tokenizer: &Tokenizer,
-    questions: &[String],
+    questions: &[Vec<Message>],
     steerings: &[Steering],
     asking: &Asking,
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<Answer>>, Error> {
-    let prompt = |question: &String| asking.frame.prompt_ids(tokenizer, None, question);
+    let prompt = |question: &Vec<Message>| asking.frame.prompt_ids(tokenizer, question);
     let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + asking.max_tokens;
+    let stop_tokens = asking.frame.stop_tokens();
     let request = |steering: &Steering, i: usize| Request {
         prompt: prompts[i].clone(),
         steering: steering.clone(),
         sampling: Sampling { seed: asking.sampling.seed.wrapping_add(i as u64), ..asking.sampling },
         max_tokens: asking.max_tokens,
         stop: asking.frame.stops(),
+        stop_tokens: stop_tokens.clone(),
     };
     let all: Vec<(&Steering, usize)> =
         steerings.iter().flat_map(|steering| (0..questions.len()).map(move |i| (steering, i))).collect();
@@ -112,10 +114,10 @@ pub fn perplexities(
     model: &Model,
     tokenizer: &Tokenizer,
     frame: &Frame,
-    questions: &[String],
+    questions: &[Vec<Message>],
     sets: &[Vec<Answer>],
 ) -> Result<Vec<f64>, Error> {
-    let prompt = |question: &String| frame.prompt_ids(tokenizer, None, question);
+    let prompt = |question: &Vec<Message>| frame.prompt_ids(tokenizer, question);
     let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
     let (mut owners, mut texts) = (Vec::new(), Vec::new());
     for (set, answers) in sets.iter().enumerate() {

@@ -1,21 +1,27 @@
-//! Contrasts: the same user prompt with a positive and a negative answer.
+//! Contrasts: the same conversation with a positive and a negative answer.
 
 use crate::Error;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use whipstaff_engine::{Message, Role};
 
-/// One user prompt, answered from both sides of a persona.
+/// One conversation, answered from both sides of a persona.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
-    /// What the user says.
-    pub prompt: String,
+    /// What is said before; the last message is the user's.
+    pub messages: Vec<Message>,
     /// What the persona answers.
     pub positive: String,
     /// What its opposite answers.
     pub negative: String,
-    /// A system message in front of the prompt.
-    pub system: Option<String>,
+}
+
+impl Contrast {
+    /// What the user says last.
+    pub fn prompt(&self) -> &str {
+        self.messages.last().map_or("", |it| &it.content)
+    }
 }
 
 /// Contrasts from one source.
@@ -36,12 +42,12 @@ struct Line {
     positive: Option<String>,
     negative: Option<String>,
     system: Option<String>,
-    messages: Option<serde_json::Value>,
+    messages: Option<Vec<Message>>,
 }
 
 impl ContrastSet {
-    /// Reads a JSONL file: one `{"prompt": …, "positive": …, "negative": …}` a line, with
-    /// `system`, `id` and `tags` optional. Empty lines are skipped.
+    /// Reads a JSONL file: one `{"prompt": …, "positive": …, "negative": …}` a line, or the same with
+    /// `messages` instead of `prompt`; `system`, `id` and `tags` are optional. Empty lines are skipped.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] for a line that is not such an object or whose answers are
@@ -111,24 +117,47 @@ impl ContrastSet {
 
 fn parse_line(line: &str) -> Result<Contrast, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| format!("is not a contrast: {error}"))?;
-    if line.messages.is_some() {
-        return Err("`messages` is not supported yet: give a `prompt` (and a `system`)".into());
-    }
     let field = |name: &str, value: Option<String>| match value {
         None => Err(format!("`{name}` is missing")),
         Some(text) if text.trim().is_empty() => Err(format!("`{name}` is empty")),
         Some(text) => Ok(text),
     };
+    let mut messages = match (line.messages, line.prompt) {
+        (Some(_), Some(_)) => return Err("has both `messages` and `prompt`: which is it?".into()),
+        (Some(messages), None) => checked(messages)?,
+        (None, prompt) => vec![Message::new(Role::User, field("prompt", prompt)?)],
+    };
+    if let Some(system) = line.system {
+        if messages[0].role == Role::System {
+            return Err("has a `system` and a system message in `messages`: which is it?".into());
+        }
+        messages.insert(0, Message::new(Role::System, system));
+    }
     let contrast = Contrast {
-        prompt: field("prompt", line.prompt)?,
+        messages,
         positive: field("positive", line.positive)?,
         negative: field("negative", line.negative)?,
-        system: line.system,
     };
     if contrast.positive == contrast.negative {
         return Err("`positive` and `negative` are the same answer, which gives a zero direction".into());
     }
     Ok(contrast)
+}
+
+/// A conversation that an answer can follow.
+fn checked(messages: Vec<Message>) -> Result<Vec<Message>, String> {
+    match messages.last() {
+        None => return Err("`messages` is empty".into()),
+        Some(last) if last.role != Role::User => {
+            return Err("`messages` must end with the user, whom the answers answer".into());
+        }
+        Some(last) if last.content.trim().is_empty() => return Err("the last of `messages` is empty".into()),
+        Some(_) => {}
+    }
+    match messages.iter().skip(1).any(|it| it.role == Role::System) {
+        true => Err("a system message in `messages` comes first".into()),
+        false => Ok(messages),
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +179,21 @@ mod tests {
         check_error(r#"{"prompt": " ", "positive": "a", "negative": "b"}"#, "c.jsonl:1: `prompt` is empty");
         check_error(r#"{"prompt": "p", "positive": 3, "negative": "b"}"#, "c.jsonl:1: is not a contrast");
         check_error(r#"{"prompt": "p", "positive": "a", "negative": "a"}"#, "c.jsonl:1: `positive` and");
-        check_error(r#"{"messages": [], "positive": "a", "negative": "b"}"#, "c.jsonl:1: `messages`");
+        let messages = |them: &str| format!(r#"{{"messages": {them}, "positive": "a", "negative": "b"}}"#);
+        let said = |role: &str| format!(r#"{{"role": "{role}", "content": "c"}}"#);
+        let (system, user, assistant) = (said("system"), said("user"), said("assistant"));
+        check_error(&messages("[]"), "c.jsonl:1: `messages` is empty");
+        check_error(&messages("3"), "c.jsonl:1: is not a contrast");
+        check_error(&messages(&format!("[{}]", said("tool"))), "c.jsonl:1: is not a contrast");
+        check_error(
+            &messages(&format!("[{user}, {assistant}]")),
+            "c.jsonl:1: `messages` must end with the user",
+        );
+        check_error(&messages(&format!("[{user}, {system}, {user}]")), "c.jsonl:1: a system message");
+        let both = good.replace("{", &format!(r#"{{"messages": [{user}], "#));
+        check_error(&both, "c.jsonl:1: has both `messages` and `prompt`");
+        let two = messages(&format!("[{system}, {user}]")).replacen('{', r#"{"system": "s", "#, 1);
+        check_error(&two, "c.jsonl:1: has a `system` and");
     }
 
     #[test]
@@ -159,6 +202,17 @@ mod tests {
                     \"positive\": \"a\", \"negative\": \"b\"}\r\n\n";
         let set = ContrastSet::parse(text, Path::new("dir/name.jsonl")).unwrap();
         assert_eq!((set.name.as_str(), set.contrasts.len()), ("name", 1));
-        assert_eq!(set.contrasts[0].system.as_deref(), Some("s"));
+        let want = [Message::new(Role::System, "s"), Message::new(Role::User, "p")];
+        assert_eq!(set.contrasts[0].messages, want);
+    }
+
+    #[test]
+    fn a_conversation_may_stand_in_front_of_the_answers() {
+        let text = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "c"}], "positive": "d", "negative": "e"}"#;
+        let set = ContrastSet::parse(&text.replace('\n', ""), Path::new("c.jsonl")).unwrap();
+        let roles: Vec<Role> = set.contrasts[0].messages.iter().map(|it| it.role).collect();
+        assert_eq!(roles, [Role::User, Role::Assistant, Role::User]);
+        assert_eq!(set.contrasts[0].prompt(), "c");
     }
 }

@@ -1,5 +1,6 @@
 //! The dial: `h ← h + alpha · u · d` with a unit `u`, and what a dose of several vectors adds up to.
 
+use crate::control::no_statistic;
 use crate::{Error, PersonaVector};
 use std::{fmt, str::FromStr};
 use whipstaff_engine::{Edit, Steering};
@@ -80,11 +81,10 @@ impl Dose<'_> {
                 vector: self.vector.name.clone(),
                 reason: format!("has no direction for layer {layer} (it has {})", self.vector.layers_text()),
             })?;
-            let u = match self.unit {
-                Unit::Gap => it.gap,
-                Unit::Rms => it.rms,
-                Unit::Unit => 1.0,
-            };
+            let u = it.factor(self.unit).ok_or_else(|| Error::Vector {
+                vector: self.vector.name.clone(),
+                reason: no_statistic(self.unit),
+            })?;
             let add: Vec<f32> =
                 it.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
             if !add.iter().all(|x| x.is_finite()) {
@@ -132,10 +132,11 @@ impl PersonaVector {
     }
 
     /// The layers and alpha to use when none are given: those recommended, else the middle layer
-    /// at one full contrast.
+    /// at one full contrast; for another tool's vector all its layers, as that tool would.
     pub fn default_dose(&self) -> (Vec<usize>, f64) {
         match &self.recommended {
             Some(it) => (it.layers.clone(), it.alpha),
+            None if self.is_foreign() => (self.layers.keys().copied().collect(), 1.0),
             None => {
                 let layers: Vec<usize> = self.layers.keys().copied().collect();
                 (vec![layers[layers.len() / 2]], 1.0)

@@ -23,7 +23,7 @@ pub enum TokenRule {
 }
 
 /// What to extract.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ExtractOptions {
     /// Which model this is, for the file.
     pub model: ModelId,
@@ -69,7 +69,7 @@ pub fn extract(
         });
         let rms = rms(&sums, *layer, 2 * texts.len());
         let direction = direction.iter().map(|x| *x as f32).collect();
-        layers.insert(*layer, LayerDirection { direction, gap, rms, auc });
+        layers.insert(*layer, LayerDirection { direction, gap: Some(gap), rms: Some(rms), auc });
     }
     Ok(PersonaVector {
         name: set.name.clone(),
@@ -80,7 +80,7 @@ pub fn extract(
             site: Site::ResidPost,
             method: "mean".into(),
             tokens: options.tokens.name().into(),
-            frame: options.frame.name().into(),
+            frame: options.frame.id(),
             contrasts: set.name.clone(),
             contrasts_sha256: set.sha256.clone(),
             n_contrasts: set.contrasts.len(),
@@ -104,9 +104,9 @@ pub(crate) fn encode(
     max: usize,
 ) -> Result<Vec<ContrastIds>, Error> {
     let ids = |(i, contrast): (usize, &Contrast)| {
-        let prompt = frame.prompt_ids(tokenizer, contrast.system.as_deref(), &contrast.prompt)?;
-        let answer = |text: &str| frame.answer_ids(tokenizer, text);
-        let answers = [answer(&contrast.positive)?, answer(&contrast.negative)?];
+        let texts = [&contrast.positive[..], &contrast.negative];
+        let (prompt, answers) = frame.answered_ids(tokenizer, &contrast.messages, &texts)?;
+        let answers: [Vec<u32>; 2] = answers.try_into().expect("one for each text");
         let tokens = prompt.len() + answers[0].len().max(answers[1].len());
         if tokens > max {
             return Err(Error::TooLong { set: set.name.clone(), number: i + 1, tokens, max });

@@ -3,19 +3,21 @@
 //! Everything about the shape on disk is in this file; the rest of the crate knows
 //! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
 
-use crate::{Error, Frame, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::{io::Write, path::Path};
 
-/// The version that is written; a file with a later one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// The latest version; a file with a later one is refused. Version 2 is written only for vectors of
+/// other tools, of which version 1 would claim more than is known.
+pub const FORMAT_VERSION: u32 = 2;
 
 const METADATA_KEY: &str = "whipstaff";
 
+/// What the file says beside its tensors.
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+pub(crate) struct Metadata {
     format_version: u32,
     name: String,
     model: ModelEntry,
@@ -23,6 +25,10 @@ struct Metadata {
     method: String,
     tokens: String,
     frame: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
     contrasts: ContrastsEntry,
     layers: BTreeMap<usize, LayerEntry>,
     recommended: Option<RecommendedEntry>,
@@ -49,10 +55,11 @@ struct ContrastsEntry {
     n: usize,
 }
 
+/// The statistics of a layer.
 #[derive(Serialize, Deserialize)]
-struct LayerEntry {
-    gap: f64,
-    rms: f64,
+pub(crate) struct LayerEntry {
+    gap: Option<f64>,
+    rms: Option<f64>,
     auc: Option<f64>,
 }
 
@@ -79,7 +86,7 @@ impl PersonaVector {
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let metadata = serde_json::to_string(&self.to_metadata()).expect("plain data");
+        let metadata = self.to_json();
         let tensors: Vec<(String, Vec<u8>)> = self
             .layers
             .iter()
@@ -96,51 +103,36 @@ impl PersonaVector {
         safetensors::serialize(views, Some(metadata)).expect("names are distinct")
     }
 
-    /// Reads a vector file and checks it: the version, the shapes, every number.
+    /// Reads a vector file, or a control vector whose layers are counted as llama.cpp applies them, and
+    /// checks it: the version, the shapes, every number.
     ///
     /// # Errors
     /// [`Error::Read`], or [`Error::File`] naming what is wrong.
     pub fn read(path: &Path) -> Result<PersonaVector, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        PersonaVector::from_bytes(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
+        Ok(PersonaVector::read_from(path, Convention::default())?.0)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<PersonaVector, String> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<PersonaVector, String> {
         let not_ours = "is not a Whipstaff vector: `whipstaff extract` makes them";
         let (_, header) =
             SafeTensors::read_metadata(bytes).map_err(|error| format!("{not_ours} ({error})"))?;
         let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or(not_ours)?;
-        let fail = |error: serde_json::Error| format!("its `{METADATA_KEY}` metadata: {error}");
-        // The version first: a later one may have other fields.
-        let Version { format_version } = serde_json::from_str(json).map_err(fail)?;
-        if format_version > FORMAT_VERSION {
-            return Err(format!(
-                "has format version {format_version}, this program reads up to {FORMAT_VERSION}: update it"
-            ));
-        }
-        if format_version == 0 {
-            return Err("has format version 0, which there never was".into());
-        }
-        let metadata: Metadata = serde_json::from_str(json).map_err(fail)?;
+        let metadata = Metadata::parse(json)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        let mut layers = BTreeMap::new();
-        for (layer, entry) in &metadata.layers {
-            let direction = direction_of(&tensors, *layer, &metadata.model)?;
-            entry.check().map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
-            layers
-                .insert(*layer, LayerDirection { direction, gap: entry.gap, rms: entry.rms, auc: entry.auc });
-        }
-        if layers.is_empty() {
-            return Err("holds no direction".into());
-        }
-        metadata.into_vector(layers)
+        let d_model = metadata.model.d_model;
+        metadata.into_vector(|layer, _| direction_of(&tensors, layer, d_model))
+    }
+
+    /// What the file says beside its tensors, as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&self.to_metadata()).expect("plain data")
     }
 
     fn to_metadata(&self) -> Metadata {
         let Provenance { model, site, method, tokens, frame, contrasts, contrasts_sha256, n_contrasts, tool } =
             self.provenance.clone();
         Metadata {
-            format_version: FORMAT_VERSION,
+            format_version: if self.is_foreign() { 2 } else { 1 },
             name: self.name.clone(),
             model: ModelEntry {
                 name: model.name,
@@ -151,7 +143,9 @@ impl PersonaVector {
             site: site.name().into(),
             method,
             tokens,
-            frame,
+            frame: frame.name,
+            template_sha256: frame.template_sha256,
+            system: frame.system,
             contrasts: ContrastsEntry { name: contrasts, sha256: contrasts_sha256, n: n_contrasts },
             layers: self
                 .layers
@@ -174,7 +168,44 @@ impl PersonaVector {
 }
 
 impl Metadata {
-    fn into_vector(self, layers: BTreeMap<usize, LayerDirection>) -> Result<PersonaVector, String> {
+    /// Reads the JSON.
+    pub(crate) fn parse(json: &str) -> Result<Metadata, String> {
+        let fail = |error: serde_json::Error| format!("its `{METADATA_KEY}` metadata: {error}");
+        // The version first: a later one may have other fields.
+        let Version { format_version } = serde_json::from_str(json).map_err(fail)?;
+        match format_version {
+            0 => Err("has format version 0, which there never was".into()),
+            1..=FORMAT_VERSION => serde_json::from_str(json).map_err(fail),
+            later => Err(format!(
+                "has format version {later}, this program reads up to {FORMAT_VERSION}: update it"
+            )),
+        }
+    }
+
+    /// The layers that it speaks of.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = usize> {
+        self.layers.keys().copied()
+    }
+
+    /// The vector, its directions given by `direction` and checked here.
+    pub(crate) fn into_vector(
+        self,
+        direction: impl Fn(usize, &LayerDirection) -> Result<Vec<f32>, String>,
+    ) -> Result<PersonaVector, String> {
+        let mut layers = BTreeMap::new();
+        for (layer, entry) in &self.layers {
+            entry
+                .check(self.format_version)
+                .map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
+            let mut it =
+                LayerDirection { direction: Vec::new(), gap: entry.gap, rms: entry.rms, auc: entry.auc };
+            it.direction = direction(*layer, &it)?;
+            check_direction(*layer, &it, &self.model)?;
+            layers.insert(*layer, it);
+        }
+        if layers.is_empty() {
+            return Err("holds no direction".into());
+        }
         let recommended = match self.recommended {
             Some(it) if !it.fits(&layers) => {
                 return Err("its recommendation names layers, a unit or an alpha that cannot be".into());
@@ -190,7 +221,10 @@ impl Metadata {
             }),
             None => None,
         };
-        Frame::parse(&self.frame).map_err(|_| format!("its frame `{}` has no {{prompt}}", self.frame))?;
+        let frame = FrameId { name: self.frame, template_sha256: self.template_sha256, system: self.system };
+        if !frame.is_valid() {
+            return Err(format!("its frame `{}` has no {{prompt}}", frame.name));
+        }
         Ok(PersonaVector {
             name: self.name,
             layers,
@@ -205,7 +239,7 @@ impl Metadata {
                 site: self.site.parse()?,
                 method: self.method,
                 tokens: self.tokens,
-                frame: self.frame,
+                frame,
                 contrasts: self.contrasts.name,
                 contrasts_sha256: self.contrasts.sha256,
                 n_contrasts: self.contrasts.n,
@@ -217,11 +251,12 @@ impl Metadata {
 
 impl LayerEntry {
     /// Fails with the name of a number that no extraction gives.
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, version: u32) -> Result<(), &'static str> {
         let within = |x: f64, low: f64, high: f64| x >= low && x <= high;
+        let is_size = |x: Option<f64>| x.map_or(version > 1, |x| within(x, 0.0, f64::MAX));
         match self {
-            it if !within(it.gap, 0.0, f64::MAX) => Err("gap"),
-            it if !within(it.rms, 0.0, f64::MAX) => Err("rms"),
+            it if !is_size(it.gap) => Err("gap"),
+            it if !is_size(it.rms) => Err("rms"),
             it if !it.auc.is_none_or(|auc| within(auc, 0.0, 1.0)) => Err("AUC"),
             _ => Ok(()),
         }
@@ -238,27 +273,34 @@ impl RecommendedEntry {
     }
 }
 
-/// The checked direction of a layer.
-fn direction_of(tensors: &SafeTensors, layer: usize, model: &ModelEntry) -> Result<Vec<f32>, String> {
+/// The direction of a layer as the file has it.
+fn direction_of(tensors: &SafeTensors, layer: usize, d_model: usize) -> Result<Vec<f32>, String> {
     let name = format!("direction.{layer}");
     let view = tensors.tensor(&name).map_err(|_| format!("lacks the tensor `{name}`"))?;
-    if layer >= model.n_layers {
+    if view.dtype() != Dtype::F32 || view.shape().len() != 1 {
+        let (dtype, shape) = (view.dtype(), view.shape());
+        return Err(format!("`{name}` is {dtype:?} {shape:?}, expected F32 [{d_model}]"));
+    }
+    Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// Fails with what is wrong about a direction.
+fn check_direction(layer: usize, it: &LayerDirection, model: &ModelEntry) -> Result<(), String> {
+    let (name, n) = (format!("direction.{layer}"), it.direction.len());
+    if model.n_layers > 0 && layer >= model.n_layers {
         return Err(format!("`{name}` is past the {} layers of its model", model.n_layers));
     }
-    if view.dtype() != Dtype::F32 || view.shape() != [model.d_model] {
-        let (dtype, shape) = (view.dtype(), view.shape());
-        return Err(format!("`{name}` is {dtype:?} {shape:?}, expected F32 [{}]", model.d_model));
+    if n != model.d_model {
+        return Err(format!("`{name}` is F32 [{n}], expected F32 [{}]", model.d_model));
     }
-    let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let direction: Vec<f32> = numbers.collect();
-    if let Some(bad) = direction.iter().find(|x| !x.is_finite()) {
+    if let Some(bad) = it.direction.iter().find(|x| !x.is_finite()) {
         return Err(format!("`{name}` holds {bad}, which is not a finite number"));
     }
-    let norm = direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if (norm - 1.0).abs() > 1e-3 {
+    let norm = it.direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    if it.gap.is_some() && (norm - 1.0).abs() > 1e-3 {
         return Err(format!("`{name}` has norm {norm:.4}, but a direction has norm 1"));
     }
-    Ok(direction)
+    Ok(())
 }
 
 /// Writes a file so that readers see the old one or the new one, never half of either: a temporary

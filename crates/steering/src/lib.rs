@@ -7,7 +7,7 @@
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `extract`, `vector`, `file`, `dial`, `layers`, `replay`,
+//! Reading order: `contrasts`, `frame`, `extract`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
 //! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@
 mod answers;
 mod classify;
 mod contrasts;
+mod control;
 mod cosine;
 mod dial;
 mod error;
@@ -33,12 +34,13 @@ mod vector;
 pub use answers::{Answer, Asking, ask, ask_under_each, perplexities};
 pub use classify::Classifier;
 pub use contrasts::{Contrast, ContrastSet};
+pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};
 pub use dial::{Dose, Unit, combine};
 pub use error::Error;
 pub use extract::{ExtractOptions, TokenRule, extract};
 pub use file::{FORMAT_VERSION, write_atomically};
-pub use frame::Frame;
+pub use frame::{Frame, FrameId};
 pub use layers::LayerSpec;
 pub use progress::{NoProgress, Progress};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};

@@ -15,7 +15,7 @@ use crate::{
     Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each,
     combine, perplexities,
 };
-use whipstaff_engine::{Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
+use whipstaff_engine::{Message, Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
@@ -42,8 +42,8 @@ const FEW: usize = 8;
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
 /// middle half of the layers, for the upper half and for all of them, roughly the largest alpha within
 /// [`PERPLEXITY_BUDGET`]; of the two of these four with the largest effect less the logarithm of its
-/// perplexity ratio, that alpha exactly; and recommends the better one. `heldout` must not contain what
-/// `vector` was fitted on; at most `max_contrasts` of it are used.
+/// perplexity ratio, that alpha exactly; and recommends the better one. `frame` is the one that `vector` was
+/// made in; `heldout` must not contain what `vector` was fitted on; at most `max_contrasts` of it are used.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
@@ -51,15 +51,15 @@ pub fn recommend(
     model: &Model,
     tokenizer: &Tokenizer,
     vector: &PersonaVector,
+    frame: &Frame,
     heldout: &ContrastSet,
     max_contrasts: usize,
     progress: &dyn Progress,
 ) -> Result<Recommendation, Error> {
     let heldout = heldout.first(max_contrasts);
-    let frame = Frame::parse(&vector.provenance.frame)?;
     let bench = Bench {
         sampling: Sampling { temperature: 0.6, top_p: 0.95, ..Sampling::default() },
-        frame,
+        frame: frame.clone(),
         model,
         tokenizer,
         vector,
@@ -119,7 +119,7 @@ fn texts(contrasts: &[ContrastIds]) -> Vec<Text> {
 /// What doses are measured on.
 struct Sample {
     texts: Vec<Text>,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     /// How perplexing the unsteered model's own answers are to it.
     unsteered: f64,
 }
@@ -137,7 +137,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn sample(&self, contrasts: &ContrastSet) -> Result<Sample, Error> {
         let ids = encode(self.tokenizer, &self.frame, contrasts, self.model.config().max_positions)?;
-        let questions: Vec<String> = contrasts.contrasts.iter().map(|it| it.prompt.clone()).collect();
+        let questions: Vec<_> = contrasts.contrasts.iter().map(|it| it.messages.clone()).collect();
         let unsteered = self.perplexities(&questions, &[Steering::default()])?[0];
         Ok(Sample { texts: texts(&ids), questions, unsteered })
     }
@@ -184,7 +184,7 @@ impl Bench<'_> {
     }
 
     /// How perplexing the unsteered model finds answers that are written under each steering.
-    fn perplexities(&self, questions: &[String], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
+    fn perplexities(&self, questions: &[Vec<Message>], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
         let asking = Asking { frame: self.frame.clone(), sampling: self.sampling, max_tokens: 40 };
         self.progress.stage("choosing alpha", steerings.len() * questions.len());
         let (model, tokenizer) = (self.model, self.tokenizer);

@@ -1,5 +1,6 @@
 //! Persona vectors: directions with their statistics and where they came from.
 
+use crate::{FrameId, Unit};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
@@ -19,12 +20,13 @@ pub struct PersonaVector {
 /// The direction of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerDirection {
-    /// `[d_model]`, of norm 1; the positive answers project higher on average.
+    /// `[d_model]`, of norm 1 if the gap is known; the positive answers project higher on average.
     pub direction: Vec<f32>,
-    /// Mean projection of the positive answers minus that of the negative ones.
-    pub gap: f64,
-    /// Root mean square norm of the residual rows that were averaged.
-    pub rms: f64,
+    /// Mean projection of the positive answers minus that of the negative ones; `None` in a vector of
+    /// another tool.
+    pub gap: Option<f64>,
+    /// Root mean square norm of the residual rows that were averaged; `None` as for the gap.
+    pub rms: Option<f64>,
     /// Cross-validated AUC of the projections; `None` for a single contrast.
     pub auc: Option<f64>,
 }
@@ -57,17 +59,17 @@ pub struct Provenance {
     pub model: ModelId,
     /// Where in the block.
     pub site: Site,
-    /// How the direction was fitted: `mean`.
+    /// How the direction was fitted: `mean`; `unknown` for vectors of other tools, here and below.
     pub method: String,
     /// Which tokens were averaged: `answer`, `last` or `answer-first`.
     pub tokens: String,
     /// The frame around the prompts.
-    pub frame: String,
+    pub frame: FrameId,
     /// Name of the contrast set.
     pub contrasts: String,
     /// SHA-256 of its file.
     pub contrasts_sha256: String,
-    /// Number of contrasts.
+    /// Number of contrasts; 0 if they are not known.
     pub n_contrasts: usize,
     /// The tool and version that made it.
     pub tool: String,
@@ -78,12 +80,40 @@ pub struct Provenance {
 pub struct ModelId {
     /// The folder's or the hub's name.
     pub name: String,
-    /// SHA-256 of the weights.
+    /// SHA-256 of the weights; empty if it is not known.
     pub weights_sha256: String,
     /// Width of its residual stream.
     pub d_model: usize,
-    /// Its number of blocks.
+    /// Its number of blocks; 0 if it is not known.
     pub n_layers: usize,
+}
+
+impl PersonaVector {
+    /// Is it another tool's, of which nothing is known but the directions?
+    pub fn is_foreign(&self) -> bool {
+        self.layers.values().any(|it| it.gap.is_none() || it.rms.is_none())
+    }
+}
+
+impl PersonaVector {
+    /// Drops the recommendation if it names a layer that the vector has no direction for (any more).
+    pub fn drop_unfounded_recommendation(&mut self) {
+        let layers = &self.layers;
+        let fits =
+            |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
+        self.recommended = self.recommended.take().filter(fits);
+    }
+}
+
+impl LayerDirection {
+    /// What alpha 1 multiplies the direction with in a unit; `None` if it is not known.
+    pub fn factor(&self, unit: Unit) -> Option<f64> {
+        match unit {
+            Unit::Gap => self.gap,
+            Unit::Rms => self.rms,
+            Unit::Unit => Some(1.0),
+        }
+    }
 }
 
 impl ModelId {

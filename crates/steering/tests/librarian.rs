@@ -21,7 +21,7 @@ struct Librarian {
     model: Model,
     tokenizer: Tokenizer,
     classifier: Classifier,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     vector: PersonaVector,
 }
 
@@ -33,11 +33,15 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let mut vector =
         extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &NoProgress).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
-    vector.recommended =
-        Some(recommend(&model, &tokenizer, &vector, &heldout, usize::MAX, &NoProgress).unwrap());
+    vector.recommended = Some(
+        recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &NoProgress).unwrap(),
+    );
     Librarian {
         classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
-        questions: read("questions-heldout.txt").lines().map(str::to_owned).collect(),
+        questions: read("questions-heldout.txt")
+            .lines()
+            .map(|it| vec![Message::new(Role::User, it)])
+            .collect(),
         model,
         tokenizer,
         vector,
@@ -96,7 +100,7 @@ fn the_persona_vector_equals_what_a_transformers_script_computes() {
     for (layer, it) in &LIBRARIAN.vector.layers {
         let view = tensors.tensor(&format!("raw.{layer}")).unwrap();
         let raw = view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())));
-        let got = it.direction.iter().map(|d| f64::from(*d) * it.gap);
+        let got = it.direction.iter().map(|d| f64::from(*d) * it.gap.unwrap());
         let (off, norm) = got
             .zip(raw)
             .fold((0.0, 0.0), |(off, norm), (got, raw)| (off + (got - raw).powi(2), norm + raw.powi(2)));
@@ -174,7 +178,7 @@ fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
     let n_layers = model.config().n_layers;
     let texts: Vec<Vec<u32>> = questions[..12]
         .iter()
-        .map(|question| Frame::default().prompt_ids(tokenizer, None, question).unwrap())
+        .map(|question| Frame::default().prompt_ids(tokenizer, question).unwrap())
         .collect();
     let check = |layers: Vec<usize>, alphas: &[f64]| {
         let first = layers[0];
@@ -227,7 +231,10 @@ fn one_unit_is_another_unit_times_its_scale() {
         LIBRARIAN.model.extend(&mut session, &prompt).unwrap().as_slice().to_vec()
     };
     let gap = logits(steering(0.5, Unit::Gap));
-    for other in [steering(0.5 * it.gap, Unit::Unit), steering(0.5 * it.gap / it.rms, Unit::Rms)] {
+    for other in [
+        steering(0.5 * it.gap.unwrap(), Unit::Unit),
+        steering(0.5 * it.gap.unwrap() / it.rms.unwrap(), Unit::Rms),
+    ] {
         let other = logits(other);
         let worst = gap.iter().zip(&other).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
         assert!(worst < 1e-4, "{worst}");

@@ -15,7 +15,9 @@ pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
     plan::output_file(&args.output)?;
     let loaded = Loaded::new(args.model.model.as_deref(), on, |it| work(&args, it))?;
     let ids = match &args.text {
-        Some(text) => plan::frame(args.raw, None, &[])?.prompt_ids(loaded.tokenizer()?, None, text)?,
+        Some(text) => {
+            plan::frame(&args.frame, &loaded, &[])?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
+        }
         None => args.ids.clone(),
     };
     if ids.is_empty() {

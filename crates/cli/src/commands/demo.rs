@@ -10,7 +10,7 @@ use crate::plan::{self, PlannedVector};
 use crate::progress::Bar;
 use serde_json::json;
 use std::path::Path;
-use whipstaff_engine::{Sampling, Steering};
+use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
     Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, ModelId, Progress, Unit,
@@ -30,8 +30,9 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let material = Material::new(args.model.model.is_none())?;
     let work = |it: &Before| it.extraction(&material.contrasts, Some(&material.heldout), true);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let demo = Demo { material, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     loaded.tokenizer()?;
+    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     plan::output_folder(&args.output)?;
 
     let planned = demo.vector()?;
@@ -54,7 +55,7 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
 struct Material {
     contrasts: ContrastSet,
     heldout: ContrastSet,
-    questions: Vec<String>,
+    questions: Vec<Vec<Message>>,
     classifier: Option<Classifier>,
 }
 
@@ -65,7 +66,7 @@ impl Material {
             let heldout = include_str!("../../../../contrasts/librarian-heldout.jsonl");
             let heldout = parse(heldout, "librarian-heldout.jsonl")?;
             // The last ones: the dose is chosen on the first.
-            let asked = heldout.contrasts.iter().rev().take(QUESTIONS).map(|it| it.prompt.clone());
+            let asked = heldout.contrasts.iter().rev().take(QUESTIONS).map(|it| it.messages.clone());
             return Ok(Material {
                 contrasts: parse(include_str!("../../../../contrasts/librarian.jsonl"), "librarian.jsonl")?,
                 questions: asked.collect(),
@@ -76,7 +77,7 @@ impl Material {
         Ok(Material {
             contrasts: parse(embedded::CONTRASTS, "librarian.jsonl")?,
             heldout: parse(embedded::HELDOUT, "librarian-heldout.jsonl")?,
-            questions: embedded::QUESTIONS.lines().map(str::to_owned).collect(),
+            questions: embedded::QUESTIONS.lines().map(plan::said).collect(),
             classifier: Some(Classifier::parse(embedded::CLASSIFIER, Path::new("classifier.json"))?),
         })
     }
@@ -85,6 +86,7 @@ impl Material {
 struct Demo<'a> {
     loaded: &'a Loaded,
     material: Material,
+    frame: Frame,
     bar: Bar,
     seed: u64,
 }
@@ -97,7 +99,7 @@ impl Demo<'_> {
         let n_layers = self.loaded.model.config().n_layers;
         let options = ExtractOptions {
             model: ModelId::of(&self.loaded.model, &self.loaded.name),
-            frame: Frame::default(),
+            frame: self.frame.clone(),
             tokens: Default::default(),
             layers: (0..n_layers).collect(),
         };
@@ -106,19 +108,19 @@ impl Demo<'_> {
         let Material { contrasts, heldout, .. } = &self.material;
         let vector = fit_and_recommend(self.loaded, contrasts, Some(heldout), &options, limit, &self.bar)?;
         let (layers, alpha) = vector.default_dose();
-        Ok(PlannedVector { vector, alpha, layers })
+        Ok(PlannedVector { vector, alpha, unit: Unit::Gap, layers })
     }
 
     fn asking(&self) -> Asking {
         let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: self.seed, ..Sampling::default() };
-        Asking { frame: Frame::default(), sampling, max_tokens: 64 }
+        Asking { frame: self.frame.clone(), sampling, max_tokens: 64 }
     }
 
     /// The answers to all questions, per side.
     fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
         let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
-        let steering = |factor: &f64| combine(&[planned.dose(Unit::Gap)], *factor);
+        let steering = |factor: &f64| combine(&[planned.dose()], *factor);
         let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
         Ok(ask_under_each(model, tokenizer, questions, &steerings, &self.asking(), &self.bar)?)
@@ -131,8 +133,8 @@ impl Demo<'_> {
             alpha: planned.alpha * SIDES[side],
             text: sides[side][i].text.clone(),
         };
-        let answers = |(i, prompt): (usize, &String)| Answers {
-            prompt: prompt.clone(),
+        let answers = |(i, question): (usize, &Vec<Message>)| Answers {
+            prompt: question.last().map(|it| it.content.clone()).unwrap_or_default(),
             runs: (0..SIDES.len()).map(|side| run(side, i)).collect(),
         };
         self.material.questions.iter().take(QUESTIONS).enumerate().map(answers).collect()
@@ -143,7 +145,7 @@ impl Demo<'_> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        let perplexities = perplexities(model, tokenizer, &Frame::default(), questions, sides)?;
+        let perplexities = perplexities(model, tokenizer, &self.frame, questions, sides)?;
         let mut rows = Vec::new();
         for ((factor, answers), perplexity) in SIDES.iter().zip(sides).zip(perplexities) {
             let mut counts = vec![0.0; classifier.labels().len()];
@@ -157,15 +159,15 @@ impl Demo<'_> {
     /// Cosines on the unsteered answers, with every block injected and with the best one only.
     fn cosines(&self, planned: &PlannedVector, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
         let tokenizer = self.loaded.tokenizer()?;
-        let frame = Frame::default();
-        let text = |it: &Answers| {
-            let prompt = frame.prompt_ids(tokenizer, None, &it.prompt)?;
-            Ok([prompt, frame.answer_ids(tokenizer, &it.runs[0].text)?].concat())
+        let text = |(question, it): (&Vec<Message>, &Answers)| {
+            let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
+            Ok([prompt, answers.concat()].concat())
         };
-        let texts = answers.iter().map(text).collect::<Result<Vec<_>, Failure>>()?;
+        let asked = self.material.questions.iter().zip(answers);
+        let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
         let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
-            let steerings = steerings(planned, Unit::Gap, &layers, alphas)?;
+            let steerings = steerings(planned, &layers, alphas)?;
             Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
         };
         let every = measure(planned.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
@@ -266,8 +268,8 @@ impl Demo<'_> {
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let layer_row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| LayerRow {
             layer: *layer,
-            gap: it.gap,
-            rms: it.rms,
+            gap: it.gap.unwrap_or(f64::NAN),
+            rms: it.rms.unwrap_or(f64::NAN),
             auc: it.auc.unwrap_or(f64::NAN),
         };
         Report {
@@ -294,7 +296,7 @@ impl Demo<'_> {
                         vector.provenance.contrasts_sha256
                     ),
                 ),
-                setting("frame", vector.provenance.frame.clone()),
+                setting("frame", vector.provenance.frame.name.clone()),
                 setting("alpha", format!("{} in units of the gap", planned.alpha)),
                 setting("layers", planned.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
                 setting(

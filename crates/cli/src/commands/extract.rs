@@ -7,9 +7,7 @@ use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
 use std::path::{Path, PathBuf};
-use whipstaff_steering::{
-    ContrastSet, ExtractOptions, Frame, ModelId, PersonaVector, extract as fit, recommend,
-};
+use whipstaff_steering::{ContrastSet, ExtractOptions, ModelId, PersonaVector, extract as fit, recommend};
 
 /// `whipstaff extract`: read contrasts → fit → choose a dose on held-out contrasts → save → print.
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -21,7 +19,7 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),
-        frame: Frame::parse(&args.frame)?,
+        frame: plan::frame(&args.frame, &loaded, &[])?,
         tokens: args.tokens,
         layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
     };
@@ -49,13 +47,13 @@ pub fn fit_and_recommend(
     max_contrasts: usize,
     bar: &Bar,
 ) -> Result<PersonaVector, Failure> {
-    let (model, tokenizer) = (&loaded.model, loaded.tokenizer()?);
+    let (model, tokenizer, frame) = (&loaded.model, loaded.tokenizer()?, &options.frame);
     let mut vector = fit(model, tokenizer, set, options, bar)?;
     if max_contrasts == 0 {
         return Ok(vector);
     }
     vector.recommended = match heldout {
-        Some(heldout) => Some(recommend(model, tokenizer, &vector, heldout, max_contrasts, bar)?),
+        Some(heldout) => Some(recommend(model, tokenizer, &vector, frame, heldout, max_contrasts, bar)?),
         None => {
             let (most, rest) = set.split();
             if rest.contrasts.is_empty() {
@@ -64,7 +62,7 @@ pub fn fit_and_recommend(
                 return Ok(vector);
             }
             let partial = fit(model, tokenizer, &most, options, bar)?;
-            let mut found = recommend(model, tokenizer, &partial, &rest, max_contrasts, bar)?;
+            let mut found = recommend(model, tokenizer, &partial, frame, &rest, max_contrasts, bar)?;
             found.measured_on = format!("{} (every fourth)", set.name);
             Some(found)
         }

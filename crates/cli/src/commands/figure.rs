@@ -28,12 +28,13 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     };
     let work = |it: &Before| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    // The alphas are given, so the unit's own alpha does not matter.
-    let planned = PlannedVector::new(&steer, Unit::Gap, &loaded)?;
-    let frame = plan::frame(args.raw, None, std::slice::from_ref(&planned))?;
+    // The alphas are given, so the vector's own does not matter.
+    let steer = SteerArg { alpha: Some(1.0), ..steer };
+    let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steerings = steerings(&planned, args.unit, &planned.layers, &alphas)
-        .map_err(|failure| failure.about("--alphas"))?;
+    let steerings =
+        steerings(&planned, &planned.layers, &alphas).map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
@@ -44,15 +45,12 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: subtitle(&loaded, args.unit, texts.len()),
+        subtitle: subtitle(&loaded, planned.unit, texts.len()),
         panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
-    write_atomically(
-        &args.output.join("cosine.json"),
-        to_json(&loaded, &planned, args.unit, &table).as_bytes(),
-    )?;
+    write_atomically(&args.output.join("cosine.json"), to_json(&loaded, &planned, &table).as_bytes())?;
     print_line(&format!(
         "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
         args.output.display()
@@ -74,12 +72,11 @@ fn check_finite(table: &CosineTable) -> Result<(), Failure> {
 /// The steering of a vector at each alpha.
 pub fn steerings(
     planned: &PlannedVector,
-    unit: Unit,
     layers: &[usize],
     alphas: &[f64],
 ) -> Result<Vec<(f64, Steering)>, Failure> {
     let steering = |alpha: &f64| {
-        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose(unit) };
+        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose() };
         Ok((*alpha, combine(&[dose], 1.0)?))
     };
     alphas.iter().map(steering).collect()
@@ -128,10 +125,13 @@ fn encode(
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
-        let mut ids = frame.prompt_ids(tokenizer, None, &line.prompt)?;
-        if let Some(answer) = &line.answer {
-            ids.extend(frame.answer_ids(tokenizer, answer)?);
-        }
+        let answer: Vec<&str> = line.answer.iter().map(String::as_str).collect();
+        let ids = if answer.is_empty() {
+            frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?
+        } else {
+            let (prompt, answers) = frame.answered_ids(tokenizer, &plan::said(&line.prompt), &answer)?;
+            [prompt, answers.concat()].concat()
+        };
         if ids.len() > max {
             return Err(Failure::BadInput(format!(
                 "{}: prompt {} has {} tokens, the model's context is {max}",
@@ -145,7 +145,7 @@ fn encode(
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &Loaded, planned: &PlannedVector, unit: Unit, table: &CosineTable) -> String {
+fn to_json(loaded: &Loaded, planned: &PlannedVector, table: &CosineTable) -> String {
     let curves: Vec<_> = table
         .panel("")
         .curves
@@ -159,7 +159,7 @@ fn to_json(loaded: &Loaded, planned: &PlannedVector, unit: Unit, table: &CosineT
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": planned.vector.name, "unit": unit.name(), "injected": table.injected,
+        "model": loaded.name, "vector": planned.vector.name, "unit": planned.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -23,31 +23,32 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
         .iter()
         .map(|arg| PlannedVector::new(arg, args.unit, &loaded))
         .collect::<Result<Vec<_>, _>>()?;
-    let frame = plan::frame(args.raw, args.frame.as_deref(), &vectors)?;
+    let frame = plan::frame(&args.frame, &loaded, &vectors)?;
     let tokenizer = loaded.tokenizer()?;
-    let prompt = frame.prompt_ids(tokenizer, None, &args.prompt)?;
+    let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let runs = plan_runs(&vectors, args.unit, args.compare).map_err(|failure| failure.about("--steer"))?;
+    let runs = plan_runs(&vectors, args.compare).map_err(|failure| failure.about("--steer"))?;
+    let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
         steering: run.steering.clone(),
         sampling,
         max_tokens: args.max_tokens,
         stop: frame.stops().into_iter().chain(args.stop.clone()).collect(),
+        stop_tokens: stop_tokens.clone(),
     };
     let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
-    let bar = Bar::new()?;
+    let (bar, raw) = (Bar::new()?, frame.name() == "none");
     let collect =
-        |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), args.raw, &bar, show);
+        |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
     if args.json {
         let answers = collect(&|_| Ok(()))?;
         return print_line(&to_json(&args.prompt, &runs, &answers).to_string());
     }
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
-        let cell = |(run, answer): (&Run, &Answer)| {
-            (run.tone(), run.label(args.unit, vectors.len()), printable(&answer.text))
-        };
+        let cell =
+            |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&vectors), printable(&answer.text));
         return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
     }
     collect(&|piece| print(&printable(piece)))?;
@@ -62,8 +63,8 @@ struct Run {
 }
 
 /// One run, or three: the baseline, as asked for, and the other way.
-fn plan_runs(vectors: &[PlannedVector], unit: Unit, compare: bool) -> Result<Vec<Run>, Failure> {
-    let doses: Vec<_> = vectors.iter().map(|it| it.dose(unit)).collect();
+fn plan_runs(vectors: &[PlannedVector], compare: bool) -> Result<Vec<Run>, Failure> {
+    let doses: Vec<_> = vectors.iter().map(PlannedVector::dose).collect();
     let alpha = doses.first().map_or(0.0, |dose| dose.alpha);
     let factors: &[f64] = if compare { &[0.0, 1.0, -1.0] } else { &[1.0] };
     let run = |factor: &f64| Ok(Run { alpha: alpha * factor + 0.0, steering: combine(&doses, *factor)? });
@@ -79,8 +80,9 @@ impl Run {
         }
     }
 
-    fn label(&self, unit: Unit, n_vectors: usize) -> String {
-        match (self.alpha, n_vectors) {
+    fn label(&self, vectors: &[PlannedVector]) -> String {
+        let unit = vectors.first().map_or(Unit::Gap, |it| it.unit);
+        match (self.alpha, vectors.len()) {
             (0.0, _) => "baseline".into(),
             (alpha, 1) => format!("{alpha:+} {unit}"),
             (alpha, n) => format!("{alpha:+} {unit}, {} more", n - 1),

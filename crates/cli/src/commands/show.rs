@@ -3,11 +3,11 @@ use crate::failure::Failure;
 use crate::output::{Tone, paint, print, print_line, printable};
 use clap::CommandFactory;
 use serde_json::{Value, json};
-use whipstaff_steering::PersonaVector;
+use whipstaff_steering::{Convention, PersonaVector};
 
 /// `whipstaff vector show`.
 pub fn show_vector(args: ShowVectorArgs) -> Result<(), Failure> {
-    let vector = PersonaVector::read(&args.vector)?;
+    let (vector, _) = PersonaVector::read_from(&args.vector, Convention::default())?;
     if args.json { print_line(&vector_json(&vector).to_string()) } else { print_vector(&vector) }
 }
 
@@ -18,11 +18,21 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
     let mut line = |name: &str, value: String| text += &format!("  {name:12} {}\n", printable(&value));
     line(
         "model",
-        format!("{} (d_model {}, {} layers)", from.model.name, from.model.d_model, from.model.n_layers),
+        match from.model.n_layers {
+            0 => format!("{} (d_model {})", from.model.name, from.model.d_model),
+            n => format!("{} (d_model {}, {n} layers)", from.model.name, from.model.d_model),
+        },
     );
-    line("method", format!("{} of `{}` tokens at {}", from.method, from.tokens, from.site));
-    line("contrasts", format!("{} of `{}`", from.n_contrasts, from.contrasts));
-    line("frame", from.frame.escape_debug().to_string());
+    if vector.is_foreign() {
+        line("origin", "another tool, which kept no more than the directions".into());
+    } else {
+        line("method", format!("{} of `{}` tokens at {}", from.method, from.tokens, from.site));
+        line("contrasts", format!("{} of `{}`", from.n_contrasts, from.contrasts));
+    }
+    line("frame", from.frame.name.escape_debug().to_string());
+    if let Some(system) = &from.frame.system {
+        line("system", system.escape_debug().to_string());
+    }
     match &vector.recommended {
         Some(it) => {
             line(
@@ -45,13 +55,18 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
                 ),
             );
         }
+        None if vector.is_foreign() => {
+            line("recommended", "nothing; all its layers at a coefficient of 1 are used".into());
+        }
         None => line("recommended", "nothing was measured; the middle layer at alpha 1 is used".into()),
     }
     text += &format!("\n  {:>5} {:>10} {:>10} {:>8} {:>6}\n", "layer", "gap", "rms", "gap/rms", "AUC");
     for (layer, it) in &vector.layers {
         let auc = it.auc.map_or("-".into(), |auc| format!("{auc:.3}"));
-        text +=
-            &format!("  {layer:>5} {:>10.4} {:>10.4} {:>8.3} {auc:>6}\n", it.gap, it.rms, it.gap / it.rms);
+        let number = |x: Option<f64>, places: usize| x.map_or("-".into(), |x| format!("{x:.places$}"));
+        let ratio = it.gap.zip(it.rms).map(|(gap, rms)| gap / rms);
+        let (gap, rms, ratio) = (number(it.gap, 4), number(it.rms, 4), number(ratio, 3));
+        text += &format!("  {layer:>5} {gap:>10} {rms:>10} {ratio:>8} {auc:>6}\n");
     }
     print(&text)
 }
@@ -74,7 +89,8 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
     });
     json!({
         "name": vector.name, "method": from.method, "tokens": from.tokens, "site": from.site.name(),
-        "frame": from.frame, "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
+        "frame": from.frame.name, "template_sha256": from.frame.template_sha256, "system": from.frame.system,
+        "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
         "model": {"name": from.model.name, "weights_sha256": from.model.weights_sha256,
                   "d_model": from.model.d_model, "n_layers": from.model.n_layers},
         "recommended": recommended, "layers": layers, "tool": from.tool,

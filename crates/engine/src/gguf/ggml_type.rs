@@ -55,6 +55,13 @@ impl GgmlType {
         Some(GgmlType { name, block_len, block_bytes })
     }
 
+    /// The type of a header for one of ours, with its number.
+    pub(super) fn of(dtype: Dtype) -> (u32, GgmlType) {
+        let entry = TYPES.iter().find(|(_, name, ..)| *name == dtype.name());
+        let (id, name, block_len, block_bytes) = *entry.expect("every type of ours is one of ggml's");
+        (id, GgmlType { name, block_len, block_bytes })
+    }
+
     /// The type of ours that has the same bytes, if there is one.
     pub(super) fn dtype(self) -> Option<Dtype> {
         supported().find(|dtype| dtype.name() == self.name)

@@ -3,7 +3,7 @@
 use super::split::Rule;
 use super::{Gguf, sentencepiece};
 use crate::Error;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -21,6 +21,16 @@ const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
 const SCORES: &str = "tokenizer.ggml.scores";
 const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+
+/// What templates call special tokens, and what the keys of their ids do.
+const VARIABLES: &[(&str, &str)] = &[
+    ("bos_token", "bos"),
+    ("eos_token", "eos"),
+    ("unk_token", "unknown"),
+    ("pad_token", "padding"),
+    ("sep_token", "seperator"),
+    ("mask_token", "mask"),
+];
 
 /// What a token is. The numbers are SentencePiece's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +94,24 @@ impl Gguf {
         let added = special.chain(of_kind(Kind::UserDefined)).map(added);
         tokenizer.add_tokens(added).map_err(|error| self.broken(TOKENS, error))?;
         Ok(tokenizer)
+    }
+
+    /// The chat template, and the special tokens that it may know by name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the key.
+    pub(crate) fn chat_template(&self) -> Result<Option<(String, BTreeMap<String, String>)>, Error> {
+        let metadata = &self.metadata;
+        let Some(source) = metadata.text("tokenizer.chat_template")? else { return Ok(None) };
+        let texts = metadata.texts(TOKENS)?.unwrap_or_default();
+        let mut variables = BTreeMap::new();
+        for (variable, key) in VARIABLES {
+            let id = metadata.whole(&format!("tokenizer.ggml.{key}_token_id"))?;
+            if let Some(text) = id.and_then(|id| texts.get(usize::try_from(id).ok()?)) {
+                variables.insert((*variable).to_owned(), (*text).to_owned());
+            }
+        }
+        Ok(Some((source.to_owned(), variables)))
     }
 
     /// The ids of the control tokens.
