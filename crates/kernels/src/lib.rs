@@ -13,10 +13,11 @@
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
-//! (threads), `lanes` (sixteen floats), `linear` (tasks), `tile` (inner loops), `amx` (the same by a
+//! (threads), `lanes` (sixteen floats), `activation`, `linear` (tasks), `tile` (inner loops), `amx` (the same by a
 //! matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
+mod activation;
 mod amx;
 mod attention;
 mod blocks;
@@ -40,15 +41,16 @@ mod rowwise;
 mod shared_mut;
 mod tile;
 
+pub use activation::Activation;
 pub use attention::{Attention, Context, attention};
 pub use bytes::Bytes;
 pub use cpu::{Cpu, Precision};
 pub use input::Input;
 pub use isa::{Isa, Surveyed, UnknownIsa};
 pub use kv::{BLOCK_LEN, KvBlock, KvShape};
-pub use linear::{Product, gated, linear};
+pub use linear::{Product, Unit, hidden, linear};
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
 pub use packed::Packed;
 pub use pool::available;
 pub use probe::{fma_peak, read_bandwidth};
-pub use rowwise::{add_assign, rope};
+pub use rowwise::{add_assign, rms_norm, rope, soft_cap};
