@@ -22,8 +22,8 @@ pub fn families() -> Vec<&'static str> {
 /// Deeper than any model; a config that claims more would make us list its tensors for hours.
 pub(crate) const MAX_LAYERS: usize = 10_000;
 
-/// More experts than any layer has, for the same reason.
-const MAX_EXPERTS: usize = 10_000;
+/// More experts than all layers of any model have, for the same reason.
+const MAX_EXPERTS: usize = 100_000;
 
 /// Far above any model, and low enough that products of two sizes cannot overflow.
 pub(crate) const MAX_SIZE: usize = 1 << 31;
@@ -244,12 +244,6 @@ impl Fields<'_> {
         let max_positions = self.size_or("max_position_embeddings", defaults.max_positions)?;
         let ropes = self.ropes(family, head_dim, max_positions)?;
         let (qkv_bias, o_bias, mlp_bias) = self.biases(family)?;
-        let raw = |name: &str| self.map.get(name).filter(|value| !value.is_null());
-        if let (Some(one), Some(other)) = (raw("hidden_activation"), raw("hidden_act"))
-            && one != other
-        {
-            return Err(self.wrong("hidden_activation", format!("is {one}, but `hidden_act` is {other}")));
-        }
         let sizes = Sizes {
             d_model,
             n_layers,
@@ -275,9 +269,9 @@ impl Fields<'_> {
             attention_soft_cap: cap("attn_logit_softcapping", facts.attention_soft_cap)?,
             qkv_bias,
             o_bias,
-            activation: self.activation(facts.activation)?,
+            activation: self.activation(family)?,
             mlp_bias,
-            experts: self.experts(family)?,
+            experts: self.experts(family, n_layers)?,
             parallel: self.flag_or("use_parallel_residual", facts.parallel)?,
             residual_scale: number("residual_multiplier", facts.residual_scale)?,
             logit_divisor: number("logits_scaling", facts.logit_divisor)?,
@@ -350,14 +344,17 @@ impl Fields<'_> {
         Ok(self.number("query_pre_attn_scalar")?.map_or(default, |scalar| (1.0 / scalar.sqrt()) as f32))
     }
 
-    fn experts(&self, family: &Family) -> Result<Option<Experts>, Error> {
+    fn experts(&self, family: &Family, n_layers: usize) -> Result<Option<Experts>, Error> {
         let Some(described) = family.experts else { return Ok(None) };
         // Newer files call it by the other family's name.
         let (name, default) = described.n;
         let name = if self.get(name).is_none() { "num_local_experts" } else { name };
         let n = self.size_or(name, default)?;
         let per_token = self.size_or("num_experts_per_tok", described.per_token)?;
-        if n > MAX_EXPERTS || per_token > n {
+        if n.saturating_mul(n_layers) > MAX_EXPERTS {
+            return Err(self.wrong(name, "is beyond belief"));
+        }
+        if per_token > n {
             let what = format!("is {per_token}, of {n} experts");
             return Err(self.wrong("num_experts_per_tok", what));
         }

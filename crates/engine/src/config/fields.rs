@@ -212,8 +212,25 @@ impl Fields<'_> {
         Ok(Some(list))
     }
 
-    pub(super) fn activation(&self, default: Activation) -> Result<Activation, Error> {
+    /// The function inside the MLP.
+    pub(super) fn activation(&self, family: &Family) -> Result<Activation, Error> {
+        let default = family.defaults.activation;
         let Some(value) = self.get("hidden_act") else { return Ok(default) };
+        let activation = self.activation_of("hidden_act", value)?;
+        if family.name != "gemma" {
+            return Ok(activation);
+        }
+        // The first configs of this family say `gelu` and mean its approximation.
+        let meant = |it| if it == Activation::Gelu { Activation::GeluTanh } else { it };
+        match self.get("hidden_activation") {
+            Some(other) if meant(self.activation_of("hidden_activation", other)?) != meant(activation) => {
+                Err(self.wrong("hidden_activation", format!("is {other}, but `hidden_act` is {value}")))
+            }
+            _ => Ok(meant(activation)),
+        }
+    }
+
+    fn activation_of(&self, name: &str, value: &Value) -> Result<Activation, Error> {
         match value.as_str() {
             Some("silu" | "swish") => Ok(Activation::Silu),
             Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
@@ -224,7 +241,7 @@ impl Fields<'_> {
             _ => {
                 let what =
                     format!("is {value}, which is not supported (supported: silu, gelu, gelu_new, relu)");
-                Err(self.wrong("hidden_act", what))
+                Err(self.wrong(name, what))
             }
         }
     }
