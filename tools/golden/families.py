@@ -105,7 +105,7 @@ def gemma():
     yield Case("gemma-one-kv-head", shape(n_kv_heads=1, head_dim=10, **acts), linear_std=0.3, embed_std=0.1)
     yield Case(
         "gemma-untied",
-        shape(head_dim=16, hidden_act="gelu", tie_word_embeddings=False, attention_bias=True),
+        shape(head_dim=16, hidden_act="gelu_new", tie_word_embeddings=False, attention_bias=True),
         dtype=F16,
     )
 
@@ -280,7 +280,7 @@ def write_checkpoint(family: str, case: Case, folder: Path) -> None:
 
 def blocks_of(model):
     """Every block with its attention, its MLP, and the norms that follow them."""
-    inner = model.base_model
+    inner = getattr(model, "model", model.base_model)
     for block in getattr(inner, "layers", None) or inner.h:
         attention = getattr(block, "self_attn", None) or getattr(block, "attention", None) or block.attn
         after = getattr(block, "post_feedforward_layernorm", None)
