@@ -15,6 +15,7 @@ demo: build
 # Write the golden cases again (needs Python and tools/golden/requirements.txt).
 golden:
     python tools/golden/make_golden.py
+    python tools/golden/families.py
     python tools/golden/persona_vector.py models/librarian models/librarian/contrasts.jsonl tests/golden/librarian-vector.safetensors
     python tools/golden/librarian_tokens.py
     python tools/golden/quant_blocks.py

@@ -187,7 +187,7 @@ fn a_config_that_cannot_be_used_names_the_field() {
         let want = format!("model/config.json: {part}");
         check_model(|place| set_config(place, field, value.clone()), &want);
     };
-    check("model_type", json!("gpt2"), "models of the family `gpt2` are not supported (supported: llama");
+    check("model_type", json!("mamba"), "models of the family `mamba` are not supported (supported: llama");
     check("model_type", Value::Null, "`model_type` is missing");
     check("hidden_size", Value::Null, "`hidden_size` is missing");
     check("num_hidden_layers", Value::Null, "`num_hidden_layers` is missing");
@@ -196,11 +196,16 @@ fn a_config_that_cannot_be_used_names_the_field() {
     check("intermediate_size", json!("48"), "`intermediate_size` is not a positive whole number");
     check("num_key_value_heads", json!(3), "`num_key_value_heads` does not divide");
     check("tie_word_embeddings", json!("yes"), "`tie_word_embeddings` is neither true nor false");
-    check("hidden_act", json!("gelu"), "`hidden_act` is \"gelu\", which is not supported");
+    check("hidden_act", json!("mish"), "`hidden_act` is \"mish\", which is not supported");
+    check(
+        "attention_twist",
+        json!(0.5),
+        "`attention_twist` changes the arithmetic in a way that is not supported",
+    );
     check("quantization_config", json!({"bits": 4}), "`quantization_config` changes the arithmetic");
-    check("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "`rope_scaling.rope_type` is `yarn`");
+    check("rope_scaling", json!({"rope_type": "warp", "factor": 2.0}), "`rope_scaling.rope_type` is `warp`");
     check("rope_scaling", json!({"type": "llama3"}), "`rope_scaling.factor` is missing");
-    check("rope_parameters", json!({"rope_type": "dynamic"}), "`rope_parameters.rope_type` is `dynamic`");
+    check("rope_parameters", json!({"rope_type": "dynamic"}), "`rope_parameters.factor` is missing");
     check("rope_theta", json!(0), "`rope_theta` is not a positive number");
 }
 

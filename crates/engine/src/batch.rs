@@ -44,6 +44,7 @@ impl<'a> Batch<'a> {
     /// sequence in the batch.
     pub fn push(&mut self, session: &'a mut Session, tokens: &[u32]) -> usize {
         let start = session.tokens.len();
+        session.expect(tokens.len());
         // Room for a whole block of the cache, so that both grow in the same step.
         session.tokens.reserve(tokens.len().next_multiple_of(BLOCK_LEN));
         session.tokens.extend_from_slice(tokens);
@@ -60,7 +61,9 @@ impl<'a> Batch<'a> {
         let mut parts = pass.iter().peekable();
         for (i, session) in sessions.iter_mut().enumerate() {
             if let Some((_, range)) = parts.next_if(|(sequence, _)| *sequence == i) {
-                batch.push(session, &ids[i].as_ref()[range.clone()]);
+                let ids = ids[i].as_ref();
+                session.expect(ids.len());
+                batch.push(session, &ids[range.clone()]);
             }
         }
         batch

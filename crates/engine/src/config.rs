@@ -1,14 +1,29 @@
-//! The blueprint of a model, read from `config.json` in its old and its new spelling.
+//! The blueprint of a model: sizes, and the facts in which families differ. Read from `config.json`, in
+//! its old and its new spelling.
 
-use crate::{Error, Rope, RopeScaling};
+pub(crate) mod family;
+mod fields;
+mod layers;
+mod rope;
+
+use crate::params::parameters;
+use crate::{Error, Rope};
+use family::{Biases, FAMILIES, Family, Sizes};
+use fields::{Fields, parse_object};
 use serde_json::{Map, Value};
 use std::path::Path;
+use whipstaff_kernels::{Activation, Attention};
 
 /// The values of `model_type` that [`Config::parse`] accepts.
-pub const FAMILIES: &[&str] = &["llama"];
+pub fn families() -> Vec<&'static str> {
+    FAMILIES.iter().map(|family| family.name).collect()
+}
 
 /// Deeper than any model; a config that claims more would make us list its tensors for hours.
 pub(crate) const MAX_LAYERS: usize = 10_000;
+
+/// More experts than all layers of any model have, for the same reason.
+const MAX_EXPERTS: usize = 100_000;
 
 /// Far above any model, and low enough that products of two sizes cannot overflow.
 pub(crate) const MAX_SIZE: usize = 1 << 31;
@@ -28,26 +43,127 @@ pub struct Config {
     pub n_kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Width of the gated unit (`intermediate_size`).
+    /// Width inside the MLP (`intermediate_size`).
     pub d_ff: usize,
     /// Entries of the vocabulary.
     pub vocab_size: usize,
     /// Longest context (`max_position_embeddings`).
     pub max_positions: usize,
+    /// What differs from layer to layer, `[n_layers]`.
+    pub layers: Vec<LayerKind>,
+    /// The rotary embeddings that layers refer to.
+    pub ropes: Vec<Rope>,
+    /// A learned vector for each position is added to the embedding.
+    pub learned_positions: bool,
+    /// What the embedding is multiplied by.
+    pub embedding_scale: f32,
+    /// The kind of norm.
+    pub norm: NormKind,
     /// Epsilon of the norms.
     pub norm_eps: f32,
-    /// Rotary embedding.
-    pub rope: Rope,
+    /// Where in a block norms are.
+    pub norm_places: NormPlaces,
+    /// A norm of queries and keys.
+    pub qk_norm: Option<QkNorm>,
+    /// Scores `s` of attention become `cap · tanh(s / cap)`.
+    pub attention_soft_cap: Option<f32>,
+    /// q, k and v projections have biases.
+    pub qkv_bias: bool,
+    /// The o projection has a bias.
+    pub o_bias: bool,
+    /// The function inside the MLP.
+    pub activation: Activation,
+    /// The MLP has a gate.
+    pub gated: bool,
+    /// The projections of the MLP have biases.
+    pub mlp_bias: bool,
+    /// The experts of the layers that have them.
+    pub experts: Option<Experts>,
+    /// The MLP reads what attention reads, not what attention has added to.
+    pub parallel: bool,
+    /// What attention and MLP add is multiplied by it.
+    pub residual_scale: f32,
+    /// What logits are divided by.
+    pub logit_divisor: f32,
+    /// Logits `x` become `cap · tanh(x / cap)`.
+    pub logit_soft_cap: Option<f32>,
     /// The head shares the embedding's matrix.
     pub tied_embeddings: bool,
-    /// q, k, v and o projections have biases.
-    pub attention_bias: bool,
-    /// gate, up and down projections have biases.
-    pub mlp_bias: bool,
     /// Token put in front of a text, if any.
     pub bos_token: Option<u32>,
     /// Tokens that end a generation: those of `generation_config.json`, else of `config.json`.
     pub eos_tokens: Vec<u32>,
+}
+
+/// What one layer has that another may have not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerKind {
+    /// Positions that a row sees at most, itself included; all, if there is no window.
+    pub window: Option<usize>,
+    /// Which of [`Config::ropes`] rotates queries and keys.
+    pub rope: Option<usize>,
+    /// Factor on attention's scores, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Its MLP is experts.
+    pub routed: bool,
+}
+
+/// Kinds of norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / rms(x) · weight` (Zhang & Sennrich 2019).
+    Rms,
+    /// The same with `1 + weight`.
+    RmsPlusOne,
+    /// `(x - mean(x)) / std(x) · weight + bias` (Ba, Kiros & Hinton 2016).
+    Layer,
+}
+
+/// Where norms are: of what attention and MLP read, of what they give, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormPlaces {
+    /// Of what they read.
+    Before,
+    /// Of what they give.
+    After,
+    /// Both.
+    Both,
+}
+
+/// A norm of queries and keys, before they are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNorm {
+    /// Of each head.
+    Heads,
+    /// Of all heads of a row together.
+    Whole,
+}
+
+/// A mixture of experts: each token goes to a few of many MLPs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub n: usize,
+    /// How many a token goes to.
+    pub per_token: usize,
+    /// Width inside one.
+    pub d_ff: usize,
+    /// The weights of those that a token goes to are made to add up to one.
+    pub normalise: bool,
+    /// Width inside one that every token goes to, under a gate of its own.
+    pub shared_d_ff: Option<usize>,
+}
+
+impl NormPlaces {
+    /// What attention and MLP read is normed.
+    pub fn before(self) -> bool {
+        self != NormPlaces::After
+    }
+
+    /// What attention and MLP give is normed.
+    pub fn after(self) -> bool {
+        self != NormPlaces::Before
+    }
 }
 
 impl Config {
@@ -56,80 +172,203 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::UnsupportedFamily`], or [`Error::Malformed`] naming the field. A field that would
-    /// change the arithmetic in a way that is not implemented is refused, never ignored.
+    /// change the arithmetic in a way that is not implemented is refused, never ignored; so is one
+    /// that is not known.
     pub fn parse(config: &str, generation: Option<&str>, path: &Path) -> Result<Config, Error> {
         let config_path = path.join("config.json");
-        let fields = Fields { map: parse_object(config, &config_path)?, path: &config_path };
-        let family = fields.string("model_type")?;
-        if !FAMILIES.contains(&family.as_str()) {
+        let mut fields =
+            Fields { map: parse_object(config, &config_path)?, path: &config_path, spelling: &[] };
+        let mut name = fields.string("model_type")?;
+        if name == "gemma3" {
+            fields.map = fields.text_part()?;
+            name = "gemma3_text".to_owned();
+        }
+        let Some(family) = FAMILIES.iter().find(|family| family.name == name) else {
             return Err(Error::UnsupportedFamily {
                 path: config_path.clone(),
-                family,
-                supported: FAMILIES.to_vec(),
+                family: name,
+                supported: families(),
             });
-        }
-        fields.refuse_unknown_arithmetic()?;
-
-        let (d_model, n_heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
-        let n_layers = fields.size("num_hidden_layers")?;
-        if n_layers > MAX_LAYERS {
-            return Err(fields.wrong("num_hidden_layers", "is beyond belief"));
-        }
-        let n_kv_heads = fields.optional_size("num_key_value_heads")?.unwrap_or(n_heads);
-        let head_dim = match fields.optional_size("head_dim")? {
-            Some(head_dim) => head_dim,
-            None if d_model % n_heads == 0 => d_model / n_heads,
-            None => return Err(fields.wrong("hidden_size", "is not a multiple of num_attention_heads")),
         };
-        if !n_heads.is_multiple_of(n_kv_heads) {
-            return Err(fields.wrong("num_key_value_heads", "does not divide num_attention_heads"));
-        }
-        if !head_dim.is_multiple_of(2) {
-            return Err(fields.wrong("head_dim", "is odd, but rotary embeddings rotate pairs"));
-        }
+        fields.spelling = family.spelling;
+        fields.refuse_unknown_arithmetic(family)?;
+
         let generation = match generation {
             Some(text) => parse_object(text, &path.join("generation_config.json"))?,
             None => Map::new(),
         };
         let eos = generation.get("eos_token_id").filter(|value| !value.is_null());
-        Ok(Config {
-            family,
+        let config = fields.config(family)?;
+        Ok(Config { eos_tokens: token_ids(eos.or(fields.map.get("eos_token_id"))), ..config })
+    }
+
+    /// Parameters of the model, by shape.
+    pub fn n_parameters(&self) -> usize {
+        parameters(self).iter().map(|(_, shape)| shape.n_elements()).sum()
+    }
+}
+
+impl Fields<'_> {
+    /// The text part of a Gemma 3 that also sees. The sizes that it leaves out are those of the smallest.
+    fn text_part(&self) -> Result<Map<String, Value>, Error> {
+        let Some(Value::Object(text)) = self.get("text_config") else {
+            return Err(self.wrong("text_config", "is missing, or not an object"));
+        };
+        let mut text = text.clone();
+        for name in ["bos_token_id", "eos_token_id", "tie_word_embeddings", "quantization_config"] {
+            if let Some(value) = self.get(name) {
+                text.insert(name.to_owned(), value.clone());
+            }
+        }
+        for (name, default) in [("vocab_size", 262_208), ("num_attention_heads", 8)] {
+            text.entry(name).or_insert(default.into());
+        }
+        Ok(text)
+    }
+
+    /// The blueprint, but for the tokens that end a text.
+    fn config(&self, family: &Family) -> Result<Config, Error> {
+        let defaults = family.defaults;
+        let (d_model, n_heads) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
+        let n_layers = self.size("num_hidden_layers")?;
+        if n_layers > MAX_LAYERS {
+            return Err(self.wrong("num_hidden_layers", "is beyond belief"));
+        }
+        let default =
+            if self.has("num_key_value_heads") { n_heads } else { defaults.n_kv_heads.unwrap_or(n_heads) };
+        let n_kv_heads = self.size_or("num_key_value_heads", default)?;
+        if !n_heads.is_multiple_of(n_kv_heads) {
+            return Err(self.wrong("num_key_value_heads", "does not divide num_attention_heads"));
+        }
+        let head_dim = self.head_dim(family, d_model, n_heads)?;
+        let max_positions = self.size_or("max_position_embeddings", defaults.max_positions)?;
+        let ropes = self.ropes(family, head_dim, max_positions)?;
+        let (qkv_bias, o_bias, mlp_bias) = self.biases(family)?;
+        let sizes = Sizes {
             d_model,
             n_layers,
             n_heads,
             n_kv_heads,
             head_dim,
-            d_ff: fields.size("intermediate_size")?,
-            vocab_size: fields.size("vocab_size")?,
-            max_positions: fields.optional_size("max_position_embeddings")?.unwrap_or(2048),
-            norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-            rope: fields.rope()?,
-            tied_embeddings: fields.flag("tie_word_embeddings")?,
-            attention_bias: fields.flag("attention_bias")?,
-            mlp_bias: fields.flag("mlp_bias")?,
-            bos_token: token_ids(fields.map.get("bos_token_id")).first().copied(),
-            eos_tokens: token_ids(eos.or(fields.map.get("eos_token_id"))),
+            d_ff: self.d_ff(d_model)?,
+            vocab_size: self.size("vocab_size")?,
+        };
+        let facts = family.blueprint(sizes);
+        let number = |name: &str, default: f32| self.number_or(name, default.into()).map(|x| x as f32);
+        let cap = |name: &str, default: Option<f32>| {
+            let default = default.map(f64::from);
+            Ok::<_, Error>(self.nullable_number(name, default)?.map(|x| x as f32))
+        };
+        let scale = self.attention_scale(family, facts.layers.first().map_or(1.0, |kind| kind.scale))?;
+        Ok(Config {
+            max_positions: ropes.iter().fold(max_positions, |max, rope| rope.reach(max)),
+            layers: self.layers(family, n_layers, scale)?,
+            ropes,
+            embedding_scale: number("embedding_multiplier", facts.embedding_scale)?,
+            norm_eps: number("rms_norm_eps", facts.norm_eps)?,
+            attention_soft_cap: cap("attn_logit_softcapping", facts.attention_soft_cap)?,
+            qkv_bias,
+            o_bias,
+            activation: self.activation(family)?,
+            mlp_bias,
+            experts: self.experts(family, n_layers)?,
+            parallel: self.flag_or("use_parallel_residual", facts.parallel)?,
+            residual_scale: number("residual_multiplier", facts.residual_scale)?,
+            logit_divisor: number("logits_scaling", facts.logit_divisor)?,
+            logit_soft_cap: cap("final_logit_softcapping", facts.logit_soft_cap)?,
+            tied_embeddings: self.flag_or("tie_word_embeddings", facts.tied_embeddings)?,
+            bos_token: token_ids(self.map.get("bos_token_id")).first().copied(),
+            ..facts
         })
     }
 
-    /// Parameters of the model, by shape.
-    pub fn n_parameters(&self) -> usize {
-        let (q, kv) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
-        let attention = 2 * self.d_model * q + 2 * self.d_model * kv;
-        let attention_biases = if self.attention_bias { q + 2 * kv + self.d_model } else { 0 };
-        let mlp = 3 * self.d_model * self.d_ff;
-        let mlp_biases = if self.mlp_bias { 2 * self.d_ff + self.d_model } else { 0 };
-        let block = attention + attention_biases + mlp + mlp_biases + 2 * self.d_model;
-        let embeddings = self.vocab_size * self.d_model * if self.tied_embeddings { 1 } else { 2 };
-        self.n_layers * block + embeddings + self.d_model
+    fn head_dim(&self, family: &Family, d_model: usize, n_heads: usize) -> Result<usize, Error> {
+        let default = family.defaults.head_dim.filter(|_| !self.has("head_dim"));
+        let head_dim = match self.optional_size("head_dim")?.or(default) {
+            Some(head_dim) => head_dim,
+            None if d_model % n_heads == 0 => d_model / n_heads,
+            None => {
+                let what = format!("is not a multiple of {}", self.spelt("num_attention_heads"));
+                return Err(self.wrong("hidden_size", what));
+            }
+        };
+        if family.derives_head_dim() && head_dim * n_heads != d_model {
+            return Err(
+                self.wrong("head_dim", "is not hidden_size / num_attention_heads, as this family has it")
+            );
+        }
+        if family.positions != family::Positions::Learned && !head_dim.is_multiple_of(2) {
+            return Err(self.wrong("head_dim", "is odd, but rotary embeddings rotate pairs"));
+        }
+        if head_dim > Attention::MAX_HEAD_DIM {
+            return Err(
+                self.wrong("head_dim", format!("is {head_dim}, more than {}", Attention::MAX_HEAD_DIM))
+            );
+        }
+        Ok(head_dim)
     }
-}
 
-fn parse_object(text: &str, path: &Path) -> Result<Map<String, Value>, Error> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Error::malformed(path, "is not a JSON object")),
-        Err(error) => Err(Error::malformed(path, format!("is not JSON: {error}"))),
+    /// Width inside the MLP. One family has four times the model's width where nothing is said.
+    fn d_ff(&self, d_model: usize) -> Result<usize, Error> {
+        match self.spelt("intermediate_size") {
+            "n_inner" => self.size_or("intermediate_size", 4 * d_model),
+            _ => self.size("intermediate_size"),
+        }
+    }
+
+    /// Biases of q, k and v, of o, and of the MLP.
+    fn biases(&self, family: &Family) -> Result<(bool, bool, bool), Error> {
+        let flag = |name: &str, default: Option<bool>| default.map_or(Ok(false), |it| self.flag_or(name, it));
+        Ok(match family.biases {
+            Biases::Flags { attention, mlp } => {
+                let attention = flag("attention_bias", attention)?;
+                (attention, attention, flag("mlp_bias", mlp)?)
+            }
+            Biases::Qkv => (self.flag_or("qkv_bias", true)?, false, false),
+            Biases::MlpAndFlag { attention } => {
+                let attention = self.flag_or("attention_bias", attention)?;
+                (attention, attention, true)
+            }
+            Biases::All => (true, true, true),
+        })
+    }
+
+    /// Factor on attention's scores.
+    fn attention_scale(&self, family: &Family, default: f32) -> Result<f32, Error> {
+        if family.fields.contains(&"attention_multiplier") {
+            return Ok(self.number_or("attention_multiplier", 1.0)? as f32);
+        }
+        if !self.flag_or("scale_attn_weights", true)? {
+            return Ok(1.0);
+        }
+        Ok(self.number("query_pre_attn_scalar")?.map_or(default, |scalar| (1.0 / scalar.sqrt()) as f32))
+    }
+
+    fn experts(&self, family: &Family, n_layers: usize) -> Result<Option<Experts>, Error> {
+        let Some(described) = family.experts else { return Ok(None) };
+        // Newer files call it by the other family's name.
+        let (name, default) = described.n;
+        let name = if self.get(name).is_none() { "num_local_experts" } else { name };
+        let n = self.size_or(name, default)?;
+        let per_token = self.size_or("num_experts_per_tok", described.per_token)?;
+        if n.saturating_mul(n_layers) > MAX_EXPERTS {
+            return Err(self.wrong(name, "is beyond belief"));
+        }
+        if per_token > n {
+            let what = format!("is {per_token}, of {n} experts");
+            return Err(self.wrong("num_experts_per_tok", what));
+        }
+        let shared = |default| self.size_or("shared_expert_intermediate_size", default);
+        Ok(Some(Experts {
+            n,
+            per_token,
+            d_ff: self.size_or(described.d_ff.0, described.d_ff.1)?,
+            normalise: match described.normalise {
+                Some(normalise) => normalise,
+                None => self.flag_or("norm_topk_prob", false)?,
+            },
+            shared_d_ff: described.shared_d_ff.map(shared).transpose()?,
+        }))
     }
 }
 
@@ -143,132 +382,22 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
     }
 }
 
-/// The fields of a config file, with errors that name them.
-struct Fields<'a> {
-    map: Map<String, Value>,
-    path: &'a Path,
-}
-
-impl Fields<'_> {
-    fn wrong(&self, name: &str, what: &str) -> Error {
-        Error::malformed(self.path, format!("`{name}` {what}"))
-    }
-
-    /// The value of a field; absent and null are the same.
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.map.get(name).filter(|value| !value.is_null())
-    }
-
-    fn string(&self, name: &str) -> Result<String, Error> {
-        let value = self.get(name).ok_or_else(|| self.wrong(name, "is missing"))?;
-        value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(name, "is not a string"))
-    }
-
-    fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        match value.as_u64() {
-            Some(n) if n > 0 && n < MAX_SIZE as u64 => Ok(Some(n as usize)),
-            _ => Err(self.wrong(name, "is not a positive whole number")),
-        }
-    }
-
-    fn size(&self, name: &str) -> Result<usize, Error> {
-        self.optional_size(name)?.ok_or_else(|| self.wrong(name, "is missing"))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<f64>, Error> {
-        number_in(&self.map, name).map_err(|what| self.wrong(name, what))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Error> {
-        let Some(value) = self.get(name) else { return Ok(false) };
-        value.as_bool().ok_or_else(|| self.wrong(name, "is neither true nor false"))
-    }
-
-    /// The old spelling has `rope_theta` beside `rope_scaling`, the new one both in
-    /// `rope_parameters`; inside, the kind is called `rope_type` or `type`.
-    fn rope(&self) -> Result<Rope, Error> {
-        let (name, inner) = match (self.get("rope_parameters"), self.get("rope_scaling")) {
-            (Some(inner), _) => ("rope_parameters", inner),
-            (None, Some(inner)) => ("rope_scaling", inner),
-            (None, None) => ("rope_scaling", &Value::Null),
-        };
-        let empty = Map::new();
-        let inner = match inner {
-            Value::Object(map) => map,
-            Value::Null => &empty,
-            _ => return Err(self.wrong(name, "is not an object")),
-        };
-        let number = |field: &str| {
-            number_in(inner, field).map_err(|what| self.wrong(&format!("{name}.{field}"), what))
-        };
-        let required =
-            |field: &str| number(field)?.ok_or_else(|| self.wrong(&format!("{name}.{field}"), "is missing"));
-        let theta = match number("rope_theta")? {
-            Some(theta) => theta,
-            None => self.number("rope_theta")?.unwrap_or(10_000.0),
-        };
-        let kind = inner.get("rope_type").or(inner.get("type")).and_then(Value::as_str).unwrap_or("default");
-        let scaling = match kind {
-            "default" => RopeScaling::Default,
-            "linear" => RopeScaling::Linear { factor: required("factor")? },
-            "llama3" => RopeScaling::Llama3 {
-                factor: required("factor")?,
-                low_freq_factor: required("low_freq_factor")?,
-                high_freq_factor: required("high_freq_factor")?,
-                original_max_positions: required("original_max_position_embeddings")?,
-            },
-            other => {
-                let what =
-                    format!("is `{other}`, which is not supported (supported: default, linear, llama3)");
-                return Err(self.wrong(&format!("{name}.rope_type"), &what));
-            }
-        };
-        Ok(Rope { theta, scaling })
-    }
-
-    fn refuse_unknown_arithmetic(&self) -> Result<(), Error> {
-        if let Some(activation) = self.get("hidden_act")
-            && activation != "silu"
-        {
-            let what = format!("is {activation}, which is not supported (supported: \"silu\")");
-            return Err(self.wrong("hidden_act", &what));
-        }
-        let is_one = |value: &Value| value.as_f64() == Some(1.0);
-        for (name, neutral) in [
-            ("quantization_config", None),
-            ("partial_rotary_factor", Some(is_one)),
-            ("pretraining_tp", Some(is_one)),
-        ] {
-            if let Some(value) = self.get(name)
-                && !neutral.is_some_and(|neutral| neutral(value))
-            {
-                return Err(self.wrong(name, "changes the arithmetic in a way that is not supported"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn number_in(map: &Map<String, Value>, name: &str) -> Result<Option<f64>, &'static str> {
-    match map.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_f64() {
-            Some(x) if x.is_finite() && x > 0.0 => Ok(Some(x)),
-            _ => Err("is not a positive number"),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RopeScaling;
 
     const SHAPE: &str = r#""model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100"#;
 
     fn parse(more: &str) -> Result<Config, Error> {
-        Config::parse(&format!("{{{SHAPE}{more}}}"), None, Path::new("m"))
+        of("llama", more)
+    }
+
+    /// The same shape as another family's. What is said twice, the last says.
+    fn of(family: &str, more: &str) -> Result<Config, Error> {
+        let shape = SHAPE.replace("llama", family);
+        Config::parse(&format!("{{{shape}{more}}}"), None, Path::new("m"))
     }
 
     fn check_error(more: &str, part: &str) {
@@ -288,8 +417,51 @@ mod tests {
     fn what_is_left_out_takes_the_familys_default() {
         let config = parse("").unwrap();
         assert_eq!((config.n_kv_heads, config.head_dim), (4, 16));
-        assert_eq!(config.rope, Rope { theta: 10_000.0, scaling: RopeScaling::Default });
-        assert!(!config.tied_embeddings && !config.attention_bias);
+        assert_eq!(config.ropes, [Rope { theta: 10_000.0, dim: 16, scaling: RopeScaling::Default }]);
+        assert!(!config.tied_embeddings && !config.qkv_bias && !config.o_bias);
+
+        let gemma2 = of("gemma2", "").unwrap();
+        assert_eq!((gemma2.n_kv_heads, gemma2.head_dim, gemma2.tied_embeddings), (4, 256, true));
+        assert_eq!((gemma2.attention_soft_cap, gemma2.logit_soft_cap), (Some(50.0), Some(30.0)));
+        assert_eq!(gemma2.activation, Activation::GeluTanh);
+        assert_eq!(of("qwen3", r#", "num_key_value_heads": null"#).unwrap().head_dim, 128);
+        assert_eq!(of("smollm3", "").unwrap().ropes[0].theta, 2e6);
+        let neox = of("gpt_neox", "").unwrap();
+        assert_eq!((neox.ropes[0].dim, neox.parallel, neox.qkv_bias, neox.mlp_bias), (4, true, true, true));
+    }
+
+    /// The windows of four layers, zero for none.
+    fn check_windows(family: &str, more: &str, want: [usize; 4]) {
+        let config = of(family, &format!(r#", "num_hidden_layers": 4 {more}"#)).unwrap();
+        let windows: Vec<usize> = config.layers.iter().map(|kind| kind.window.unwrap_or(0)).collect();
+        assert_eq!(windows, want, "{family} {more}");
+    }
+
+    #[test]
+    fn windows_are_where_the_family_has_them() {
+        check_windows("llama", "", [0; 4]);
+        check_windows("mistral", r#", "num_key_value_heads": 4"#, [4096; 4]);
+        check_windows("mistral", r#", "num_key_value_heads": 4, "sliding_window": null"#, [0; 4]);
+        check_windows("mistral", r#", "num_key_value_heads": 4, "sliding_window": 7"#, [7; 4]);
+        let qwen = r#", "num_key_value_heads": 4, "sliding_window": 7, "max_window_layers": 1"#;
+        check_windows("qwen2", qwen, [0; 4]);
+        check_windows("qwen2", &format!(r#"{qwen}, "use_sliding_window": true"#), [0, 7, 7, 7]);
+        check_windows("gemma2", "", [4096, 0, 4096, 0]);
+        check_windows("gemma3_text", r#", "sliding_window_pattern": 3"#, [4096, 4096, 0, 4096]);
+        let types =
+            r#", "layer_types": ["full_attention", "sliding_attention", "full_attention", "full_attention"]"#;
+        check_windows("gemma3_text", types, [0, 4096, 0, 0]);
+        check_windows("smollm3", r#", "use_sliding_window": true, "sliding_window": 5"#, [0, 0, 0, 5]);
+        check_windows("phi3", r#", "sliding_window": 5"#, [5; 4]);
+    }
+
+    #[test]
+    fn layers_that_see_a_window_have_the_local_rope() {
+        let config = of("gemma3_text", r#", "num_hidden_layers": 2, "sliding_window_pattern": 2"#).unwrap();
+        assert_eq!(config.layers.iter().map(|kind| kind.rope).collect::<Vec<_>>(), [Some(1), Some(0)]);
+        assert_eq!(config.ropes.iter().map(|rope| rope.theta).collect::<Vec<_>>(), [1e6, 1e4]);
+        let smollm3 = of("smollm3", r#", "num_hidden_layers": 2, "no_rope_layers": [0, 1]"#).unwrap();
+        assert_eq!(smollm3.layers.iter().map(|kind| kind.rope).collect::<Vec<_>>(), [None, Some(0)]);
     }
 
     #[test]
@@ -306,15 +478,71 @@ mod tests {
         check_error(r#", "num_hidden_layers": 2000000000"#, "num_hidden_layers");
         check_error(r#", "num_key_value_heads": 3"#, "num_key_value_heads");
         check_error(r#", "head_dim": 0"#, "head_dim");
-        check_error(r#", "rope_scaling": {"rope_type": "yarn", "factor": 2.0}"#, "yarn");
+        check_error(r#", "rope_scaling": {"rope_type": "warp", "factor": 2.0}"#, "warp");
+        check_error(r#", "rope_scaling": {"rope_type": "yarn"}"#, "rope_scaling.factor");
+        check_error(
+            r#", "rope_scaling": {"type": "linear", "factor": 2.0, "twist": 1}"#,
+            "rope_scaling.twist",
+        );
         check_error(r#", "rope_scaling": {"rope_type": "llama3", "factor": 2.0}"#, "low_freq_factor");
-        check_error(r#", "hidden_act": "gelu""#, "hidden_act");
+        check_error(r#", "hidden_act": "mish""#, "hidden_act");
+        check_error(r#", "head_dim": 100000"#, "head_dim");
         check_error(r#", "quantization_config": {"bits": 4}"#, "quantization_config");
     }
 
     #[test]
+    fn fields_that_are_not_known_are_refused_by_name_unless_they_change_nothing() {
+        check_error(r#", "attention_twist": 0.5"#, "attention_twist");
+        check_error(r#", "sliding_window": 8"#, "sliding_window");
+        check_error(r#", "logits_scaling": 8"#, "logits_scaling");
+        check_error(r#", "partial_rotary_factor": 0.5"#, "partial_rotary_factor");
+        check_error(r#", "layer_types": ["sliding_attention", "full_attention"]"#, "layer_types");
+        parse(r#", "attention_twist": null, "torch_dtype": "bfloat16", "use_cache": true"#).unwrap();
+        parse(r#", "layer_types": ["full_attention", "full_attention"]"#).unwrap();
+        let mistral = |more: &str| of("mistral", &format!(r#", "num_key_value_heads": 4{more}"#));
+        mistral(r#", "attention_bias": false"#).unwrap();
+        assert!(mistral(r#", "attention_bias": true"#).unwrap_err().to_string().contains("attention_bias"));
+        let olmoe = of("olmoe", r#", "clip_qkv": 8.0"#).unwrap_err().to_string();
+        assert!(olmoe.contains("clip_qkv"), "{olmoe}");
+    }
+
+    #[test]
+    fn families_spell_their_fields_as_they_do() {
+        let gpt2 = r#"{"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40,
+            "vocab_size": 50}"#;
+        let config = Config::parse(gpt2, None, Path::new("m")).unwrap();
+        assert_eq!((config.d_model, config.d_ff, config.max_positions), (32, 128, 40));
+        assert!(config.learned_positions && config.ropes.is_empty() && config.tied_embeddings);
+        let missing = r#"{"model_type": "gpt2", "n_embd": 32, "n_layer": 2}"#;
+        let error = Config::parse(missing, None, Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("`n_head`"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_also_sees_is_read_for_its_text() {
+        let text = format!(
+            "{{\"model_type\": \"gemma3\", \"eos_token_id\": [1, 106], \"vision_config\": {{}}, \"text_config\": {{{}}}}}",
+            SHAPE.replace("llama", "gemma3_text")
+        );
+        let config = Config::parse(&text, None, Path::new("m")).unwrap();
+        assert_eq!((&config.family[..], config.n_heads, config.n_kv_heads), ("gemma3_text", 4, 4));
+        assert_eq!(config.eos_tokens, [1, 106]);
+        let error =
+            Config::parse(r#"{"model_type": "gemma3"}"#, None, Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("text_config"), "{error}");
+    }
+
+    #[test]
+    fn parameters_are_counted_by_shape() {
+        let config = parse("").unwrap();
+        let block = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64;
+        assert_eq!(config.n_parameters(), 2 * 100 * 64 + 2 * block + 64);
+    }
+
+    #[test]
     fn an_unsupported_family_is_named_with_what_is_supported() {
-        let error = Config::parse(r#"{"model_type": "gpt2"}"#, None, Path::new("m")).unwrap_err().to_string();
-        assert!(error.contains("gpt2") && error.contains("supported: llama"), "{error}");
+        let error =
+            Config::parse(r#"{"model_type": "mamba"}"#, None, Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("mamba") && error.contains("supported: llama, mistral"), "{error}");
     }
 }

@@ -89,9 +89,11 @@ impl<'m> Generator<'m> {
                 return Err(Error::TooLong { tokens: it.prompt.len(), max });
             }
             it.steering.check(model.config())?;
+            let mut session = Session::steered(it.steering);
+            session.expect(it.prompt.len());
             running.push(Running {
                 request,
-                session: Session::steered(it.steering),
+                session,
                 pending: it.prompt,
                 sampler: Sampler::new(it.sampling),
                 text: TextStream::new(&it.stop),

@@ -7,8 +7,9 @@
 //!
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
-//! Reading order: `config`, `weights`, `gguf`, `model` (the forward pass: the page to show visitors),
-//! `ops` (the seam under it), `tap`, `steering`, `batch`, `session`, `generate`.
+//! Reading order: `config` (what a model is; `config/family` is the table of families), `params` and
+//! `names`, `weights`, `gguf`, `load`, `model` (the forward pass: the page to show visitors), `ops` (the
+//! seam under it), `experts`, `tap`, `steering`, `batch`, `session`, `generate`.
 
 #![forbid(unsafe_code)]
 
@@ -16,13 +17,17 @@ mod batch;
 mod capture;
 mod config;
 mod error;
+mod experts;
 mod generate;
 mod gguf;
 mod kv;
+mod load;
 mod model;
+mod names;
 mod ops;
 mod outline;
 mod packs;
+mod params;
 mod prefix;
 mod rope;
 mod rows;
@@ -38,7 +43,7 @@ mod weights;
 
 pub use batch::{Batch, Row, RowPlan, pack};
 pub use capture::{KeepRows, SumRows};
-pub use config::{Config, FAMILIES};
+pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, families};
 pub use error::Error;
 pub use generate::{Event, Finish, Generator, Request};
 pub use gguf::{Gguf, GgufValue, GgufWriter};
@@ -58,7 +63,7 @@ pub use text::TextStream;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;
 pub use whipstaff_kernels::{
-    Bytes, Cpu, Dtype, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
+    Activation, Bytes, Cpu, Dtype, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
 };
 
 /// Rows per forward pass that keep the weights' cost shared and the activations small: with the

@@ -1,11 +1,13 @@
-//! The decoder: weights and the one forward pass, in the order of the paper.
+//! The decoder: weights and the one forward pass, in the order of the paper. Families differ in the
+//! blueprint (`config.rs`), never in another pass.
 
 use crate::gguf::Gguf;
-use crate::ops::{Linear, Ops};
-use crate::rope::RopeTable;
+use crate::ops::{Experts, Linear, Norm, Ops, Unit};
+use crate::rope::{Frequencies, RopeTable};
 use crate::rows::Loan;
 use crate::steering::Steer;
 use crate::{Batch, Config, Error, Hook, NoTap, PackCache, Rows, Site, Tap, Weights};
+use smallvec::SmallVec;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -14,28 +16,45 @@ use whipstaff_kernels::{Attention, Bytes, Cpu, KvShape, Matrix};
 
 /// A loaded decoder-only model. Immutable: any number of sessions may run on it.
 pub struct Model {
-    config: Config,
-    ops: Ops,
-    weights: Weights,
-    embedding: Matrix,
-    blocks: Vec<Block>,
-    norm: Vec<f32>,
-    head: Linear,
-    frequencies: Vec<f32>,
+    pub(crate) config: Config,
+    pub(crate) ops: Ops,
+    pub(crate) weights: Weights,
+    pub(crate) embedding: Matrix,
+    pub(crate) positions: Option<Matrix>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: Norm,
+    pub(crate) head: Linear,
+    pub(crate) ropes: Vec<Frequencies>,
 }
 
-/// The weights of one block.
-struct Block {
-    input_norm: Vec<f32>,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
-    post_attention_norm: Vec<f32>,
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
+/// The weights of one block. What a family does not have is [`Norm::None`].
+pub(crate) struct Block {
+    pub(crate) attn_norm: Norm,
+    pub(crate) attn: Attn,
+    pub(crate) attn_post_norm: Norm,
+    pub(crate) mlp_norm: Norm,
+    pub(crate) mlp: Mlp,
+    pub(crate) mlp_post_norm: Norm,
 }
+
+/// The weights of attention.
+pub(crate) struct Attn {
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) q_norm: Norm,
+    pub(crate) k_norm: Norm,
+    pub(crate) o: Linear,
+}
+
+/// One MLP, or many of which each token takes a few.
+pub(crate) enum Mlp {
+    Dense(Unit),
+    Experts(Experts),
+}
+
+/// Cosines and sines, one table for each rope of the model.
+type RopeTables = SmallVec<[RopeTable; 2]>;
 
 // The forward pass.
 impl Model {
@@ -55,7 +74,8 @@ impl Model {
     /// As for [`Model::forward`].
     pub fn embed(&self, batch: &Batch) -> Result<Rows, Error> {
         self.check(batch)?;
-        Ok(self.ops.embed(&self.embedding, batch))
+        let scale = self.config.embedding_scale;
+        Ok(self.ops.embed(&self.embedding, scale, self.positions.as_ref(), batch))
     }
 
     /// Runs the blocks `layers` on what enters the first of them.
@@ -66,9 +86,9 @@ impl Model {
         layers: Range<usize>,
         tap: &mut T,
     ) -> Rows {
-        let rope = self.ops.rope_table(&self.frequencies, batch);
+        let ropes: RopeTables = self.ropes.iter().map(|rope| self.ops.rope_table(rope, batch)).collect();
         let mut tap = Steer(tap);
-        layers.fold(entering, |resid, layer| self.block(layer, resid, &rope, batch, &mut tap))
+        layers.fold(entering, |resid, layer| self.block(layer, resid, &ropes, batch, &mut tap))
     }
 
     /// Goes on from what left block `layer` unsteered, `[n_rows, d_model]`: steering and `tap` act on
@@ -85,39 +105,61 @@ impl Model {
     }
 
     /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its tap.
-    fn block<T: Tap>(&self, layer: usize, x: Rows, rope: &RopeTable, batch: &mut Batch, tap: &mut T) -> Rows {
-        let (block, ops, eps) = (&self.blocks[layer], &self.ops, self.config.norm_eps);
+    fn block<T: Tap>(
+        &self,
+        layer: usize,
+        x: Rows,
+        ropes: &RopeTables,
+        batch: &mut Batch,
+        tap: &mut T,
+    ) -> Rows {
+        let (block, ops) = (&self.blocks[layer], &self.ops);
 
         let resid_pre = tap.at(hook(layer, Site::ResidPre, batch), x);
-        let normed = ops.rms_norm(&resid_pre, &block.input_norm, eps);
-        let attn_out = self.attention(layer, &normed, rope, batch);
+        let beside = self.config.parallel.then(|| ops.norm(&resid_pre, &block.mlp_norm));
+        let normed = ops.norm(&resid_pre, &block.attn_norm);
+        let attn_out = self.attention(layer, &normed, ropes, batch);
+        let attn_out = self.leaving(attn_out, &block.attn_post_norm);
         let attn_out = tap.at(hook(layer, Site::AttnOut, batch), attn_out);
         let resid_mid = tap.at(hook(layer, Site::ResidMid, batch), ops.add(resid_pre, &attn_out));
-        let normed = ops.rms_norm(&resid_mid, &block.post_attention_norm, eps);
-        let mlp_out = tap.at(hook(layer, Site::MlpOut, batch), self.mlp(block, &normed));
+        let normed = beside.unwrap_or_else(|| ops.norm(&resid_mid, &block.mlp_norm));
+        let mlp_out = self.leaving(self.mlp(block, &normed), &block.mlp_post_norm);
+        let mlp_out = tap.at(hook(layer, Site::MlpOut, batch), mlp_out);
         tap.at(hook(layer, Site::ResidPost, batch), ops.add(resid_mid, &mlp_out))
     }
 
-    fn attention(&self, layer: usize, x: &Loan, rope: &RopeTable, batch: &mut Batch) -> Rows {
-        let (block, ops, kv) = (&self.blocks[layer], &self.ops, self.kv_shape());
+    fn attention(&self, layer: usize, x: &Loan, ropes: &RopeTables, batch: &mut Batch) -> Rows {
+        let (attn, ops, head_dim) = (&self.blocks[layer].attn, &self.ops, self.config.head_dim);
 
-        let [q, k, v] = ops.linears(x, [&block.q_proj, &block.k_proj, &block.v_proj]);
-        let q = ops.rope(q, self.config.head_dim, rope); // [n_rows, n_heads * head_dim]
-        let k = ops.rope(k, self.config.head_dim, rope); // [n_rows, n_kv_heads * head_dim], as v
-        ops.write_cache(batch, layer, kv, &k, &v);
-        let mixed = ops.attend(&q, batch, layer, self.attention_shape()); // as q
-        ops.linear(&mixed, &block.o_proj) // [n_rows, d_model]
+        let [q, k, v] = ops.linears(x, [&attn.q, &attn.k, &attn.v]);
+        let mut q = ops.norm_in_place(q, &attn.q_norm); // [n_rows, n_heads * head_dim]
+        let mut k = ops.norm_in_place(k, &attn.k_norm); // [n_rows, n_kv_heads * head_dim], as v
+        if let Some(rope) = self.config.layers[layer].rope {
+            q = ops.rope(q, head_dim, &ropes[rope]);
+            k = ops.rope(k, head_dim, &ropes[rope]);
+        }
+        ops.write_cache(batch, layer, self.kv_shape(), &k, &v);
+        let mixed = ops.attend(&q, batch, layer, self.attention_shape(layer)); // as q
+        ops.linear(&mixed, &attn.o) // [n_rows, d_model]
     }
 
     fn mlp(&self, block: &Block, x: &Loan) -> Rows {
-        let gated = self.ops.gated(x, &block.gate_proj, &block.up_proj); // [n_rows, d_ff]
-        self.ops.linear(&gated, &block.down_proj) // [n_rows, d_model]
+        match &block.mlp {
+            Mlp::Dense(unit) => self.ops.unit(x, unit),
+            Mlp::Experts(experts) => self.ops.experts(x, experts),
+        }
+    }
+
+    /// What attention or MLP gives, on its way to the stream: `[n_rows, d_model]`.
+    fn leaving(&self, x: Rows, norm: &Norm) -> Rows {
+        self.ops.scale(self.ops.norm_in_place(x, norm), self.config.residual_scale)
     }
 
     /// The logits of the rows `which` of what left the last block: `[which.len(), vocab_size]`.
     pub fn logits(&self, resid: &Rows, which: &[usize]) -> Rows {
-        let normed = self.ops.rms_norm(&resid.select(which), &self.norm, self.config.norm_eps);
-        self.ops.linear(&normed, &self.head)
+        let normed = self.ops.norm(&resid.select(which), &self.norm);
+        let logits = self.ops.linear(&normed, &self.head);
+        self.ops.soft_cap(self.ops.divide(logits, self.config.logit_divisor), self.config.logit_soft_cap)
     }
 
     fn kv_shape(&self) -> KvShape {
@@ -125,9 +167,10 @@ impl Model {
         KvShape { n_layers, n_kv_heads, head_dim }
     }
 
-    fn attention_shape(&self) -> Attention {
-        let Config { n_heads, n_kv_heads, head_dim, .. } = self.config;
-        Attention { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
+    fn attention_shape(&self, layer: usize) -> Attention {
+        let Config { n_heads, n_kv_heads, head_dim, attention_soft_cap: soft_cap, .. } = self.config;
+        let kind = self.config.layers[layer];
+        Attention { n_heads, n_kv_heads, head_dim, scale: kind.scale, window: kind.window, soft_cap }
     }
 
     /// Refuses what would index outside the model, before anything is computed.
@@ -234,52 +277,6 @@ impl Model {
         Ok((config, Weights::from_bytes(Bytes::from(files.weights), &dir)?))
     }
 
-    /// Puts a model together. Tensor names are those of Hugging Face checkpoints.
-    ///
-    /// # Errors
-    /// [`Error::MissingTensors`] with every name, or [`Error::Malformed`].
-    pub fn new(config: Config, weights: Weights, cpu: impl Into<Cpu>) -> Result<Model, Error> {
-        let cpu = cpu.into();
-        let names = tensor_names(&config);
-        weights.require(names.iter().map(String::as_str))?;
-        let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-        let (d, ff) = (config.d_model, config.d_ff);
-        let linear = |name: String, n_out: usize, n_in: usize, biased: bool| -> Result<Linear, Error> {
-            let weight = weights.packed(&cpu, &format!("{name}.weight"), n_out, n_in)?;
-            let bias = biased.then(|| weights.vector(&format!("{name}.bias"), n_out)).transpose()?;
-            Ok(Linear { weight, bias })
-        };
-        let blocks = (0..config.n_layers).map(|layer| {
-            let at = |name: &str| format!("model.layers.{layer}.{name}");
-            Ok(Block {
-                input_norm: weights.vector(&at("input_layernorm.weight"), d)?,
-                q_proj: linear(at("self_attn.q_proj"), q, d, config.attention_bias)?,
-                k_proj: linear(at("self_attn.k_proj"), kv, d, config.attention_bias)?,
-                v_proj: linear(at("self_attn.v_proj"), kv, d, config.attention_bias)?,
-                o_proj: linear(at("self_attn.o_proj"), d, q, config.attention_bias)?,
-                post_attention_norm: weights.vector(&at("post_attention_layernorm.weight"), d)?,
-                gate_proj: linear(at("mlp.gate_proj"), ff, d, config.mlp_bias)?,
-                up_proj: linear(at("mlp.up_proj"), ff, d, config.mlp_bias)?,
-                down_proj: linear(at("mlp.down_proj"), d, ff, config.mlp_bias)?,
-            })
-        });
-        let blocks = blocks.collect::<Result<Vec<Block>, Error>>()?;
-        let embedding = weights.matrix("model.embed_tokens.weight", config.vocab_size, d)?;
-        let head = if config.tied_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
-        let head = weights.packed(&cpu, head, config.vocab_size, d)?;
-        weights.loaded();
-        Ok(Model {
-            norm: weights.vector("model.norm.weight", d)?,
-            frequencies: config.rope.frequencies(config.head_dim),
-            head: Linear { weight: head, bias: None },
-            ops: Ops::new(cpu),
-            embedding,
-            blocks,
-            weights,
-            config,
-        })
-    }
-
     /// The blueprint.
     pub fn config(&self) -> &Config {
         &self.config
@@ -288,6 +285,12 @@ impl Model {
     /// The checkpoint that the model was made from.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// Does the length of a text decide how positions are told apart (some kinds of rope)? Then texts of
+    /// different lengths have nothing in common, however they begin.
+    pub fn depends_on_length(&self) -> bool {
+        self.ropes.iter().any(Frequencies::depend_on_length)
     }
 
     /// The kernel set and threads that the model runs on.
@@ -307,30 +310,4 @@ impl Model {
         let resid = self.forward(&mut batch, &mut NoTap)?;
         Ok(self.logits(&resid, &[last]))
     }
-}
-
-/// Every tensor that a config asks for.
-pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
-    let mut names = vec!["model.embed_tokens.weight".to_owned(), "model.norm.weight".to_owned()];
-    if !config.tied_embeddings {
-        names.push("lm_head.weight".to_owned());
-    }
-    let biased = |name: &str| match name {
-        "q_proj" | "k_proj" | "v_proj" | "o_proj" => config.attention_bias,
-        _ => config.mlp_bias,
-    };
-    for layer in 0..config.n_layers {
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
-            names.push(format!("model.layers.{layer}.{norm}.weight"));
-        }
-        let attention = ["q_proj", "k_proj", "v_proj", "o_proj"].map(|name| ("self_attn", name));
-        let mlp = ["gate_proj", "up_proj", "down_proj"].map(|name| ("mlp", name));
-        for (part, name) in attention.into_iter().chain(mlp) {
-            names.push(format!("model.layers.{layer}.{part}.{name}.weight"));
-            if biased(name) {
-                names.push(format!("model.layers.{layer}.{part}.{name}.bias"));
-            }
-        }
-    }
-    names
 }

@@ -4,11 +4,11 @@
 //! this file; another kind of device would be another body of these functions.
 
 use crate::Batch;
-use crate::rope::RopeTable;
+use crate::rope::{Frequencies, RopeTable};
 use crate::rows::{Loan, Rows, Shelf};
 use std::sync::Arc;
 use whipstaff_kernels::{
-    self as kernels, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
+    self as kernels, Activation, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
 };
 
 /// A linear layer: `[n_out, n_in]`, with or without a bias `[n_out]`.
@@ -23,10 +23,46 @@ impl Linear {
     }
 }
 
+/// A norm, or none.
+pub(crate) enum Norm {
+    None,
+    /// `x / rms(x) · weight`.
+    Rms {
+        weight: Vec<f32>,
+        eps: f32,
+    },
+    /// `(x - mean(x)) / std(x) · weight + bias`.
+    Layer {
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        eps: f32,
+    },
+}
+
+/// An MLP: `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) · up(x))`.
+pub(crate) struct Unit {
+    pub(crate) gate: Option<Linear>,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+    pub(crate) activation: Activation,
+}
+
+/// A mixture of experts (`experts.rs`).
+pub(crate) struct Experts {
+    /// `[n_experts, d_model]`.
+    pub(crate) router: Linear,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) per_token: usize,
+    /// The weights of a token's experts add up to one.
+    pub(crate) normalise: bool,
+    /// One for every token, with its own gate `[1, d_model]`.
+    pub(crate) shared: Option<(Linear, Unit)>,
+}
+
 /// The operations, on the processor's own kernels.
 pub(crate) struct Ops {
     pub(crate) cpu: Cpu,
-    shelf: Arc<Shelf>,
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 impl Ops {
@@ -34,31 +70,64 @@ impl Ops {
         Ops { cpu, shelf: Arc::default() }
     }
 
-    /// Row `token` of the embedding for every row of the batch: `[n_rows, d_model]`.
-    pub(crate) fn embed(&self, embedding: &Matrix, batch: &Batch) -> Rows {
+    /// Row `token` of the embedding for every row of the batch, times `scale`, and row `position` of the
+    /// learned positions where there are any: `[n_rows, d_model]`.
+    pub(crate) fn embed(
+        &self,
+        embedding: &Matrix,
+        scale: f32,
+        positions: Option<&Matrix>,
+        batch: &Batch,
+    ) -> Rows {
         let mut out = self.shelf.rows(batch.rows().len(), embedding.n_in);
         for (i, row) in batch.rows().iter().enumerate() {
             embedding.row_to_f32(row.token as usize, out.row_mut(i));
         }
-        out
+        if let Some(positions) = positions {
+            let mut added = self.shelf.rows(out.n_rows(), embedding.n_in);
+            for (i, row) in batch.rows().iter().enumerate() {
+                positions.row_to_f32(row.position, added.row_mut(i));
+            }
+            out = self.add(out, &added);
+        }
+        self.scale(out, scale)
     }
 
     /// Cosines and sines for the position of every row.
-    pub(crate) fn rope_table(&self, frequencies: &[f32], batch: &Batch) -> RopeTable {
-        let (n_rows, width) = (batch.rows().len(), frequencies.len());
+    pub(crate) fn rope_table(&self, frequencies: &Frequencies, batch: &Batch) -> RopeTable {
+        let (n_rows, width) = (batch.rows().len(), frequencies.n_pairs());
         let mut table =
             RopeTable { cos: self.shelf.rows(n_rows, width), sin: self.shelf.rows(n_rows, width) };
-        for (i, row) in batch.rows().iter().enumerate() {
-            table.set(i, row.position, frequencies);
+        for (sequence, session) in batch.sessions.iter().enumerate() {
+            let angles = frequencies.of(session.reach());
+            for row in batch.rows().span(sequence) {
+                table.set(row, batch.plan.row(row).position, &angles, frequencies.scale());
+            }
         }
         table
     }
 
     /// The norm of every row, in the form that products read.
-    pub(crate) fn rms_norm(&self, x: &Rows, weight: &[f32], eps: f32) -> Loan {
+    pub(crate) fn norm(&self, x: &Rows, norm: &Norm) -> Loan {
         let mut loan = self.shelf.input();
-        loan.fill_rms_norm(&self.cpu, x.as_slice(), weight, eps);
+        match norm {
+            Norm::None => loan.fill(&self.cpu, x.as_slice(), x.width()),
+            Norm::Rms { weight, eps } => loan.fill_rms_norm(&self.cpu, x.as_slice(), weight, *eps),
+            Norm::Layer { weight, bias, eps } => {
+                loan.fill_layer_norm(&self.cpu, x.as_slice(), weight, bias, *eps);
+            }
+        }
         loan
+    }
+
+    /// The norm of every stretch that is as long as the norm's weight: of rows, or of the heads of rows.
+    pub(crate) fn norm_in_place(&self, mut x: Rows, norm: &Norm) -> Rows {
+        match norm {
+            Norm::None => {}
+            Norm::Rms { weight, eps } => kernels::rms_norm(&self.cpu, x.as_mut_slice(), weight, *eps),
+            Norm::Layer { .. } => unreachable!("no family has this kind of norm there"),
+        }
+        x
     }
 
     /// `[n_rows, n_in]` → `[n_rows, n_out]`.
@@ -79,17 +148,19 @@ impl Ops {
         outs
     }
 
-    /// `silu(gate(x)) · up(x)`: `[n_rows, d_model]` → `[n_rows, d_ff]`.
-    pub(crate) fn gated(&self, x: &Loan, gate: &Linear, up: &Linear) -> Loan {
-        let mut loan = self.shelf.input();
-        kernels::gated(&self.cpu, x, gate.parts(), up.parts(), &mut loan);
-        loan
+    /// `[n_rows, d_model]` → `[n_rows, d_ff]` → `[n_rows, d_model]`.
+    pub(crate) fn unit(&self, x: &Loan, unit: &Unit) -> Rows {
+        let mut hidden = self.shelf.input();
+        let (up, gate) = (unit.up.parts(), unit.gate.as_ref().map(Linear::parts));
+        let first = kernels::Unit { up, gate, activation: unit.activation };
+        kernels::hidden(&self.cpu, x, first, &mut hidden);
+        self.linear(&hidden, &unit.down)
     }
 
-    /// Rotates every head of every row by the row's position.
+    /// Rotates the beginning of every head of every row by the row's position.
     pub(crate) fn rope(&self, mut x: Rows, head_dim: usize, table: &RopeTable) -> Rows {
         let (cos, sin) = (table.cos.as_slice(), table.sin.as_slice());
-        kernels::rope(&self.cpu, x.as_mut_slice(), head_dim, cos, sin);
+        kernels::rope(&self.cpu, x.as_mut_slice(), head_dim, 2 * table.cos.width(), cos, sin);
         x
     }
 
@@ -126,6 +197,30 @@ impl Ops {
         let mut loan = self.shelf.input();
         loan.fill(&self.cpu, out.as_slice(), out.width());
         loan
+    }
+
+    /// `x · factor`.
+    pub(crate) fn scale(&self, mut x: Rows, factor: f32) -> Rows {
+        if factor != 1.0 {
+            x.as_mut_slice().iter_mut().for_each(|x| *x *= factor);
+        }
+        x
+    }
+
+    /// `x / divisor`.
+    pub(crate) fn divide(&self, mut x: Rows, divisor: f32) -> Rows {
+        if divisor != 1.0 {
+            x.as_mut_slice().iter_mut().for_each(|x| *x /= divisor);
+        }
+        x
+    }
+
+    /// `cap · tanh(x / cap)`, if there is a cap.
+    pub(crate) fn soft_cap(&self, mut x: Rows, cap: Option<f32>) -> Rows {
+        if let Some(cap) = cap {
+            kernels::soft_cap(&self.cpu, x.as_mut_slice(), cap);
+        }
+        x
     }
 
     pub(crate) fn add(&self, mut x: Rows, y: &Rows) -> Rows {

@@ -25,11 +25,19 @@ const WORTHWHILE: usize = 32;
 
 impl PrefixTree {
     /// Finds the common beginnings of `texts` that are worth sharing. At least one token of every
-    /// text stays its own.
-    pub fn new(texts: &[&[u32]]) -> PrefixTree {
+    /// text stays its own. Texts share nothing on a model whose arithmetic depends on their length.
+    pub fn new(model: &Model, texts: &[&[u32]]) -> PrefixTree {
+        if model.depends_on_length() { PrefixTree::unshared(texts.len()) } else { PrefixTree::shared(texts) }
+    }
+
+    fn unshared(n_texts: usize) -> PrefixTree {
+        PrefixTree { runs: Vec::new(), texts: vec![(None, 0); n_texts] }
+    }
+
+    fn shared(texts: &[&[u32]]) -> PrefixTree {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|i| texts[*i]);
-        let mut tree = PrefixTree { runs: Vec::new(), texts: vec![(None, 0); texts.len()] };
+        let mut tree = PrefixTree::unshared(texts.len());
         tree.share(texts, &order, None, 0);
         tree
     }
@@ -122,7 +130,7 @@ mod tests {
 
     fn check(texts: &[Vec<u32>], n_shared: usize, shared_lens: &[usize]) {
         let texts: Vec<&[u32]> = texts.iter().map(|text| &text[..]).collect();
-        let tree = PrefixTree::new(&texts);
+        let tree = PrefixTree::shared(&texts);
         assert_eq!(tree.n_shared(), n_shared);
         let lens: Vec<usize> = (0..texts.len()).map(|i| tree.shared_len(i)).collect();
         assert_eq!(lens, shared_lens);

@@ -1,12 +1,15 @@
 //! Rotary position embeddings: frequencies and their scaling (Su et al. 2021).
 
 use crate::Rows;
+use std::borrow::Cow;
 
 /// The rotary embedding of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     /// The base of the geometric series of frequencies.
     pub theta: f64,
+    /// How many elements of a head, from its first, are rotated.
+    pub dim: usize,
     /// How the frequencies are stretched for longer contexts.
     pub scaling: RopeScaling,
 }
@@ -21,10 +24,33 @@ pub enum RopeScaling {
         /// The factor.
         factor: f64,
     },
+    /// A larger base for sessions longer than the context the model was trained with.
+    Dynamic {
+        /// How much longer contexts may be.
+        factor: f64,
+        /// The context the model was trained with.
+        original_max_positions: f64,
+    },
     /// Every pair of elements by a factor of its own, which the checkpoint holds.
     PerPair {
-        /// One for each pair, `[head_dim / 2]`.
+        /// One for each pair, `[dim / 2]`.
         factors: Vec<f64>,
+    },
+    /// YaRN: pairs that turn slowly divided by a factor, fast ones kept, a ramp over pairs between
+    /// (Peng et al. 2023).
+    Yarn {
+        /// The factor for slow pairs.
+        factor: f64,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+        /// Turns within the original context above which a pair is fast.
+        beta_fast: f64,
+        /// Turns below which it is slow.
+        beta_slow: f64,
+        /// The ramp begins and ends at whole pairs.
+        truncate: bool,
+        /// The context the model was first trained with.
+        original_max_positions: f64,
     },
     /// Llama 3: long wavelengths divided by a factor, short ones kept, a ramp between.
     Llama3 {
@@ -37,44 +63,147 @@ pub enum RopeScaling {
         /// The context the model was first trained with.
         original_max_positions: f64,
     },
+    /// LongRoPE: a factor for each pair, others for sessions longer than the original context
+    /// (Ding et al. 2024).
+    LongRope {
+        /// For sessions within the original context, `[dim / 2]`.
+        short_factors: Vec<f64>,
+        /// For longer ones, `[dim / 2]`.
+        long_factors: Vec<f64>,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+        /// The context the model was first trained with.
+        original_max_positions: f64,
+    },
+}
+
+/// The angle per position of each pair of elements, for sessions of any length.
+pub(crate) struct Frequencies {
+    rope: Rope,
+    within: Vec<f32>,
+    /// What cosines and sines are multiplied by.
+    scale: f32,
 }
 
 impl Rope {
-    /// The angle per position of each pair of elements, `[head_dim / 2]`. Rounded to `f32` where
-    /// the reference implementation rounds.
-    pub(crate) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
-        let base = |i: usize| {
-            let exponent = (2 * i) as f32 / head_dim as f32;
-            f64::from((1.0 / self.theta.powf(f64::from(exponent))) as f32)
+    /// Everything about it that does not depend on positions.
+    pub(crate) fn frequencies(&self) -> Frequencies {
+        let scale = match self.scaling {
+            RopeScaling::Yarn { attention_factor, .. } | RopeScaling::LongRope { attention_factor, .. } => {
+                attention_factor as f32
+            }
+            _ => 1.0,
         };
-        (0..head_dim / 2).map(|i| self.scaling.apply(i, base(i)) as f32).collect()
+        Frequencies { rope: self.clone(), within: self.frequencies_for(0), scale }
     }
-}
 
-impl RopeScaling {
-    /// The frequency that pair `pair` turns by instead of `frequency`.
-    fn apply(&self, pair: usize, frequency: f64) -> f64 {
-        match *self {
-            RopeScaling::Default => frequency,
-            RopeScaling::Linear { factor } => frequency / factor,
-            RopeScaling::PerPair { ref factors } => frequency / factors[pair],
+    /// The longest context, if the model was trained with `max` positions.
+    pub(crate) fn reach(&self, max: usize) -> usize {
+        match self.scaling {
+            RopeScaling::Dynamic { factor, .. } => (max as f64 * factor.max(1.0)) as usize,
+            _ => max,
+        }
+    }
+
+    /// The length up to which sessions share one set of frequencies.
+    fn limit(&self) -> Option<f64> {
+        match self.scaling {
+            RopeScaling::Dynamic { original_max_positions, .. }
+            | RopeScaling::LongRope { original_max_positions, .. } => Some(original_max_positions),
+            _ => None,
+        }
+    }
+
+    /// The angles per position of each pair, `[n_pairs]`, in sessions that begin with `reach` tokens.
+    /// Rounded to `f32` where the reference implementation rounds.
+    fn frequencies_for(&self, reach: usize) -> Vec<f32> {
+        let (n_pairs, dim) = (self.dim.div_ceil(2), self.dim as f64);
+        let power = |theta: f64, pair: usize| {
+            let exponent = (2 * pair) as f32 / self.dim as f32;
+            theta.powf(f64::from(exponent))
+        };
+        let base = |pair: usize| f64::from((1.0 / power(self.theta, pair)) as f32);
+        let is_long = self.limit().is_some_and(|limit| reach as f64 > limit);
+        let pairs = 0..n_pairs;
+        match &self.scaling {
+            RopeScaling::Default => pairs.map(|pair| base(pair) as f32).collect(),
+            RopeScaling::Linear { factor } => pairs.map(|pair| (base(pair) / factor) as f32).collect(),
+            RopeScaling::PerPair { factors } => {
+                pairs.map(|pair| (base(pair) / factors[pair]) as f32).collect()
+            }
+            RopeScaling::Dynamic { factor, original_max_positions } => {
+                let length = (reach as f64).max(*original_max_positions);
+                let stretch = factor * length / original_max_positions - (factor - 1.0);
+                let theta = self.theta * stretch.powf(dim / (dim - 2.0));
+                pairs.map(|pair| (1.0 / power(theta, pair)) as f32).collect()
+            }
+            RopeScaling::LongRope { short_factors, long_factors, .. } => {
+                let factors = if is_long { long_factors } else { short_factors };
+                pairs.map(|pair| (1.0 / (factors[pair] * power(self.theta, pair))) as f32).collect()
+            }
+            RopeScaling::Yarn { factor, beta_fast, beta_slow, truncate, original_max_positions, .. } => {
+                // The pair that turns `turns` times within the original context.
+                let pair_of = |turns: f64| {
+                    dim * (original_max_positions / (turns * std::f64::consts::TAU)).ln()
+                        / (2.0 * self.theta.ln())
+                };
+                let (low, high) = (pair_of(*beta_fast), pair_of(*beta_slow));
+                let (low, high) = if *truncate { (low.floor(), high.ceil()) } else { (low, high) };
+                let (low, high) = (low.max(0.0), high.min(dim - 1.0));
+                let high = if low == high { high + 0.001 } else { high };
+                let frequency = |pair: usize| {
+                    let slow = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    let frequency = 1.0 / power(self.theta, pair);
+                    (frequency / factor * slow + frequency * (1.0 - slow)) as f32
+                };
+                pairs.map(frequency).collect()
+            }
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
-                let wavelength = std::f64::consts::TAU / frequency;
-                if wavelength < original_max_positions / high_freq_factor {
-                    frequency
-                } else if wavelength > original_max_positions / low_freq_factor {
-                    frequency / factor
-                } else {
-                    let turns = original_max_positions / wavelength;
-                    let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                    (1.0 - keep) * frequency / factor + keep * frequency
-                }
+                let frequency = |pair: usize| {
+                    let frequency = base(pair);
+                    let wavelength = std::f64::consts::TAU / frequency;
+                    if wavelength < original_max_positions / high_freq_factor {
+                        frequency
+                    } else if wavelength > original_max_positions / low_freq_factor {
+                        frequency / factor
+                    } else {
+                        let turns = original_max_positions / wavelength;
+                        let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                        (1.0 - keep) * frequency / factor + keep * frequency
+                    }
+                };
+                pairs.map(|pair| frequency(pair) as f32).collect()
             }
         }
     }
 }
 
-/// Cosines and sines for the positions of the rows of a batch, each `[n_rows, head_dim / 2]`.
+impl Frequencies {
+    /// How many pairs are rotated.
+    pub(crate) fn n_pairs(&self) -> usize {
+        self.within.len()
+    }
+
+    /// What cosines and sines are multiplied by.
+    pub(crate) fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Does a session's length decide which angles it gets?
+    pub(crate) fn depend_on_length(&self) -> bool {
+        self.rope.limit().is_some()
+    }
+
+    /// The angle per position of each pair in a session that begins with `reach` tokens.
+    pub(crate) fn of(&self, reach: usize) -> Cow<'_, [f32]> {
+        match self.rope.limit() {
+            Some(limit) if reach as f64 > limit => Cow::Owned(self.rope.frequencies_for(reach)),
+            _ => Cow::Borrowed(&self.within),
+        }
+    }
+}
+
+/// Cosines and sines for the positions of the rows of a batch, each `[n_rows, n_pairs]`.
 pub(crate) struct RopeTable {
     pub(crate) cos: Rows,
     pub(crate) sin: Rows,
@@ -82,10 +211,11 @@ pub(crate) struct RopeTable {
 
 impl RopeTable {
     /// Fills in one row.
-    pub(crate) fn set(&mut self, row: usize, position: usize, frequencies: &[f32]) {
+    pub(crate) fn set(&mut self, row: usize, position: usize, angles: &[f32], scale: f32) {
         let (cos, sin) = (self.cos.row_mut(row), self.sin.row_mut(row));
-        for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(frequencies) {
-            (*sin, *cos) = (position as f32 * frequency).sin_cos();
+        for ((cos, sin), angle) in cos.iter_mut().zip(sin).zip(angles) {
+            let (s, c) = (position as f32 * angle).sin_cos();
+            (*sin, *cos) = (s * scale, c * scale);
         }
     }
 }

@@ -22,7 +22,7 @@ const HEAD_LOGITS: usize = 64 << 17;
 /// As for [`Model::forward`].
 pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Error> {
     let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
-    let tree = PrefixTree::new(&prompts);
+    let tree = PrefixTree::new(model, &prompts);
     let prefixes = tree.run(model, &prompts, model.config().n_layers)?;
     // What a text has left to run: all but what it shares, and the last token, which predicts nothing.
     let rest =

@@ -11,6 +11,8 @@ pub struct Session {
     pub(crate) tokens: Vec<u32>,
     pub(crate) cache: KvCache,
     pub(crate) steering: Steering,
+    /// How long its first text is, once it has one.
+    reach: usize,
 }
 
 impl Session {
@@ -44,6 +46,20 @@ impl Session {
             );
         }
         Session { steering, ..self.clone() }
+    }
+
+    /// Says, before the first pass, how many tokens the first text has that will run in several passes.
+    /// Some kinds of rope (dynamic, longrope) have other angles for longer texts; a session keeps those
+    /// that it began with.
+    pub fn expect(&mut self, n_tokens: usize) {
+        if self.tokens.is_empty() {
+            self.reach = self.reach.max(n_tokens);
+        }
+    }
+
+    /// How long its first text is.
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
     }
 
     /// Tokens so far.

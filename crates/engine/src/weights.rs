@@ -1,8 +1,10 @@
 //! The tensors of a checkpoint, mapped, never copied. Safetensors, one file or shards, are opened here;
 //! GGUF files in `gguf.rs`.
 
-use crate::Error;
+use crate::names::{self, Cut, Source};
 use crate::packs::Packs;
+use crate::params::{Param, parameters};
+use crate::{Config, Error};
 use safetensors::tensor::{Metadata, SafeTensors};
 use sha2::{Digest, Sha256};
 use std::{
@@ -23,8 +25,8 @@ pub struct Weights {
     pub(crate) tensors: BTreeMap<String, Tensor>,
     /// Tensors in types that cannot be computed with, and those types.
     pub(crate) unusable: BTreeMap<String, String>,
-    /// What the checkpoint calls a tensor that Hugging Face calls so.
-    pub(crate) stored_name: fn(&str) -> String,
+    /// Where the checkpoint has a parameter.
+    pub(crate) source: fn(&Config, Param) -> Source,
     /// The types that tensors may be stored in, for errors.
     pub(crate) supported: Vec<&'static str>,
     pub(crate) loading: Loading,
@@ -101,7 +103,7 @@ impl Weights {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             unusable: BTreeMap::new(),
-            stored_name: str::to_owned,
+            source: names::hugging_face,
             supported: [Dtype::F32, Dtype::Bf16, Dtype::F16].map(Dtype::name).to_vec(),
             loading: Loading::default(),
         }
@@ -140,11 +142,6 @@ impl Weights {
         Ok(())
     }
 
-    /// Does the checkpoint have a tensor of this name, in a type that can be computed with?
-    pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(&(self.stored_name)(name))
-    }
-
     /// Bytes of all files together.
     pub fn n_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
@@ -175,34 +172,44 @@ impl Weights {
         }
     }
 
-    /// The matrix of this name, `[n_out, n_in]`, viewed where it lies.
+    /// A matrix, `[n_out, n_in]`: viewed where it lies, or put together where it does not lie so.
     ///
     /// # Errors
     /// [`Error::Malformed`] if it is missing or has another shape.
-    pub(crate) fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix, Error> {
-        let tensor = self.tensor(name, &[n_out, n_in])?;
-        let matrix = self.view(name, tensor, n_out, n_in)?;
-        Ok(match &tensor.row_order {
-            Some(order) if order.len() == n_out => matrix.with_row_order(order.clone()),
-            _ => matrix,
+    pub(crate) fn matrix(&self, config: &Config, param: Param) -> Result<Matrix, Error> {
+        let shape = param.shape(config);
+        let (n_out, n_in) = (shape.n_out, shape.n_in.expect("a matrix"));
+        let (tensor, Source { name, cut }) = self.tensor(config, param)?;
+        let matrix = |n_out, n_in| self.view(&name, tensor, n_out, n_in);
+        Ok(match cut {
+            Cut::Whole => match &tensor.row_order {
+                Some(order) if order.len() == n_out => matrix(n_out, n_in)?.with_row_order(order.clone()),
+                _ => matrix(n_out, n_in)?,
+            },
+            Cut::Rows { rows, of } => matrix(of, n_in)?.rows(rows),
+            Cut::Gathered { rows, of } => matrix(of, n_in)?.gathered(&rows),
+            Cut::Columns { columns, of } => matrix(n_in, of)?.turned(columns),
         })
     }
 
-    /// The matrix of this name, packed for the kernels of `cpu`, from the pack if there is one. The pages
-    /// of the file that it was read from are given back, so that loading never holds the weights twice.
+    /// A matrix, packed for the kernels of `cpu`, from the pack if there is one. The pages of the file that it
+    /// was read from are given back, so that loading never holds the weights twice.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
-    pub(crate) fn packed(&self, cpu: &Cpu, name: &str, n_out: usize, n_in: usize) -> Result<Packed, Error> {
-        let matrix = self.matrix(name, n_out, n_in)?;
+    pub(crate) fn packed(&self, cpu: &Cpu, config: &Config, param: Param) -> Result<Packed, Error> {
         let Loading { packs, progress, packed_bytes, in_memory, outline } = &self.loading;
-        in_memory.fetch_add(Packed::bytes_of(matrix.dtype(), n_out, n_in), Ordering::Relaxed);
+        let (tensor, _) = self.tensor(config, param)?;
+        let shape = param.shape(config);
+        let (n_out, n_in) = (shape.n_out, shape.n_in.expect("a matrix"));
+        in_memory.fetch_add(Packed::bytes_of(tensor.dtype, n_out, n_in), Ordering::Relaxed);
         if *outline {
-            return Ok(Packed::outline(&matrix));
+            return Ok(Packed::outline(tensor.dtype, n_out, n_in));
         }
-        let kept = packs.as_ref().and_then(|packs| packs.packed(cpu, name, &matrix));
+        let matrix = self.matrix(config, param)?;
+        // Several parameters may lie in one tensor, so its name would not tell them apart.
+        let kept = packs.as_ref().and_then(|packs| packs.packed(cpu, &format!("{param:?}"), &matrix));
         let packed = kept.unwrap_or_else(|| Packed::new(cpu, &matrix));
-        let tensor = self.tensor(name, &[n_out, n_in])?;
         self.shards[tensor.shard].release(tensor.range.clone());
         let done = packed_bytes.fetch_add(tensor.range.len(), Ordering::Relaxed) + tensor.range.len();
         if let Some(progress) = progress
@@ -218,51 +225,101 @@ impl Weights {
         self.loading.packs.iter().for_each(Packs::finish);
     }
 
-    /// The vector of this name as `f32`.
+    /// A vector as `f32`.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
-    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
-        let tensor = self.tensor(name, &[len])?;
-        let stored = self.view(name, tensor, 1, len)?.to_f32();
-        Ok(match &tensor.row_order {
-            Some(order) if order.len() == len => order.iter().map(|i| stored[*i as usize]).collect(),
-            _ => stored,
+    pub(crate) fn vector(&self, config: &Config, param: Param) -> Result<Vec<f32>, Error> {
+        let (tensor, Source { name, cut }) = self.tensor(config, param)?;
+        let len = tensor.shape.iter().product();
+        let stored = self.view(&name, tensor, 1, len)?.to_f32();
+        let order = tensor.row_order.as_ref().filter(|order| order.len() == len);
+        Ok(match (cut, order.cloned()) {
+            (Cut::Whole, None) => stored,
+            (Cut::Whole, Some(rows)) | (Cut::Gathered { rows, .. }, _) => {
+                rows.iter().map(|i| stored[*i as usize]).collect()
+            }
+            (Cut::Rows { rows, .. } | Cut::Columns { columns: rows, .. }, _) => stored[rows].to_vec(),
         })
     }
 
     fn view(&self, name: &str, tensor: &Tensor, n_out: usize, n_in: usize) -> Result<Matrix, Error> {
         let matrix = Matrix::new(&self.shards[tensor.shard], tensor.range.clone(), tensor.dtype, n_out, n_in);
-        matrix.map_err(|error| {
-            let reason = format!("tensor `{}`: {error:?}", (self.stored_name)(name));
-            Error::malformed(&self.path, reason)
-        })
+        matrix.map_err(|error| Error::malformed(&self.path, format!("tensor `{name}`: {error:?}")))
     }
 
-    /// Fails with every missing name at once.
-    pub(crate) fn require<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let names: Vec<String> = names.map(self.stored_name).collect();
-        if let Some((name, dtype)) = names.iter().find_map(|name| self.unusable.get_key_value(name)) {
+    /// Holds the checkpoint against a blueprint: fails with every missing name at once, and on a tensor
+    /// that has no place in the model.
+    pub(crate) fn require(&self, config: &Config) -> Result<(), Error> {
+        let (mut used, mut missing) = (BTreeSet::new(), Vec::new());
+        // Tensors that hold several parameters are asked for once.
+        let names: Vec<String> =
+            parameters(config).iter().map(|(param, _)| (self.source)(config, *param).name).collect();
+        for name in names.iter().collect::<BTreeSet<&String>>() {
+            match self.find(name) {
+                Some((stored, _)) => {
+                    used.insert(stored);
+                }
+                None => missing.push(name.clone()),
+            }
+        }
+        if let Some((name, dtype)) = missing.iter().find_map(|name| self.unusable(name)) {
             let supported = self.supported.join(", ");
             let reason = format!(
                 "tensor `{name}` is stored as {dtype}, which is not supported (supported: {supported})"
             );
             return Err(Error::malformed(&self.path, reason));
         }
-        let names: Vec<String> = names.into_iter().filter(|name| !self.tensors.contains_key(name)).collect();
-        if names.is_empty() { Ok(()) } else { Err(Error::MissingTensors { path: self.path.clone(), names }) }
+        if !missing.is_empty() {
+            return Err(Error::MissingTensors { path: self.path.clone(), names: missing });
+        }
+        let is_strange = |name: &&String| !used.contains(name.as_str()) && !names::is_harmless(config, name);
+        match self.tensors.keys().find(is_strange) {
+            None => Ok(()),
+            Some(name) => {
+                let reason = format!(
+                    "tensor `{name}` has no place in a {} model of {} blocks and may change the arithmetic",
+                    config.family, config.n_layers
+                );
+                Err(Error::malformed(&self.path, reason))
+            }
+        }
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, Error> {
-        let name = (self.stored_name)(name);
-        let Some(tensor) = self.tensors.get(&name) else {
-            return Err(Error::MissingTensors { path: self.path.clone(), names: vec![name] });
+    /// The tensor of this name, or of another that it goes by.
+    fn find(&self, name: &str) -> Option<(&str, &Tensor)> {
+        let found = self.tensors.get_key_value(name);
+        let found = found.or_else(|| {
+            names::aliases(name).iter().find_map(|alias| self.tensors.get_key_value(alias.as_str()))
+        });
+        found.map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    fn unusable(&self, name: &str) -> Option<(&String, &String)> {
+        names::aliases(name).iter().find_map(|alias| self.unusable.get_key_value(alias.as_str()))
+    }
+
+    /// The tensor that holds a parameter, found to have the right shape.
+    fn tensor(&self, config: &Config, param: Param) -> Result<(&Tensor, Source), Error> {
+        let source = (self.source)(config, param);
+        let Some((name, tensor)) = self.find(&source.name) else {
+            return Err(Error::MissingTensors { path: self.path.clone(), names: vec![source.name] });
         };
-        if tensor.shape != shape {
-            let reason = format!("tensor `{name}` is {:?}, the config asks for {shape:?}", tensor.shape);
+        let mut shape = param.shape(config).dims();
+        match &source.cut {
+            Cut::Whole => {}
+            Cut::Rows { of, .. } | Cut::Gathered { of, .. } => shape[0] = *of,
+            Cut::Columns { of, .. } => {
+                shape[0] = *of;
+                shape.reverse();
+            }
+        }
+        if tensor.shape[..] != shape[..] {
+            let reason =
+                format!("tensor `{name}` is {:?}, the config asks for {:?}", tensor.shape, shape.as_slice());
             return Err(Error::malformed(&self.path, reason));
         }
-        Ok(tensor)
+        Ok((tensor, Source { name: name.to_owned(), ..source }))
     }
 }
 

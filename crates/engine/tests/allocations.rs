@@ -40,7 +40,15 @@ fn per_step(model: &Model, n: usize) -> Vec<usize> {
 #[test]
 fn a_decoded_token_allocates_nothing() {
     let dir = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
-    for name in ["llama-gqa-tied-bf16", "llama-untied-bias-f32"] {
+    let names = [
+        "llama-gqa-tied-bf16",
+        "llama-untied-bias-f32",
+        "families/gemma3-pattern",
+        "families/gpt-neox-parallel",
+        "families/gpt2-defaults",
+        "families/qwen2-moe-shared",
+    ];
+    for name in names {
         let model = Model::load(&dir(name), Cpu::new(Isa::best(), 2)).unwrap();
         for n in [1, 4] {
             assert_eq!(per_step(&model, n), [0; 30], "{name}, {n} sequences");

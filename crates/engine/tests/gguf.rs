@@ -137,8 +137,8 @@ fn the_blueprint_is_that_of_the_safetensors_but_for_how_rope_is_said() {
         let model = Model::load(&file(name), Isa::best()).unwrap();
         let original = Model::load(&root().join(format!("llama-{name}")), Isa::best()).unwrap();
         let (config, mut want) = (model.config().clone(), original.config().clone());
-        assert_eq!(config.rope.theta, want.rope.theta, "{name}");
-        want.rope = config.rope.clone();
+        assert_eq!(config.ropes[0].theta, want.ropes[0].theta, "{name}");
+        want.ropes = config.ropes.clone();
         // A file says which tokens end a turn; a folder may say so of fewer.
         want.eos_tokens = config.eos_tokens.clone();
         assert_eq!(config, want, "{name}");

@@ -87,7 +87,8 @@ fn time(
     n_sequences: usize,
 ) -> f64 {
     let kv = KvShape { n_layers: 8, n_kv_heads, head_dim };
-    let shape = Attention { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let shape = Attention { n_heads, n_kv_heads, head_dim, scale, window: None, soft_cap: None };
     let filled = || {
         let mut block = KvBlock::new(kv);
         for layer in 0..kv.n_layers {

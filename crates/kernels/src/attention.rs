@@ -21,6 +21,10 @@ pub struct Attention {
     pub head_dim: usize,
     /// Factor on the scores, usually `1 / sqrt(head_dim)`.
     pub scale: f32,
+    /// How many positions a row sees at most, counted back from itself; all, if there is no window.
+    pub window: Option<usize>,
+    /// Scaled scores `s` become `cap · tanh(s / cap)`.
+    pub soft_cap: Option<f32>,
 }
 
 impl Attention {
@@ -30,7 +34,8 @@ impl Attention {
 
 /// What the rows of a batch see.
 pub trait Context: Sync {
-    /// How many positions row `row` sees, from the first of its sequence to itself.
+    /// How many positions row `row` sees, from the first of its sequence to itself. A window hides
+    /// those at the beginning.
     fn seen(&self, row: usize) -> usize;
 
     /// Block `index` of what row `row` sees: positions from `index * BLOCK_LEN` on. Asked only for
@@ -39,7 +44,7 @@ pub trait Context: Sync {
 }
 
 /// `out[r, h] = softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the
-/// blocks.
+/// blocks, within the window and with the scores capped, where the shape says so.
 ///
 /// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov &
 /// Gimelshein 2018; Dao et al. 2022), block after block in ascending order. A row's arithmetic
@@ -71,7 +76,9 @@ pub fn attention(
         let queries = chunk * per_task..n_queries.min((chunk + 1) * per_task);
         cpu.isa().run(Attend { shape, layer, kv_head, queries, q, context, out: &out });
     };
-    let seen: usize = (0..n_rows).map(|row| context.seen(row)).sum();
+    let window = shape.window.unwrap_or(usize::MAX);
+    assert!(window > 0, "a row sees itself");
+    let seen: usize = (0..n_rows).map(|row| context.seen(row).min(window)).sum();
     let _timing = cpu.timing(|| Work {
         kernel: format!("attention {n_heads} heads of {head_dim}"),
         flops: 4 * seen * n_heads * head_dim,
@@ -154,7 +161,7 @@ mod tests {
     fn shapes(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> (Attention, KvShape) {
         let scale = 1.0 / (head_dim as f32).sqrt();
         (
-            Attention { n_heads, n_kv_heads, head_dim, scale },
+            Attention { n_heads, n_kv_heads, head_dim, scale, window: None, soft_cap: None },
             KvShape { n_layers: LAYER + 1, n_kv_heads, head_dim },
         )
     }
@@ -178,7 +185,12 @@ mod tests {
     /// some units in the last place of values of at most two, for what the scores' rounding
     /// (products of head_dim terms) does to the weights.
     fn check((n_heads, n_kv_heads, head_dim): (usize, usize, usize), len: usize, n_rows: usize) {
-        let (shape, kv) = shapes(n_heads, n_kv_heads, head_dim);
+        check_shape(shapes(n_heads, n_kv_heads, head_dim).0, len, n_rows);
+    }
+
+    fn check_shape(shape: Attention, len: usize, n_rows: usize) {
+        let Attention { n_heads, n_kv_heads, head_dim, .. } = shape;
+        let kv = KvShape { n_layers: LAYER + 1, n_kv_heads, head_dim };
         let sequences = [sequence(kv, len, 1)];
         let q = numbers(n_rows * n_heads * head_dim, 3);
         let seen: Vec<usize> = (len - n_rows + 1..=len).collect();
@@ -222,14 +234,63 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_every_length_equal_the_twin() {
+        for window in [1, 2, 3, 5, 31, 32, 33, 40, 64, 65, 99, 100, 200] {
+            for (len, n_rows) in [(100, 100), (100, 1), (70, 13), (1, 1)] {
+                for heads in [(4, 2, 20), (3, 3, 16), (6, 1, 40)] {
+                    let shape = Attention { window: Some(window), ..shapes(heads.0, heads.1, heads.2).0 };
+                    check_shape(shape, len, n_rows);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn capped_scores_equal_the_twin() {
+        for cap in [0.5, 5.0, 50.0] {
+            for window in [None, Some(7)] {
+                let shape = Attention { soft_cap: Some(cap), window, ..shapes(4, 2, 20).0 };
+                check_shape(shape, 75, 75);
+            }
+        }
+    }
+
+    /// What a window hides may be anything, and is not asked for where it fills a block.
+    #[test]
+    fn what_lies_before_the_window_does_not_matter() {
+        let (plain_shape, kv) = shapes(4, 2, 20);
+        let shape = Attention { window: Some(10), ..plain_shape };
+        let clean = sequence(kv, 100, 8);
+        let (mut keys, mut values) = (clean.keys.clone(), clean.values.clone());
+        for x in keys[..85 * kv.width()].iter_mut().chain(&mut values[..85 * kv.width()]) {
+            *x = f32::NAN;
+        }
+        let dirty = Sequence::new(kv, keys, values);
+        let q = numbers(5 * 80, 9);
+        let rows: Vec<(usize, usize)> = (0..5).map(|i| (0, 96 + i)).collect();
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            let run = |sequence: &Sequence| {
+                let sequences = [sequence.clone()];
+                run(&cpu, shape, &q, &Rows { sequences: &sequences, rows: rows.clone() })
+            };
+            assert_eq!(bits(&run(&dirty)), bits(&run(&clean)), "{isa:?}");
+        }
+    }
+
+    #[test]
     fn strips_of_every_height_equal_the_twin() {
         (1..=50).for_each(|n_rows| check((1, 1, 20), 50, n_rows));
     }
 
     #[test]
     fn it_does_not_matter_how_a_sequence_is_cut_into_passes() {
-        for (n_heads, n_kv_heads, head_dim) in [(4, 1, 64), (3, 3, 20), (16, 2, 32)] {
+        let windows = [None, Some(40), Some(3)];
+        for ((n_heads, n_kv_heads, head_dim), window) in
+            [(4, 1, 64), (3, 3, 20), (16, 2, 32)].into_iter().zip(windows)
+        {
             let (shape, kv) = shapes(n_heads, n_kv_heads, head_dim);
+            let shape = Attention { window, ..shape };
             let (len, width) = (150, n_heads * head_dim);
             let sequences = [sequence(kv, len, 5)];
             let q = numbers(len * width, 6);

@@ -1,5 +1,6 @@
 //! The inner loops of attention: strips of queries against one block after another.
 
+use crate::activation::tanh;
 use crate::attention::{Attention, Context};
 use crate::isa::Kernel;
 use crate::kv::{BLOCK_LEN, padded};
@@ -35,7 +36,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Attend { shape, layer, kv_head, queries, q, context, out } = self;
-        let Attention { n_heads, n_kv_heads, head_dim, scale } = shape;
+        let Attention { n_heads, n_kv_heads, head_dim, scale, window, soft_cap } = shape;
         let (group, n, width) = (n_heads / n_kv_heads, queries.len(), padded(head_dim));
         assert!(n <= QUERIES && n * width <= SCRATCH, "the task holds its queries");
         // The head that a query has in `q` and `out`.
@@ -50,16 +51,20 @@ impl<C: Context> Kernel for Attend<'_, C> {
             mixed: mixed.as_mut_ptr().cast(),
             head: std::ptr::null(),
             ahead: std::ptr::null(),
+            soft_cap,
             rows: [0; QUERIES],
+            hidden: [0; QUERIES],
             seen: [0; QUERIES],
             max: [f32::NEG_INFINITY; QUERIES],
             sums: [[0.0; LANES]; QUERIES],
         };
-        let mut longest = 0;
+        let (mut earliest, mut longest) = (usize::MAX, 0);
         for (i, query) in queries.clone().enumerate() {
             task.rows[i] = query / group;
             task.seen[i] = context.seen(query / group);
             assert!(task.seen[i] > 0, "a row sees itself");
+            task.hidden[i] = window.map_or(0, |window| task.seen[i].saturating_sub(window));
+            earliest = earliest.min(task.hidden[i]);
             longest = longest.max(task.seen[i]);
             let q = &q[place(query) * head_dim..][..head_dim];
             // SAFETY: there is room for `n` queries, each `width` or less.
@@ -70,11 +75,11 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 task.mixed.add(i * width).write_bytes(0, width);
             }
         }
-        for index in 0..longest.div_ceil(BLOCK_LEN) {
+        for index in earliest / BLOCK_LEN..longest.div_ceil(BLOCK_LEN) {
             let start = index * BLOCK_LEN;
             let mut first = 0;
             while first < n {
-                if task.seen[first] <= start {
+                if !task.sees(first, start) {
                     first += 1;
                     continue;
                 }
@@ -82,7 +87,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 // share it.
                 let block = context.block(task.rows[first], index);
                 let same = |i: usize| {
-                    task.seen[i] > start
+                    task.sees(i, start)
                         && (task.rows[i] == task.rows[i - 1]
                             || std::ptr::eq(context.block(task.rows[i], index), block))
                 };
@@ -132,8 +137,11 @@ struct Task {
     head: *const f32,
     /// What to ask the memory for meanwhile, from its beginning to its end: as long as `head`.
     ahead: *const f32,
+    soft_cap: Option<f32>,
     rows: [usize; QUERIES],
-    /// Positions that each query sees.
+    /// Positions at the beginning that a window hides from each query.
+    hidden: [usize; QUERIES],
+    /// Where what each query sees ends.
     seen: [usize; QUERIES],
     /// The largest score so far.
     max: [f32; QUERIES],
@@ -144,12 +152,18 @@ struct Task {
 // SAFETY of every block below: the caller's promise is that of `Task::all`.
 #[allow(clippy::undocumented_unsafe_blocks, clippy::needless_range_loop)]
 impl Task {
+    /// Does query `i` see any position of the block that begins at `start`?
+    #[inline(always)]
+    fn sees(&self, i: usize, start: usize) -> bool {
+        self.seen[i] > start && self.hidden[i] < start + BLOCK_LEN
+    }
+
     /// The queries `run` against a block whose first position is `start`: whole strips, then what
     /// is left.
     ///
     /// # Safety
     /// The features of `L` are there; `head` is a head of a block; the queries and their sums are
-    /// filled in and see position `start`.
+    /// filled in and see something of that block.
     #[inline(always)]
     unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>, next: *const f32) {
         let mut first = run.start;
@@ -181,19 +195,35 @@ impl Task {
             } else {
                 self.scores::<L, R, 2>(first, 0, &mut weights);
             }
-            let mut seen = [BLOCK_LEN; R];
-            let mut shared = BLOCK_LEN;
+            if let Some(cap) = self.soft_cap {
+                soft_cap::<L>(weights.as_flattened_mut(), cap);
+            }
+            let (mut hidden, mut seen) = ([0; R], [BLOCK_LEN; R]);
+            let (mut windowed, mut shared) = (false, BLOCK_LEN);
             for r in 0..R {
+                hidden[r] = self.hidden[first + r].saturating_sub(start);
                 seen[r] = BLOCK_LEN.min(self.seen[first + r] - start);
+                windowed |= hidden[r] > 0;
                 shared = shared.min(seen[r]);
                 // What lies there may be anything, also no number.
                 for unseen in &mut weights[r][seen[r]..] {
+                    *unseen = f32::NEG_INFINITY;
+                }
+                for unseen in &mut weights[r][..hidden[r]] {
                     *unseen = f32::NEG_INFINITY;
                 }
             }
             let factors = self.exponentiate::<L, R>(first, &mut weights);
             let weights = weights.as_flattened().as_ptr();
             let factors = factors.as_ptr();
+            if windowed {
+                // Where a window begins: each query on its own, in the same order as together.
+                for r in 0..R {
+                    let weights = weights.add(r * BLOCK_LEN);
+                    self.mix_all::<L, 1>(weights, factors.add(r), first + r, hidden[r]..seen[r]);
+                }
+                return R;
+            }
             self.mix_all::<L, R>(weights, factors, first, 0..shared);
             // Nothing is multiplied by a weight of zero: a value that is not seen may be anything.
             for r in 0..R {
@@ -348,6 +378,21 @@ impl Task {
                     sums[r][c].store(mixed.add(r * width + c * LANES));
                 }
             }
+        }
+    }
+}
+
+/// Scores become `cap · tanh(score / cap)`.
+///
+/// # Safety
+/// The features of `L` are there.
+#[inline(always)]
+unsafe fn soft_cap<L: Lanes>(scores: &mut [f32], cap: f32) {
+    for scores in scores.chunks_exact_mut(LANES) {
+        // SAFETY: sixteen elements; the features are the caller's promise.
+        unsafe {
+            let score = L::load(scores.as_ptr());
+            tanh(score.div(L::splat(cap))).mul(L::splat(cap)).store(scores.as_mut_ptr());
         }
     }
 }

@@ -45,6 +45,12 @@ enum Fill<'a> {
         weight: &'a [f32],
         eps: f32,
     },
+    /// `(x - mean(x)) · scale(x) · weight + bias`.
+    LayerNorm {
+        weight: &'a [f32],
+        bias: &'a [f32],
+        eps: f32,
+    },
 }
 
 impl Input {
@@ -63,6 +69,32 @@ impl Input {
     /// If `x` is not whole rows of `weight.len()`.
     pub fn fill_rms_norm(&mut self, cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32) {
         self.fill_by(cpu, x, weight.len(), Fill::RmsNorm { weight, eps });
+    }
+
+    /// Fills it with `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`, row by row (Ba, Kiros &
+    /// Hinton 2016). Mean and variance are taken in `f64`.
+    ///
+    /// # Panics
+    /// If `x` is not whole rows of `weight.len()`, or `bias` is not as long.
+    pub fn fill_layer_norm(&mut self, cpu: &Cpu, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
+        assert_eq!(weight.len(), bias.len(), "weight and bias are [n_in]");
+        self.fill_by(cpu, x, weight.len(), Fill::LayerNorm { weight, bias, eps });
+    }
+
+    /// Fills it with some rows of another input, in that order.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn fill_gathered(&mut self, from: &Input, rows: impl ExactSizeIterator<Item = usize> + Clone) {
+        self.reset(rows.len(), from.n_in);
+        let mut at = 0;
+        for block in 0..from.n_blocks() {
+            let (stored, len) = (from.block(block), block_len(from.n_in, block));
+            for row in rows.clone() {
+                self.blocks[at..at + len].copy_from_slice(&stored[row * len..][..len]);
+                at += len;
+            }
+        }
     }
 
     /// Number of rows.
@@ -204,9 +236,10 @@ impl Input {
         let writer = self.writer();
         let row = |row: usize| {
             let x = &x[row * n_in..][..n_in];
-            let scale = match fill {
-                Fill::Copy => 1.0,
-                Fill::RmsNorm { eps, .. } => rms_scale(x, eps),
+            let (mean, scale) = match fill {
+                Fill::Copy => (0.0, 1.0),
+                Fill::RmsNorm { eps, .. } => (0.0, rms_scale(x, eps)),
+                Fill::LayerNorm { eps, .. } => mean_and_scale(x, eps),
             };
             for (block, x) in x.chunks(K_BLOCK).enumerate() {
                 // SAFETY: this call alone has this row.
@@ -217,6 +250,13 @@ impl Input {
                         let weight = &weight[block * K_BLOCK..][..x.len()];
                         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
                             *out = x * scale * weight;
+                        }
+                    }
+                    Fill::LayerNorm { weight, bias, .. } => {
+                        let weight = &weight[block * K_BLOCK..][..x.len()];
+                        let bias = &bias[block * K_BLOCK..][..x.len()];
+                        for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+                            *out = (x - mean) * scale * weight + bias;
                         }
                     }
                 }
@@ -267,7 +307,7 @@ impl Kernel for QuantiseRows<'_> {
 pub(crate) const SERIAL_BELOW: usize = 1 << 14;
 
 /// `1 / sqrt(mean(x²) + eps)`: eight sums side by side, so that it does not wait for each addition.
-fn rms_scale(x: &[f32], eps: f32) -> f32 {
+pub(crate) fn rms_scale(x: &[f32], eps: f32) -> f32 {
     let mut sums = [0.0f64; 8];
     let mut groups = x.chunks_exact(8);
     for group in groups.by_ref() {
@@ -278,6 +318,23 @@ fn rms_scale(x: &[f32], eps: f32) -> f32 {
     let rest: f64 = groups.remainder().iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     let sum = sums.iter().sum::<f64>() + rest;
     (1.0 / (sum / x.len() as f64 + f64::from(eps)).sqrt()) as f32
+}
+
+/// The mean, and `1 / sqrt(variance + eps)`.
+fn mean_and_scale(x: &[f32], eps: f32) -> (f32, f32) {
+    let n = x.len() as f64;
+    let sum = |f: &dyn Fn(f64) -> f64| {
+        let mut sums = [0.0f64; 8];
+        for group in x.chunks(8) {
+            for (sum, x) in sums.iter_mut().zip(group) {
+                *sum += f(f64::from(*x));
+            }
+        }
+        sums.iter().sum::<f64>()
+    };
+    let mean = sum(&|x| x) / n;
+    let variance = sum(&|x| (x - mean) * (x - mean)) / n;
+    (mean as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32)
 }
 
 /// Writes parts of rows from several threads.
@@ -306,7 +363,7 @@ impl<'a> InputWriter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::{Isa, plain};
 
     #[test]
     fn rows_come_back_as_they_went_in_at_any_width() {
@@ -330,6 +387,36 @@ mod tests {
         for row in 0..2 {
             let mean: f32 = input.row(row).iter().map(|x| x * x).sum::<f32>() / 32.0;
             assert!((mean - 1.0).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_layer_norm_of_rows_of_any_width_equals_its_plain_twin() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let mut input = Input::default();
+        for n in [1, 7, 32, 257, 600] {
+            let wave = |step: f32| (0..n).map(|i| (i as f32 * step).sin() + 0.5).collect::<Vec<f32>>();
+            let (weight, bias) = (wave(0.7), wave(1.3));
+            let x: Vec<f32> = (0..3 * n).map(|i| 5.0 * (i as f32).cos() + 2.0).collect();
+            input.fill_layer_norm(&cpu, &x, &weight, &bias, 1e-5);
+            for (row, x) in x.chunks(n).enumerate() {
+                let want = plain::layer_norm(x, &weight, &bias, 1e-5);
+                for (got, want) in input.row(row).iter().zip(want) {
+                    assert!((got - want).abs() < 2e-6, "width {n}: {got} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gathered_rows_are_the_rows_they_were() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        let (mut from, mut to) = (Input::default(), Input::default());
+        for n_in in [1, 255, 256, 513] {
+            let x: Vec<f32> = (0..5 * n_in).map(|i| i as f32).collect();
+            from.fill(&cpu, &x, n_in);
+            to.fill_gathered(&from, [4, 0, 4].into_iter());
+            assert_eq!([to.row(0), to.row(1), to.row(2)], [from.row(4), from.row(0), from.row(4)]);
         }
     }
 }

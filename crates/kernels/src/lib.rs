@@ -13,10 +13,11 @@
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
-//! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `linear` (tasks), `tile` (inner loops), `amx` (the same by a
+//! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `activation`, `linear` (tasks), `tile` (inner loops), `amx` (the same by a
 //! matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
+mod activation;
 mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
@@ -49,6 +50,7 @@ mod rowwise;
 mod shared_mut;
 mod tile;
 
+pub use activation::Activation;
 pub use attention::{Attention, Context, attention};
 pub use bytes::Bytes;
 pub use cpu::{Cpu, Precision};
@@ -56,11 +58,11 @@ pub use encode::{WRITABLE, quantise_row};
 pub use input::Input;
 pub use isa::{Isa, Surveyed, UnknownIsa};
 pub use kv::{BLOCK_LEN, KvBlock, KvShape};
-pub use linear::{Product, gated, linear};
+pub use linear::{Product, Unit, hidden, linear};
 pub use log_sum::log_sum_exp;
 pub use matrix::{Dtype, Elements, Matrix, MatrixError};
 pub use packed::{PACKED_LAYOUT, Packed, Packer};
 pub use pool::available;
 pub use probe::{fma_peak, read_bandwidth};
 pub use profile::Profiled;
-pub use rowwise::{add_assign, rope};
+pub use rowwise::{add_assign, rms_norm, rope, soft_cap};

@@ -5,6 +5,7 @@
 //! first-level cache while strips of rows pass over it, and the block's sums are added to a small
 //! table of totals on the stack. What happens to the totals at the end (bias, gate) happens there.
 
+use crate::activation::Activation;
 use crate::cpu::Cpu;
 use crate::input::{Activations, Input, InputWriter};
 use crate::isa::Kernel;
@@ -58,38 +59,50 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
     spread(cpu, macs, n_tasks, task);
 }
 
-/// `out = activation(x Gᵀ + bg) · (x Uᵀ + bu)`, the gated unit's first half (Shazeer 2020), with
-/// `silu(x) = x / (1 + e⁻ˣ)`; gate and up are multiplied while both are at hand. `out` becomes
+/// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)`
+/// (Shazeer 2020).
+#[derive(Clone, Copy)]
+pub struct Unit<'a> {
+    /// `[d_ff, n_in]` and `[d_ff]`.
+    pub up: (&'a Packed, Option<&'a [f32]>),
+    /// As `up`, if the unit is gated.
+    pub gate: Option<(&'a Packed, Option<&'a [f32]>)>,
+    /// The function.
+    pub activation: Activation,
+}
+
+/// Computes the first half of an MLP; gate and up are multiplied while both are at hand. `out` becomes
 /// `[n_rows, d_ff]`, ready for the next product.
 ///
 /// # Panics
 /// If shapes do not fit.
-pub fn gated(
-    cpu: &Cpu,
-    x: &Input,
-    gate: (&Packed, Option<&[f32]>),
-    up: (&Packed, Option<&[f32]>),
-    out: &mut Input,
-) {
-    for (weight, bias) in [gate, up] {
+pub fn hidden(cpu: &Cpu, x: &Input, unit: Unit<'_>, out: &mut Input) {
+    let Unit { up, gate, activation } = unit;
+    let d_ff = up.0.n_out();
+    for (weight, bias) in [Some(up), gate].into_iter().flatten() {
         assert_eq!(x.n_in(), weight.n_in(), "the input is as wide as the weights");
-        assert_eq!(weight.n_out(), gate.0.n_out(), "gate and up have one shape");
-        assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "bias is [n_out]");
+        assert_eq!(weight.n_out(), d_ff, "gate and up have one shape");
+        assert!(bias.is_none_or(|bias| bias.len() == d_ff), "bias is [d_ff]");
     }
-    let xs = (x.activations(cpu, gate.0), x.activations(cpu, up.0));
-    out.reset(x.n_rows(), gate.0.n_out());
+    let for_up = x.activations(cpu, up.0);
+    let gate = gate.map(|(weight, bias)| (weight, bias, x.activations(cpu, weight)));
+    out.reset(x.n_rows(), d_ff);
     let writer = out.writer();
     let task = |task: usize| {
-        let (panels, rows) = cut(gate.0, x.n_rows(), task);
+        let (panels, rows) = cut(up.0, x.n_rows(), task);
         let (mut gate_room, mut up_room) = (room(), room());
-        let gates = totals(cpu, gate.0, &panels, &xs.0, &rows, &mut gate_room);
-        let ups = totals(cpu, up.0, &panels, &xs.1, &rows, &mut up_room);
-        let biases = (gate.1, up.1);
-        cpu.isa().run(StoreGated { gates, ups, biases, panels, rows, n_out: gate.0.n_out(), out: &writer });
+        let gates = gate
+            .as_ref()
+            .map(|(weight, bias, x)| (totals(cpu, weight, &panels, x, &rows, &mut gate_room), *bias));
+        let ups = (totals(cpu, up.0, &panels, &for_up, &rows, &mut up_room), up.1);
+        cpu.isa().run(StoreHidden { gates, ups, activation, panels, rows, d_ff, out: &writer });
     };
-    let macs = 2 * x.n_rows() * gate.0.n_out() * x.n_in();
-    let _timing = cpu.timing(|| work("gated product", x.n_rows(), &[gate.0, up.0]));
-    spread(cpu, macs, n_groups(gate.0) * n_chunks(x.n_rows()), task);
+    let macs = (1 + usize::from(gate.is_some())) * x.n_rows() * d_ff * x.n_in();
+    let _timing = cpu.timing(|| match &gate {
+        Some((gate, ..)) => work("gated product", x.n_rows(), &[*gate, up.0]),
+        None => work("activated product", x.n_rows(), &[up.0]),
+    });
+    spread(cpu, macs, n_groups(up.0) * n_chunks(x.n_rows()), task);
 }
 
 fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
@@ -215,38 +228,43 @@ impl Kernel for Store<'_> {
     }
 }
 
-/// Adds biases, gates, and writes rows of the next input.
-struct StoreGated<'a> {
-    /// `[panel][row][lane]`.
-    gates: &'a [[f32; LANES]],
-    /// `[panel][row][lane]`.
-    ups: &'a [[f32; LANES]],
-    biases: (Option<&'a [f32]>, Option<&'a [f32]>),
+/// Totals, `[panel][row][lane]`, and the bias that is added to them.
+type Biased<'a> = (&'a [[f32; LANES]], Option<&'a [f32]>);
+
+/// Adds biases, activates, gates, and writes rows of the next input.
+struct StoreHidden<'a> {
+    gates: Option<Biased<'a>>,
+    ups: Biased<'a>,
+    activation: Activation,
     panels: Range<usize>,
     rows: Range<usize>,
-    n_out: usize,
+    d_ff: usize,
     out: &'a InputWriter<'a>,
 }
 
-impl Kernel for StoreGated<'_> {
+impl Kernel for StoreHidden<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let StoreGated { gates, ups, biases, panels, rows, n_out, out } = self;
-        for ((panel, gates), ups) in
-            panels.zip(gates.chunks_exact(height(&rows))).zip(ups.chunks_exact(height(&rows)))
-        {
+        let StoreHidden { gates, ups, activation, panels, rows, d_ff, out } = self;
+        for (i, panel) in panels.enumerate() {
             let first = panel * PANEL;
-            let n = PANEL.min(n_out - first);
-            let biases = (bias_of(biases.0, first, n), bias_of(biases.1, first, n));
-            for ((row, gate), up) in rows.clone().zip(gates).zip(ups) {
+            let n = PANEL.min(d_ff - first);
+            let (gate_bias, up_bias) =
+                (bias_of(gates.and_then(|it| it.1), first, n), bias_of(ups.1, first, n));
+            for (j, row) in rows.clone().enumerate() {
+                let at = i * height(&rows) + j;
                 let mut lanes = [0.0; LANES];
                 // SAFETY: as in `Store`.
                 unsafe {
-                    let gate = L::load(gate.as_ptr()).add(L::load(biases.0.as_ptr()));
-                    let up = L::load(up.as_ptr()).add(L::load(biases.1.as_ptr()));
-                    let one = L::splat(1.0);
-                    let silu = gate.div(one.add(L::splat(0.0).sub(gate).exp()));
-                    silu.mul(up).store(lanes.as_mut_ptr());
+                    let up = L::load(ups.0[at].as_ptr()).add(L::load(up_bias.as_ptr()));
+                    let hidden = match gates {
+                        Some((gates, _)) => {
+                            let gate = L::load(gates[at].as_ptr()).add(L::load(gate_bias.as_ptr()));
+                            activation.apply(gate).mul(up)
+                        }
+                        None => activation.apply(up),
+                    };
+                    hidden.store(lanes.as_mut_ptr());
                     out.row_part(row, first, n).copy_from_slice(&lanes[..n]);
                 }
             }
@@ -311,7 +329,13 @@ pub(crate) mod tests {
         input.fill(&cpu, x, w.n_in);
         let mut out = vec![f32::NAN; input.n_rows() * w.n_out];
         linear(&cpu, &input, [Product { weight: &weight, bias, out: &mut out }]);
-        gated(&cpu, &input, (&weight, bias), (&weight, bias), &mut gate);
+        let with_itself = (&weight, bias);
+        hidden(
+            &cpu,
+            &input,
+            Unit { up: with_itself, gate: Some(with_itself), activation: Activation::Silu },
+            &mut gate,
+        );
         (out, (0..gate.n_rows()).flat_map(|row| gate.row(row)).collect())
     }
 
@@ -328,7 +352,7 @@ pub(crate) mod tests {
                 for ((got, gate), want) in got.0.iter().zip(&got.1).zip(&want) {
                     let bound = 1e-6 * (n_in as f32).sqrt() + 1e-6;
                     assert!((got - want).abs() <= bound, "{isa:?} {n_rows}x{n_out}x{n_in}: {got} {want}");
-                    let wanted = plain::silu(*want) * want;
+                    let wanted = plain::activation(Activation::Silu, f64::from(*want)) as f32 * want;
                     let bound = bound * (1.0 + want.abs()) * 2.0;
                     assert!((gate - wanted).abs() <= bound, "{isa:?} gate of {want}: {gate} {wanted}");
                 }

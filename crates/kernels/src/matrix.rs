@@ -183,6 +183,13 @@ impl<T: Pod> View<T> {
         View { range: start..start + window.len(), bytes: Bytes::from(copy), of: PhantomData }
     }
 
+    /// A window into this one, in elements.
+    fn part(&self, part: Range<usize>) -> View<T> {
+        let (start, size) = (self.range.start, size_of::<T>());
+        let range = start + part.start * size..start + part.end * size;
+        View { bytes: self.bytes.clone(), range, of: PhantomData }
+    }
+
     /// The elements.
     pub fn as_slice(&self) -> &[T] {
         bytemuck::cast_slice(&self.bytes[self.range.clone()])
@@ -226,6 +233,59 @@ impl Matrix {
         let composed = |old: &Arc<[u32]>| order.iter().map(|row| old[*row as usize]).collect();
         self.row_order = Some(self.row_order.as_ref().map_or(order.clone(), composed));
         self
+    }
+
+    /// Some consecutive rows. Nothing moves.
+    ///
+    /// # Panics
+    /// If there are no such rows, or the rows of this one are not in their own order.
+    pub fn rows(&self, rows: Range<usize>) -> Matrix {
+        assert!(self.row_order.is_none() && rows.end <= self.n_out, "rows of {}", self.n_out);
+        let (n_out, n_in) = (rows.len(), self.n_in);
+        let elements = match &self.elements {
+            Elements::F32(view) => Elements::F32(view.part(rows.start * n_in..rows.end * n_in)),
+            Elements::Bf16(view) => Elements::Bf16(view.part(rows.start * n_in..rows.end * n_in)),
+            Elements::F16(view) => Elements::F16(view.part(rows.start * n_in..rows.end * n_in)),
+            Elements::Blocks(dtype, view) => {
+                let n = dtype.row_bytes(n_in).expect("whole blocks");
+                Elements::Blocks(*dtype, view.part(rows.start * n..rows.end * n))
+            }
+        };
+        Matrix { n_out, n_in, elements, row_order: None }
+    }
+
+    /// The rows that are listed, copied in that order.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn gathered(&self, rows: &[u32]) -> Matrix {
+        let bytes = rows.iter().flat_map(|row| self.row_bytes(*row as usize)).copied().collect();
+        self.of_bytes(bytes, rows.len(), self.n_in)
+    }
+
+    /// Some columns as rows, copied: the transpose of that part.
+    ///
+    /// # Panics
+    /// If there are no such columns, or the elements are blocks.
+    pub fn turned(&self, columns: Range<usize>) -> Matrix {
+        assert!(columns.end <= self.n_in && !self.dtype().is_quantised(), "columns of {}", self.n_in);
+        let size = self.dtype().block_bytes();
+        let mut bytes = vec![0; columns.len() * self.n_out * size];
+        for row in 0..self.n_out {
+            let stored = self.row_bytes(row);
+            for (i, column) in columns.clone().enumerate() {
+                let element = &stored[column * size..][..size];
+                bytes[(i * self.n_out + row) * size..][..size].copy_from_slice(element);
+            }
+        }
+        self.of_bytes(bytes, columns.len(), self.n_out)
+    }
+
+    /// A matrix of the same type over bytes of its own.
+    fn of_bytes(&self, bytes: Vec<u8>, n_out: usize, n_in: usize) -> Matrix {
+        let bytes = Bytes::from(bytes);
+        let range = 0..bytes.len();
+        Matrix::new(&bytes, range, self.dtype(), n_out, n_in).expect("as many elements")
     }
 
     /// Where each row lies among the stored ones, if the rows are not stored in their own order.
@@ -395,5 +455,21 @@ mod tests {
         assert_eq!(bytemuck::cast_slice::<u8, f32>(floats.row_bytes(3)), [6.0, 7.0]);
         let twice = floats.with_row_order([2, 0, 3, 1].into()).with_row_order([1, 2, 3, 0].into());
         assert_eq!(twice.row_order(), Some(&[0, 3, 1, 2][..]));
+    }
+
+    #[test]
+    fn parts_of_a_matrix_are_what_they_were_in_it() {
+        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let floats = Matrix::from_f32(&values, 4, 3);
+        let half: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+        let bytes = Bytes::from(bytemuck::cast_slice(&half).to_vec());
+        let half = Matrix::new(&bytes, 0..24, Dtype::F16, 4, 3).unwrap();
+        for matrix in [floats, half] {
+            assert_eq!(matrix.rows(1..3).to_f32(), values[3..9]);
+            assert_eq!(matrix.rows(2..4).rows(1..2).to_f32(), values[9..12]);
+            assert_eq!(matrix.gathered(&[3, 0]).to_f32(), [9.0, 10.0, 11.0, 0.0, 1.0, 2.0]);
+            assert_eq!(matrix.turned(1..3).to_f32(), [1.0, 4.0, 7.0, 10.0, 2.0, 5.0, 8.0, 11.0]);
+            assert_eq!(matrix.turned(0..3).turned(0..4).to_f32(), values);
+        }
     }
 }

@@ -85,8 +85,7 @@ impl Packed {
 
     /// The matrix as [`Packed::new`] would make it, without its bytes: for what is only to be looked at, not
     /// multiplied with.
-    pub fn outline(matrix: &Matrix) -> Packed {
-        let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
+    pub fn outline(dtype: Dtype, n_out: usize, n_in: usize) -> Packed {
         let (panel_bytes, data) = (panel_bytes(dtype, n_in), Data::Own(Buffer::zeroed(0)));
         Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
     }

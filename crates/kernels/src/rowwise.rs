@@ -1,23 +1,26 @@
-//! What happens to one row at a time between the products: rope and residual sum.
+//! What happens to one row at a time between the products: rope, norms, caps and the residual sum.
 
+use crate::activation::tanh;
 use crate::cpu::Cpu;
-use crate::input::SERIAL_BELOW;
+use crate::input::{SERIAL_BELOW, rms_scale};
 use crate::isa::Kernel;
-use crate::lanes::Lanes;
+use crate::lanes::{LANES, Lanes};
 use crate::profile::Work;
 use crate::shared_mut::Chunks;
 
 /// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout
-/// of Hugging Face checkpoints: element `i` pairs with element `i + head_dim / 2`.
+/// of Hugging Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. What lies beyond the
+/// first `rotary_dim` elements of a head stays as it is.
 ///
-/// `x` is `[n_rows, n_heads * head_dim]`; `cos` and `sin` are `[n_rows, head_dim / 2]`.
+/// `x` is `[n_rows, n_heads * head_dim]`; `cos` and `sin` are `[n_rows, rotary_dim / 2]`.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
-    let half = head_dim / 2;
-    assert_eq!(cos.len(), sin.len(), "cos and sin are [n_rows, head_dim / 2]");
-    assert_eq!(cos.len() % half, 0, "cos and sin are [n_rows, head_dim / 2]");
+pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, rotary_dim: usize, cos: &[f32], sin: &[f32]) {
+    let half = rotary_dim / 2;
+    assert!(half > 0 && 2 * half <= head_dim, "a head of {head_dim} has {rotary_dim} elements to rotate");
+    assert_eq!(cos.len(), sin.len(), "cos and sin are [n_rows, rotary_dim / 2]");
+    assert_eq!(cos.len() % half, 0, "cos and sin are [n_rows, rotary_dim / 2]");
     let n_rows = cos.len() / half;
     assert_eq!(x.len() % (n_rows * head_dim).max(1), 0, "x is [n_rows, n_heads * head_dim]");
     let len = x.len();
@@ -27,7 +30,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])
         // SAFETY: each row is taken by the one call that has its number.
         let x = unsafe { rows.get(row) };
         let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
-        cpu.isa().run(Rotate { x, cos, sin });
+        cpu.isa().run(Rotate { x, head_dim, cos, sin });
     };
     if len < SERIAL_BELOW {
         (0..n_rows).for_each(row);
@@ -39,6 +42,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])
 /// Rotates the heads of one row.
 struct Rotate<'a> {
     x: &'a mut [f32],
+    head_dim: usize,
     cos: &'a [f32],
     sin: &'a [f32],
 }
@@ -49,13 +53,57 @@ impl Kernel for Rotate<'_> {
     unsafe fn run<L: Lanes>(self) {
         let half = self.cos.len();
         let sin = &self.sin[..half];
-        for head in self.x.chunks_exact_mut(2 * half) {
-            let (low, high) = head.split_at_mut(half);
+        for head in self.x.chunks_exact_mut(self.head_dim) {
+            let (low, high) = head[..2 * half].split_at_mut(half);
             for i in 0..half {
                 let (a, b) = (low[i], high[i]);
                 low[i] = a * self.cos[i] - b * sin[i];
                 high[i] = b * self.cos[i] + a * sin[i];
             }
+        }
+    }
+}
+
+/// `x ← x / sqrt(mean(x²) + eps) · weight` for every stretch of `weight.len()` elements: whole rows, or
+/// the heads of rows.
+///
+/// # Panics
+/// If `x` is not whole stretches.
+pub fn rms_norm(cpu: &Cpu, x: &mut [f32], weight: &[f32], eps: f32) {
+    assert_eq!(x.len() % weight.len(), 0, "x is [n, weight.len()]");
+    each_part(cpu, x, weight.len(), |_, x| {
+        for x in x.chunks_exact_mut(weight.len()) {
+            let scale = rms_scale(x, eps);
+            for (x, weight) in x.iter_mut().zip(weight) {
+                *x = *x * scale * weight;
+            }
+        }
+    });
+}
+
+/// `x ← cap · tanh(x / cap)`.
+pub fn soft_cap(cpu: &Cpu, x: &mut [f32], cap: f32) {
+    each_part(cpu, x, LANES, |_, x| cpu.isa().run(SoftCap { x, cap }));
+}
+
+/// Caps a part.
+struct SoftCap<'a> {
+    x: &'a mut [f32],
+    cap: f32,
+}
+
+impl Kernel for SoftCap<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for x in self.x.chunks_mut(LANES) {
+            let mut lanes = [0.0; LANES];
+            lanes[..x.len()].copy_from_slice(x);
+            // SAFETY: sixteen elements; the features are the caller's promise.
+            unsafe {
+                let cap = L::splat(self.cap);
+                tanh(L::load(lanes.as_ptr()).div(cap)).mul(cap).store(lanes.as_mut_ptr());
+            }
+            x.copy_from_slice(&lanes[..x.len()]);
         }
     }
 }
@@ -67,29 +115,35 @@ impl Kernel for Rotate<'_> {
 pub fn add_assign(cpu: &Cpu, x: &mut [f32], y: &[f32]) {
     assert_eq!(x.len(), y.len(), "x and y have one shape");
     let _timing = cpu.timing(|| Work { kernel: "residual sum".into(), flops: x.len(), bytes: 0 });
-    let n = x.len().div_ceil(PART);
-    let parts = Chunks::new(x, PART);
-    let part = |part: usize| {
-        // SAFETY: each part is taken by the one call that has its number.
-        let x = unsafe { parts.get(part) };
-        for (x, y) in x.iter_mut().zip(&y[part * PART..]) {
+    each_part(cpu, x, 1, |start, x| {
+        for (x, y) in x.iter_mut().zip(&y[start..]) {
             *x += y;
         }
+    });
+}
+
+/// Calls `f` with parts of `x` and where they start, each whole stretches of `stretch` elements.
+fn each_part(cpu: &Cpu, x: &mut [f32], stretch: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let (len, size) = (x.len(), PART.next_multiple_of(stretch));
+    let parts = Chunks::new(x, size);
+    let part = |part: usize| {
+        // SAFETY: each part is taken by the one call that has its number.
+        f(part * size, unsafe { parts.get(part) });
     };
-    if y.len() < 2 * SERIAL_BELOW {
-        (0..n).for_each(part);
+    if len < 2 * SERIAL_BELOW {
+        (0..len.div_ceil(size)).for_each(part);
     } else {
-        cpu.pool().for_each(n, part);
+        cpu.pool().for_each(len.div_ceil(size), part);
     }
 }
 
-/// Elements that a thread adds in one go.
+/// Elements that a thread takes in one go.
 const PART: usize = 1 << 13;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::{Isa, plain};
 
     fn wave(n: usize) -> Vec<f32> {
         (0..n).map(|i| (i as f32).sin()).collect()
@@ -100,10 +154,10 @@ mod tests {
         let cpu = Cpu::new(Isa::best(), 2);
         let before = wave(16);
         let mut row = before.clone();
-        rope(&cpu, &mut row, 8, &[1.0; 4], &[0.0; 4]);
+        rope(&cpu, &mut row, 8, 8, &[1.0; 4], &[0.0; 4]);
         assert_eq!(row, before);
         let angles = [0.3f32, 1.1, 2.0, 0.7];
-        rope(&cpu, &mut row, 8, &angles.map(f32::cos), &angles.map(f32::sin));
+        rope(&cpu, &mut row, 8, 8, &angles.map(f32::cos), &angles.map(f32::sin));
         let norm = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
         assert!((norm(&row) - norm(&before)).abs() < 1e-5);
     }
@@ -111,19 +165,29 @@ mod tests {
     /// Many rows at once against the formula, bit for bit, on every kernel set.
     #[test]
     fn rope_of_many_rows_is_the_formula_for_each() {
-        for (n_rows, n_heads, head_dim) in [(0, 2, 8), (1, 1, 2), (3, 2, 20), (5, 4, 64), (70, 8, 64)] {
-            let half = head_dim / 2;
+        for (n_rows, n_heads, head_dim, rotary_dim) in [
+            (0, 2, 8, 8),
+            (1, 1, 2, 2),
+            (3, 2, 20, 20),
+            (3, 2, 20, 6),
+            (5, 4, 64, 64),
+            (70, 8, 64, 64),
+            (70, 8, 64, 48),
+        ] {
+            let half = rotary_dim / 2;
             let before = wave(n_rows * n_heads * head_dim);
             let angles: Vec<f32> = (0..n_rows * half).map(|i| i as f32 * 0.37).collect();
             let cos: Vec<f32> = angles.iter().map(|x| x.cos()).collect();
             let sin: Vec<f32> = angles.iter().map(|x| x.sin()).collect();
             for isa in Isa::available() {
                 let mut x = before.clone();
-                rope(&Cpu::new(isa, 2), &mut x, head_dim, &cos, &sin);
+                rope(&Cpu::new(isa, 2), &mut x, head_dim, rotary_dim, &cos, &sin);
                 for (i, got) in x.iter().enumerate() {
                     let (row, in_head) = (i / (n_heads * head_dim), i % head_dim);
                     let at = row * half + in_head % half;
-                    let want = if in_head < half {
+                    let want = if in_head >= rotary_dim {
+                        before[i]
+                    } else if in_head < half {
                         before[i] * cos[at] - before[i + half] * sin[at]
                     } else {
                         before[i] * cos[at] + before[i - half] * sin[at]
@@ -142,6 +206,39 @@ mod tests {
             let y: Vec<f32> = (0..n).map(|i| i as f32).collect();
             add_assign(&cpu, &mut x, &y);
             assert!(x.iter().zip(&y).enumerate().all(|(i, (x, y))| *x == (i as f32).sin() + y));
+        }
+    }
+
+    #[test]
+    fn norms_of_rows_and_of_heads_equal_their_plain_twin() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        for (n, width) in [(0, 4), (1, 1), (3, 20), (9, 64), (700, 96)] {
+            let weight: Vec<f32> = (0..width).map(|i| (i as f32 * 0.3).cos()).collect();
+            let before = wave(n * width);
+            let mut x = before.clone();
+            rms_norm(&cpu, &mut x, &weight, 1e-6);
+            for (got, before) in x.chunks(width).zip(before.chunks(width)) {
+                for (got, want) in got.iter().zip(plain::rms_norm(before, &weight, 1e-6)) {
+                    assert!((got - want).abs() < 1e-6, "{n} x {width}: {got} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_soft_cap_bends_what_is_large_and_leaves_what_is_small() {
+        let cpu = Cpu::new(Isa::best(), 2);
+        for n in [1, 15, 100, 50_000] {
+            let before: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin() * 90.0).collect();
+            let mut x = before.clone();
+            soft_cap(&cpu, &mut x, 30.0);
+            for (got, before) in x.iter().zip(before) {
+                let want = 30.0 * (f64::from(before) / 30.0).tanh();
+                assert!(
+                    (f64::from(*got) - want).abs() < 1e-6 * want.abs().max(1.0),
+                    "{before}: {got} {want}"
+                );
+            }
         }
     }
 }

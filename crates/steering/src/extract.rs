@@ -145,7 +145,7 @@ fn sum_answers(
     let mut done = 0;
     let answer_lens: Vec<usize> = texts.iter().map(|text| text.answers.iter().map(Vec::len).sum()).collect();
     let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
-    let tree = PrefixTree::new(&prompts);
+    let tree = PrefixTree::new(model, &prompts);
     let prefixes = tree.run(model, &prompts, last + 1)?;
     for group in passes(&answer_lens) {
         let ids: Vec<&[u32]> = group.clone().map(|i| &prompts[i][tree.shared_len(i)..]).collect();

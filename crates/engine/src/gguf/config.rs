@@ -2,9 +2,13 @@
 
 use super::Gguf;
 use super::metadata::Metadata;
-use crate::config::{FAMILIES, MAX_LAYERS, MAX_SIZE};
+use crate::config::family::{FAMILIES, Sizes};
+use crate::config::{MAX_LAYERS, MAX_SIZE};
 use crate::{Config, Error, Rope, RopeScaling};
 use whipstaff_kernels::Matrix;
+
+/// The values of `general.architecture` that are read.
+const ARCHITECTURES: &[&str] = &["llama"];
 
 /// Keys behind `llama.` that are read, or that say nothing about the arithmetic.
 const KNOWN: &[&str] = &[
@@ -65,10 +69,11 @@ impl Gguf {
         let metadata = &self.metadata;
         let architecture = "general.architecture";
         let family = metadata.text(architecture)?.ok_or_else(|| metadata.missing(architecture))?.to_owned();
-        if !FAMILIES.contains(&family.as_str()) {
-            let (path, supported) = (self.path.clone(), FAMILIES.to_vec());
+        let row = FAMILIES.iter().find(|row| row.name == family && ARCHITECTURES.contains(&row.name));
+        let Some(row) = row else {
+            let (path, supported) = (self.path.clone(), ARCHITECTURES.to_vec());
             return Err(Error::UnsupportedFamily { path, family, supported });
-        }
+        };
         let keys = Keys { metadata, prefix: &family };
         keys.refuse_unknown_arithmetic()?;
         self.check_quantisation_version()?;
@@ -87,7 +92,7 @@ impl Gguf {
         let has = |name: &str| self.tensors.contains_key(name);
         let has_any = |parts: &[&str]| parts.iter().any(|part| has(&format!("blk.0.{part}.bias")));
         let vocab_size = self.vocab_size()?;
-        Ok(Config {
+        let sizes = Sizes {
             d_model,
             n_layers,
             n_heads,
@@ -95,18 +100,22 @@ impl Gguf {
             head_dim,
             d_ff: keys.size("feed_forward_length")?,
             vocab_size,
+        };
+        let has_attention_bias = has_any(&["attn_q", "attn_k", "attn_v", "attn_output"]);
+        Ok(Config {
             max_positions: keys.size("context_length")?,
             norm_eps: keys
                 .positive("attention.layer_norm_rms_epsilon")?
                 .ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?
                 as f32,
-            rope: self.rope(&keys, head_dim)?,
+            ropes: vec![self.rope(&keys, head_dim)?],
             tied_embeddings: !has("output.weight"),
-            attention_bias: has_any(&["attn_q", "attn_k", "attn_v", "attn_output"]),
+            qkv_bias: has_attention_bias,
+            o_bias: has_attention_bias,
             mlp_bias: has_any(&["ffn_gate", "ffn_up", "ffn_down"]),
             bos_token: self.token_id("tokenizer.ggml.bos_token_id", vocab_size)?,
             eos_tokens: self.eos_tokens(vocab_size)?,
-            family,
+            ..row.blueprint(sizes)
         })
     }
 
@@ -179,7 +188,7 @@ impl Gguf {
             None if factor == 1.0 => RopeScaling::Default,
             None => RopeScaling::Linear { factor },
         };
-        Ok(Rope { theta, scaling })
+        Ok(Rope { theta, dim: head_dim, scaling })
     }
 
     /// The token that a key names.

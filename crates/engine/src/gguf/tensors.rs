@@ -1,42 +1,35 @@
 //! How the tensors of a GGUF file are called, and how their rows lie.
 
 use super::{Gguf, ggml_type};
-use crate::model::tensor_names;
+use crate::names::{Cut, Source};
+use crate::params::{Param, Part, parameters};
 use crate::weights::Tensor;
 use crate::{Config, Error, Weights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Our names, which are those of Hugging Face checkpoints, and the file's.
-const WHOLE: &[(&str, &str)] =
-    &[("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
-
-/// The same inside a block.
-const IN_BLOCK: &[(&str, &str)] = &[
-    ("input_layernorm", "attn_norm"),
-    ("self_attn.q_proj", "attn_q"),
-    ("self_attn.k_proj", "attn_k"),
-    ("self_attn.v_proj", "attn_v"),
-    ("self_attn.o_proj", "attn_output"),
-    ("post_attention_layernorm", "ffn_norm"),
-    ("mlp.gate_proj", "ffn_gate"),
-    ("mlp.up_proj", "ffn_up"),
-    ("mlp.down_proj", "ffn_down"),
+/// What the file calls the parts of a model; `#` is the block.
+const NAMES: &[(Part, &str)] = &[
+    (Part::Embedding, "token_embd"),
+    (Part::FinalNorm, "output_norm"),
+    (Part::Head, "output"),
+    (Part::AttnNorm, "blk.#.attn_norm"),
+    (Part::Q, "blk.#.attn_q"),
+    (Part::K, "blk.#.attn_k"),
+    (Part::V, "blk.#.attn_v"),
+    (Part::O, "blk.#.attn_output"),
+    (Part::MlpNorm, "blk.#.ffn_norm"),
+    (Part::Gate, "blk.#.ffn_gate"),
+    (Part::Up, "blk.#.ffn_up"),
+    (Part::Down, "blk.#.ffn_down"),
 ];
 
-/// What the file calls a tensor of ours.
-fn stored_name(name: &str) -> String {
-    let translated = || {
-        let (part, kind) = name.rsplit_once('.')?;
-        if let Some(block) = part.strip_prefix("model.layers.") {
-            let (layer, part) = block.split_once('.')?;
-            let (_, stored) = IN_BLOCK.iter().find(|(ours, _)| *ours == part)?;
-            return Some(format!("blk.{layer}.{stored}.{kind}"));
-        }
-        let (_, stored) = WHOLE.iter().find(|(ours, _)| *ours == part)?;
-        Some(format!("{stored}.{kind}"))
-    };
-    translated().unwrap_or_else(|| name.to_owned())
+/// Where the file has a parameter. Parts that no architecture here has go by a name that no file has.
+fn source(_: &Config, param: Param) -> Source {
+    let template = NAMES.iter().find(|(part, _)| *part == param.part).map_or("?", |(_, name)| name);
+    let kind = if param.is_bias { "bias" } else { "weight" };
+    let name = format!("{}.{kind}", template.replace('#', &param.layer.to_string()));
+    Source { name, cut: Cut::Whole }
 }
 
 impl Gguf {
@@ -45,8 +38,9 @@ impl Gguf {
     /// # Errors
     /// [`Error::Malformed`] naming a tensor that the model does not have: it would change the
     /// arithmetic. Those that are missing are found when they are asked for.
-    pub(crate) fn into_weights(self, config: &Config) -> Result<Weights, Error> {
-        let expected: BTreeSet<String> = tensor_names(config).iter().map(|name| stored_name(name)).collect();
+    pub(crate) fn into_weights(mut self, config: &Config) -> Result<Weights, Error> {
+        let expected: BTreeSet<String> =
+            parameters(config).iter().map(|(param, _)| source(config, *param).name).collect();
         // The frequencies: the first is read by `config.rs`, the second repeats what it follows from.
         let frequencies = |name: &str| name == "rope_freqs.weight" || name.contains(".attn_rot_embd.");
         let is_strange = |name: &&String| !expected.contains(*name) && !frequencies(name);
@@ -57,6 +51,7 @@ impl Gguf {
             );
             return Err(Error::malformed(&self.path, reason));
         }
+        self.tensors.retain(|name, _| !frequencies(name));
         let mut tensors = BTreeMap::new();
         let mut unusable = BTreeMap::new();
         for (name, info) in self.tensors {
@@ -80,7 +75,7 @@ impl Gguf {
         }
         let supported = ggml_type::supported().map(|dtype| dtype.name()).collect();
         let (path, shards, loading) = (self.path, vec![self.bytes], Default::default());
-        Ok(Weights { path, shards, tensors, unusable, stored_name, supported, loading })
+        Ok(Weights { path, shards, tensors, unusable, source, supported, loading })
     }
 }
 
@@ -98,20 +93,33 @@ fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::family::{FAMILIES, Sizes};
+
+    fn where_it_is(param: Param) -> String {
+        let sizes = Sizes {
+            d_model: 8,
+            n_layers: 13,
+            n_heads: 2,
+            n_kv_heads: 1,
+            head_dim: 4,
+            d_ff: 16,
+            vocab_size: 30,
+        };
+        source(&FAMILIES[0].blueprint(sizes), param).name
+    }
 
     #[test]
     fn every_tensor_of_a_model_has_its_name_in_the_file() {
-        let check = |ours: &str, stored: &str| assert_eq!(stored_name(ours), stored);
-        check("model.embed_tokens.weight", "token_embd.weight");
-        check("model.norm.weight", "output_norm.weight");
-        check("lm_head.weight", "output.weight");
-        check("model.layers.0.input_layernorm.weight", "blk.0.attn_norm.weight");
-        check("model.layers.12.self_attn.q_proj.weight", "blk.12.attn_q.weight");
-        check("model.layers.12.self_attn.k_proj.bias", "blk.12.attn_k.bias");
-        check("model.layers.3.self_attn.o_proj.weight", "blk.3.attn_output.weight");
-        check("model.layers.3.post_attention_layernorm.weight", "blk.3.ffn_norm.weight");
-        check("model.layers.3.mlp.down_proj.bias", "blk.3.ffn_down.bias");
-        check("something.else", "something.else");
+        let check = |param: Param, stored: &str| assert_eq!(where_it_is(param), stored);
+        check(Param::weight(Part::Embedding, 0), "token_embd.weight");
+        check(Param::weight(Part::FinalNorm, 0), "output_norm.weight");
+        check(Param::weight(Part::Head, 0), "output.weight");
+        check(Param::weight(Part::AttnNorm, 0), "blk.0.attn_norm.weight");
+        check(Param::weight(Part::Q, 12), "blk.12.attn_q.weight");
+        check(Param::weight(Part::K, 12).bias(), "blk.12.attn_k.bias");
+        check(Param::weight(Part::O, 3), "blk.3.attn_output.weight");
+        check(Param::weight(Part::MlpNorm, 3), "blk.3.ffn_norm.weight");
+        check(Param::weight(Part::Down, 3).bias(), "blk.3.ffn_down.bias");
     }
 
     #[test]

@@ -312,8 +312,8 @@ fn what_the_metadata_leaves_out_takes_its_default() {
     let config = config(vec![]).unwrap();
     assert_eq!((config.n_heads, config.n_kv_heads, config.head_dim), (2, 2, 4));
     assert_eq!((config.d_model, config.d_ff, config.vocab_size, config.max_positions), (8, 6, 5, 64));
-    assert_eq!(config.rope, crate::Rope { theta: 10_000.0, scaling: RopeScaling::Default });
-    assert!(config.tied_embeddings && !config.attention_bias && !config.mlp_bias);
+    assert_eq!(config.ropes, [crate::Rope { theta: 10_000.0, dim: 4, scaling: RopeScaling::Default }]);
+    assert!(config.tied_embeddings && !config.qkv_bias && !config.o_bias && !config.mlp_bias);
     assert_eq!(config.norm_eps, 1e-5);
     assert_eq!(config.bos_token, None);
 }
@@ -331,7 +331,7 @@ fn a_turn_ends_at_every_token_that_says_so() {
 
 #[test]
 fn rope_is_scaled_as_the_file_says() {
-    let scaling = |more| config(more).unwrap().rope.scaling;
+    let scaling = |more| config(more).unwrap().ropes[0].scaling.clone();
     let (kind, factor) =
         (|it| text("llama.rope.scaling.type", it), |x| number("llama.rope.scaling.factor", x));
     assert_eq!(scaling(vec![kind("linear"), factor(4.0)]), RopeScaling::Linear { factor: 4.0 });
@@ -347,7 +347,7 @@ fn rope_is_scaled_as_the_file_says() {
     let mut bytes = gguf.bytes.to_vec();
     bytes[range.clone()].copy_from_slice(&[1f32.to_le_bytes(), 8f32.to_le_bytes()].concat());
     gguf.bytes = Bytes::from(bytes.clone());
-    assert_eq!(gguf.config().unwrap().rope.scaling, RopeScaling::PerPair { factors: vec![2.0, 16.0] });
+    assert_eq!(gguf.config().unwrap().ropes[0].scaling, RopeScaling::PerPair { factors: vec![2.0, 16.0] });
     bytes[range].copy_from_slice(&[1f32.to_le_bytes(), 0f32.to_le_bytes()].concat());
     gguf.bytes = Bytes::from(bytes);
     check_error(gguf.config(), &["rope_freqs.weight", "not positive"]);
@@ -430,11 +430,11 @@ fn a_type_that_cannot_be_computed_with_is_named_when_the_tensor_is_needed() {
     gguf.tensors.remove("rope_freqs.weight");
     let config = gguf.config().unwrap();
     let weights = gguf.into_weights(&config).unwrap();
-    let need = |name: &str| weights.require([name].into_iter());
     let parts = ["tensor `blk.0.attn_q.weight` is stored as I32", "supported: F32, F16, BF16, Q8_0"];
-    check_error(need("model.layers.0.self_attn.q_proj.weight"), &parts);
-    check_error(need("model.layers.0.self_attn.k_proj.weight"), &["lacks 1", "blk.0.attn_k.weight"]);
-    need("model.embed_tokens.weight").unwrap();
+    check_error(weights.require(&config), &parts);
+    let mut without = weights;
+    without.unusable.clear();
+    check_error(without.require(&config), &["lacks", "blk.0.attn_k.weight", "blk.0.attn_q.weight"]);
 }
 
 // The tokenizer.

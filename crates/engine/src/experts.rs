@@ -1,0 +1,78 @@
+//! Mixtures of experts (Shazeer et al. 2017): each row goes to a few of many MLPs.
+
+use crate::Rows;
+use crate::ops::{Experts, Ops};
+use crate::rows::Loan;
+use smallvec::SmallVec;
+
+/// One row's way to one expert, and the weight of what comes back.
+#[derive(Clone, Copy)]
+struct Route {
+    row: usize,
+    expert: usize,
+    weight: f32,
+}
+
+/// Routes that are held without allocating: eight sequences, each to eight experts.
+type Routes = SmallVec<[Route; 64]>;
+
+impl Ops {
+    /// `Σ weight · expert(x)` over the experts of each row, `[n_rows, d_model]` → the same.
+    ///
+    /// Rows that go to one expert run together, so that its weights are read once. Experts add to a row
+    /// in ascending order: what a row gets does not depend on which others are there.
+    pub(crate) fn experts(&self, x: &Loan, experts: &Experts) -> Rows {
+        let mut routes = choose(&self.linear(x, &experts.router), experts);
+        routes.sort_unstable_by_key(|route| (route.expert, route.row));
+        let mut out = self.shelf.rows(x.n_rows(), experts.router.weight.n_in());
+        out.as_mut_slice().fill(0.0);
+        for group in routes.chunk_by(|a, b| a.expert == b.expert) {
+            let mut gathered = self.shelf.input();
+            gathered.fill_gathered(x, group.iter().map(|route| route.row));
+            let from = self.unit(&gathered, &experts.units[group[0].expert]);
+            for (i, route) in group.iter().enumerate() {
+                add_scaled(out.row_mut(route.row), from.row(i), route.weight);
+            }
+        }
+        if let Some((switch, unit)) = &experts.shared {
+            let (open, from) = (self.linear(x, switch), self.unit(x, unit));
+            for row in 0..out.n_rows() {
+                let weight = 1.0 / (1.0 + (-open.row(row)[0]).exp());
+                add_scaled(out.row_mut(row), from.row(row), weight);
+            }
+        }
+        out
+    }
+}
+
+/// The experts of every row: those with the largest of the router's logits, `[n_rows, n_experts]`,
+/// weighted by their softmax over all experts.
+fn choose(logits: &Rows, experts: &Experts) -> Routes {
+    let mut routes = Routes::new();
+    for row in 0..logits.n_rows() {
+        let logits = logits.row(row);
+        let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
+        let total: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
+        let first = routes.len();
+        for _ in 0..experts.per_token {
+            let is_free = |expert: &usize| routes[first..].iter().all(|route| route.expert != *expert);
+            let best = (0..logits.len())
+                .filter(is_free)
+                .reduce(|best, expert| if logits[expert] > logits[best] { expert } else { best });
+            let expert = best.expect("no more experts than there are");
+            let weight = (f64::from(logits[expert] - max).exp() / total) as f32;
+            routes.push(Route { row, expert, weight });
+        }
+        if experts.normalise {
+            let sum: f32 = routes[first..].iter().map(|route| route.weight).sum();
+            routes[first..].iter_mut().for_each(|route| route.weight /= sum);
+        }
+    }
+    routes
+}
+
+fn add_scaled(out: &mut [f32], x: &[f32], weight: f32) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x * weight;
+    }
+}
