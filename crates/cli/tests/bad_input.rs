@@ -451,7 +451,7 @@ fn metadata_that_cannot_be_right_is_refused() {
     let check = |pointer: &str, value: Value, part: &str| {
         check_vector(tiny().metadata(pointer, value).to_bytes(), part);
     };
-    check("/format_version", json!(2), "has format version 2, this program reads up to 1: update it");
+    check("/format_version", json!(3), "has format version 3, this program reads up to 2: update it");
     check("/format_version", json!(0), "has format version 0, which there never was");
     check("/format_version", json!("1"), "its `whipstaff` metadata: ");
     check("/frame", json!("no placeholder"), "its frame `no placeholder` has no {prompt}");
@@ -459,7 +459,7 @@ fn metadata_that_cannot_be_right_is_refused() {
     check("/layers/1/auc", json!(7.0), "the AUC of layer 1 cannot be");
     check("/layers", json!({}), "holds no direction");
     check("/layers", json!({"7": {"gap": 1.0, "rms": 1.0, "auc": null}}), "lacks the tensor `direction.7`");
-    check("/layers/1", json!({"gap": 1.0}), "its `whipstaff` metadata: missing field `rms`");
+    check("/layers/1", json!({"gap": 1.0}), "the rms of layer 1 cannot be");
     check("/layers/1/gap", json!(null), "its `whipstaff` metadata: ");
     check("/model/d_model", json!(32), "`direction.0` is F32 [64], expected F32 [32]");
     check("/model/n_layers", json!(2), "`direction.2` is past the 2 layers of its model");
@@ -693,7 +693,7 @@ fn names_that_do_not_exist_are_answered_with_those_that_do() {
     let extract = "extract --model model --contrasts contrasts.jsonl -o w.safetensors";
     check(&format!("{extract} --tokens first"), "`first` is not a token rule", "answer, last, answer-first");
     check(&format!("{extract} --method pca"), "'pca' for '--method", "mean");
-    check(&format!("{extract} --frame chat"), "`chat` is neither `plain` nor `none`", "{prompt}");
+    check(&format!("{extract} --frame talk"), "`talk` is neither plain, chat nor none", "{prompt}");
     let capture = "capture --model model --ids 1 -o a.safetensors";
     check(&format!("{capture} --sites resid"), "`resid` is not a site", "resid_pre, attn_out, resid_mid");
     check("completions tcsh", "'tcsh'", "bash");

@@ -830,6 +830,7 @@ fn every_command_explains_itself() {
     check("model", &["show"]);
     check("model show", &["--json", "--context", "--max-memory"]);
     check("vector show", &["V.safetensors", "--json"]);
+    check("vector convert", &["IN", "--output", "--from", "--fold", "--layers"]);
     check("completions", &["bash", "zsh", "fish"]);
 }
 

@@ -115,7 +115,9 @@ fn giant(dir: &std::path::Path) {
             add(format!("layers.{layer}.{name}"), shape);
         }
     }
-    let header = Value::from(header).to_string();
+    // As writers do it: numbers begin at multiples of 8, else they would have to be copied to be read.
+    let mut header = Value::from(header).to_string();
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
     let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
     std::fs::write(dir.join("model.safetensors"), &bytes).unwrap();
     let file = std::fs::File::options().write(true).open(dir.join("model.safetensors")).unwrap();
