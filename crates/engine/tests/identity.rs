@@ -116,6 +116,7 @@ fn requests_generated_together_equal_requests_generated_one_by_one() {
         sampling: Sampling { temperature: 0.8, top_p: 0.9, seed: i as u64, ..Sampling::default() },
         max_tokens: [12, 5, 9][i],
         stop: Vec::new(),
+        stop_tokens: Vec::new(),
     };
     let run = |requests: Vec<Request>| -> Vec<Vec<u32>> {
         let n = requests.len();
