@@ -460,7 +460,7 @@ fn metadata_that_cannot_be_right_is_refused() {
     check("/layers", json!({}), "holds no direction");
     check("/layers", json!({"7": {"gap": 1.0, "rms": 1.0, "auc": null}}), "lacks the tensor `direction.7`");
     check("/layers/1", json!({"gap": 1.0}), "the rms of layer 1 cannot be");
-    check("/layers/1/gap", json!(null), "its `whipstaff` metadata: ");
+    check("/layers/1/gap", json!(null), "the gap of layer 1 cannot be");
     check("/model/d_model", json!(32), "`direction.0` is F32 [64], expected F32 [32]");
     check("/model/n_layers", json!(2), "`direction.2` is past the 2 layers of its model");
     check("/site", json!("nowhere"), "`nowhere` is not a site");
