@@ -21,7 +21,8 @@ fi
 
 export RUSTC=/usr/bin/rustc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+# The C library is that of arm64, which came with the packages: the linker's own copy does not go with it.
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static"
 test() { cargo test --locked --target aarch64-unknown-linux-gnu "$@"; }
 
 # A processor with everything there is, so that `dotprod`, `neon` and `plain` must agree.

@@ -6,7 +6,7 @@
 #   tools/avx512.sh             all tests
 #   tools/avx512.sh NAME ...    those whose names contain one of these
 #
-# The emulator does some ten million instructions per second: all tests take about half an hour.
+# The emulator does some ten million instructions per second: give names, unless you have an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,6 +44,9 @@ for library in $(ldd "$tests" | grep -o '/[^ ]*'); do
     mkdir -p "$work/root/$(dirname "$library")"
     cp -L "$library" "$work/root/$library"
 done
+# The tests look for golden files where they were built.
+mkdir -p "$work/root$PWD"/{crates/kernels,tests/golden}
+cp -r tests/golden/quants "$work/root$PWD/tests/golden/"
 cat >"$work/root/init" <<EOF
 #!/bin/busybox sh
 /bin/busybox mount -t proc none /proc
