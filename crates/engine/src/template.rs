@@ -67,6 +67,8 @@ pub struct ChatTemplate {
     source: String,
     /// `bos_token` and its like, as templates know them.
     variables: BTreeMap<String, String>,
+    /// Without marks, for when others are needed.
+    tokenizer: tokenizers::Tokenizer,
     marked: Marked,
 }
 
@@ -102,7 +104,7 @@ impl ChatTemplate {
     ) -> Result<ChatTemplate, Error> {
         let marks = Marks::new(&tokenizer.0, marks::PLANES[0])?;
         let marked = Marked::new(&source, &variables, marks, path)?;
-        Ok(ChatTemplate { path: path.to_owned(), source, variables, marked })
+        Ok(ChatTemplate { path: path.to_owned(), source, variables, tokenizer: tokenizer.0.clone(), marked })
     }
 
     /// SHA-256 of the template's text, in hex.
@@ -197,7 +199,7 @@ impl ChatTemplate {
             if i == 0 {
                 return Ok(Cow::Borrowed(&self.marked));
             }
-            let marks = self.marked.marks.on(plane)?;
+            let marks = Marks::new(&self.tokenizer, plane)?;
             return Ok(Cow::Owned(Marked::new(&self.source, &self.variables, marks, &self.path)?));
         }
         let reason = "the messages hold characters of both private planes of Unicode; remove those of one";

@@ -82,11 +82,6 @@ impl Marks {
         &self.tokens
     }
 
-    /// The same tokens on another plane.
-    pub(super) fn on(&self, plane: u32) -> Result<Marks, Error> {
-        Marks::new(&self.tokenizer, plane)
-    }
-
     /// The text with marks for the special tokens that it spells out.
     pub(super) fn mark(&self, text: &str) -> String {
         self.replace(text, |i| Some(character(self.plane, i)))
