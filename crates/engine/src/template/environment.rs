@@ -9,6 +9,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// Instructions that a template may run; 64 bytes of text cost as much as one. Real templates take some
 /// hundreds a message.
@@ -19,6 +21,11 @@ const RECURSION: usize = 100;
 
 /// Room for the parser, whose limit is counted in levels and not in bytes. Only what is used is taken.
 const STACK: usize = 64 << 20;
+
+/// How long a template may run. Real ones take less than a millisecond.
+const TIME: Duration = Duration::from_secs(10);
+
+const TOO_MUCH: &str = "does more work than any chat template should";
 
 /// How deep a value may be nested that is written as JSON.
 const JSON_DEPTH: usize = 50;
@@ -57,7 +64,6 @@ impl Program {
     /// # Errors
     /// A sentence.
     pub(super) fn run(&self, messages: &[Message], ask: bool) -> Result<String, String> {
-        let template = self.environment.get_template(NAME).map_err(|error| explain(&error))?;
         // As transformers call it without tools and documents.
         let message =
             |it: &Message| Value::from_pairs([("role", it.role.name()), ("content", it.content.as_str())]);
@@ -70,8 +76,26 @@ impl Program {
         ];
         let variables = self.variables.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str())));
         let values = Value::from_pairs(variables.chain(own));
-        deeply(|| template.render(values)).map_err(|error| explain(&error))
+        let environment = self.environment.clone();
+        in_time(move || {
+            let rendered = environment.get_template(NAME).and_then(|it| it.render(values));
+            rendered.map_err(|error| explain(&error))
+        })
     }
+}
+
+/// Runs something on a thread of its own, and gives it up after [`TIME`]: fuel does not count what happens
+/// inside one operation, such as walking through a list that was joined to itself sixty times. What was
+/// given up goes on until the program ends, as it does after such an error.
+fn in_time(work: impl FnOnce() -> Result<String, String> + Send + 'static) -> Result<String, String> {
+    let (done, result) = mpsc::channel();
+    let run = move || drop(done.send(work()));
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
+    thread.map_err(|error| format!("no thread to run it on: {error}"))?;
+    result.recv_timeout(TIME).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => Err(format!("{TOO_MUCH}; it was given up after {} s", TIME.as_secs())),
+        RecvTimeoutError::Disconnected => Err("broke off".into()),
+    })
 }
 
 /// Does something on a stack of its own, so that how much of the caller's is left does not matter.
@@ -89,7 +113,7 @@ fn explain(error: &Error) -> String {
     let line = error.line().map_or(String::new(), |line| format!("line {line}: "));
     let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
     match error.kind() {
-        ErrorKind::OutOfFuel => "does more work than any chat template should; it was stopped".into(),
+        ErrorKind::OutOfFuel => format!("{TOO_MUCH}; it was stopped"),
         _ if is_refusal(error) => format!("refuses this conversation{detail}"),
         kind => format!("{line}{kind}{detail}"),
     }
