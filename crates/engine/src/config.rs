@@ -286,7 +286,7 @@ impl Fields<'_> {
         let default = family.defaults.head_dim.filter(|_| !self.has("head_dim"));
         let head_dim = match self.optional_size("head_dim")?.or(default) {
             Some(head_dim) => head_dim,
-            None if d_model % n_heads == 0 => d_model / n_heads,
+            None if d_model.is_multiple_of(n_heads) => d_model / n_heads,
             None => {
                 let what = format!("is not a multiple of {}", self.spelt("num_attention_heads"));
                 return Err(self.wrong("hidden_size", what));

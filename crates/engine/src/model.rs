@@ -48,6 +48,7 @@ pub(crate) struct Attn {
 }
 
 /// One MLP, or many of which each token takes a few.
+#[allow(clippy::large_enum_variant)] // one a block: nothing is gained by another indirection
 pub(crate) enum Mlp {
     Dense(Unit),
     Experts(Experts),

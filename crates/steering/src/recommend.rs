@@ -76,16 +76,14 @@ pub fn recommend(
 
     let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
     let upper = layers[layers.len() / 2..].to_vec();
-    let mut rough = bench.roughly(&few, [vec![best_layer], middle, upper, layers].into())?;
-    let nets = bench.nets(&few, &rough)?.0;
-    while rough.len() > FINALISTS {
-        let net =
-            |it: &Found| nets.iter().find(|(layers, _)| *layers == it.layers).map_or(0.0, |(_, net)| -net);
-        rough.remove(largest(&rough, net));
-    }
+    let rough = bench.roughly(&few, [vec![best_layer], middle, upper, layers].into())?;
+    let (nets, _) = bench.nets(&few, &rough)?;
+    let mut ranked: Vec<(Found, f64)> = rough.into_iter().zip(nets).collect();
+    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let rough = ranked.into_iter().take(FINALISTS).map(|(found, _)| found).collect();
     let found = bench.exactly(&all, rough)?;
     let (nets, margins) = bench.nets(&all, &found)?;
-    let best = largest(&nets, |(_, net)| *net);
+    let best = largest(&nets, |net| *net);
     Ok(Recommendation {
         layers: found[best].layers.clone(),
         alpha: found[best].alpha(),
@@ -192,16 +190,12 @@ impl Bench<'_> {
         perplexities(model, tokenizer, &self.frame, questions, &answers)
     }
 
-    /// What each dose gains less what it costs, both in nats per token, by its layers; and the margins.
-    fn nets(
-        &self,
-        sample: &Sample,
-        doses: &[Found],
-    ) -> Result<(Vec<(Vec<usize>, f64)>, Vec<[f64; 3]>), Error> {
+    /// What each dose gains less what it costs, both in nats per token; and the margins.
+    fn nets(&self, sample: &Sample, doses: &[Found]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
         self.progress.stage("measuring the effect", sample.texts.len());
         let margins = self
             .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
-        let net = |(it, margins): (&Found, &[f64; 3])| (it.layers.clone(), effect(margins) - it.ratio.ln());
+        let net = |(it, margins): (&Found, &[f64; 3])| effect(margins) - it.ratio.ln();
         Ok((doses.iter().zip(&margins).map(net).collect(), margins))
     }
 

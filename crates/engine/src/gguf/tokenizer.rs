@@ -100,6 +100,7 @@ impl Gguf {
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key.
+    #[allow(clippy::type_complexity)] // the text, and the tokens that it knows by name
     pub(crate) fn chat_template(&self) -> Result<Option<(String, BTreeMap<String, String>)>, Error> {
         let metadata = &self.metadata;
         let Some(source) = metadata.text("tokenizer.chat_template")? else { return Ok(None) };
