@@ -14,7 +14,7 @@ CONTRASTS = ROOT / "contrasts" / "librarian.jsonl"
 TOKENS_PER_CONTRAST = 130  # two texts of a prompt and an answer
 PREFILL = 512
 PROMPT = 16  # tokens in front of what is decoded
-TURNS = 12  # pairs of short runs, steered and not
+TURNS = 30  # pairs of short runs, steered and not
 SEQUENCES = 16
 TEXT = 64  # tokens of a text of the figure
 

@@ -32,22 +32,22 @@ if ! compgen -G "$work/linux/boot/vmlinuz-*" >/dev/null; then
     image=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
     (cd "$work" && apt-get download "$image" && dpkg-deb -x "$image"_*.deb linux)
 fi
-rm -rf "$work/root" "$work/iso"
-mkdir -p "$work"/root/{bin,proc,sys,dev,tmp} "$work/iso/isolinux"
+rm -rf "$work/files" "$work/iso"
+mkdir -p "$work"/files/{bin,proc,sys,dev,tmp} "$work/iso/isolinux"
 cp "$work"/linux/boot/vmlinuz-* "$work/iso/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux/"
 
 # What runs.
-cp /bin/busybox "$work/root/bin/"
-strip -o "$work/root/tests" "$tests"
+cp /bin/busybox "$work/files/bin/"
+strip -o "$work/files/tests" "$tests"
 for library in $(ldd "$tests" | grep -o '/[^ ]*'); do
-    mkdir -p "$work/root/$(dirname "$library")"
-    cp -L "$library" "$work/root/$library"
+    mkdir -p "$work/files/$(dirname "$library")"
+    cp -L "$library" "$work/files/$library"
 done
 # The tests look for golden files where they were built.
-mkdir -p "$work/root$PWD"/{crates/kernels,tests/golden}
-cp -r tests/golden/quants "$work/root$PWD/tests/golden/"
-cat >"$work/root/init" <<EOF
+mkdir -p "$work/files$PWD"/{crates/kernels,tests/golden}
+cp -r tests/golden/quants "$work/files$PWD/tests/golden/"
+cat >"$work/files/init" <<EOF
 #!/bin/busybox sh
 /bin/busybox mount -t proc none /proc
 /bin/busybox mount -t sysfs none /sys
@@ -57,8 +57,8 @@ RUST_TEST_THREADS=1 /tests $* && echo ALL PASSED
 /bin/busybox sleep 1
 /bin/busybox poweroff -f
 EOF
-chmod +x "$work/root/init"
-(cd "$work/root" && find . | cpio -o -H newc --quiet) >"$work/iso/initrd"
+chmod +x "$work/files/init"
+(cd "$work/files" && find . | cpio -o -H newc --quiet) >"$work/iso/initrd"
 # Cleared: what the emulator says it has and does not do as Linux expects.
 cat >"$work/iso/isolinux/isolinux.cfg" <<'EOF'
 default linux

@@ -2,10 +2,11 @@
 
 use crate::failure::Failure;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use whipstaff_engine::{Outline, ROW_BUDGET, Tokenizer};
-use whipstaff_steering::{Contrast, ContrastSet};
+use whipstaff_steering::{Contrast, ContrastSet, asked_together, passes};
 
 /// How much may be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,12 +46,6 @@ pub const FRAME: usize = 32;
 /// Where a block of the cache is shared, it is copied before it is written to.
 const COPIED_BLOCK: usize = 32;
 
-/// As in whipstaff-steering: memory for the caches of questions that are asked side by side, and how many
-/// those may be.
-const ASKING_CACHE: u64 = 192 << 20;
-const ASKING_MOST: usize = 256;
-const ASKING_LEAST: usize = 8;
-
 /// New tokens of a question that is asked while a dose is chosen, or by the demo.
 const ASKED_TOKENS: usize = 64;
 
@@ -76,21 +71,11 @@ impl Before<'_> {
 
     /// Texts of these lengths, run unsteered and, as many rows at a time, steered.
     pub fn replaying(&self, lens: &[usize]) -> Work {
-        let mut most: (usize, Vec<usize>) = Default::default();
-        let mut pass: (usize, Vec<usize>) = Default::default();
-        for len in lens {
-            if pass.0 + len > ROW_BUDGET {
-                pass = Default::default();
-            }
-            pass.0 += len;
-            pass.1.push(*len);
-            if pass.0 > most.0 {
-                most = pass.clone();
-            }
-        }
+        let rows = |pass: &Range<usize>| lens[pass.clone()].iter().sum::<usize>();
+        let largest = passes(lens).into_iter().max_by_key(rows).unwrap_or_default();
         // Beside the texts themselves, a batch of copies: of short texts many, of long ones one.
-        let copies = ROW_BUDGET.max(most.0);
-        let mut sequences = most.1;
+        let copies = ROW_BUDGET.max(rows(&largest));
+        let mut sequences = lens[largest].to_vec();
         sequences.push(copies + COPIED_BLOCK);
         let instead = Some("give shorter texts".into());
         Work { sequences, rows: copies, logits: 64, replays: true, kept: 0, instead }
@@ -99,8 +84,7 @@ impl Before<'_> {
     /// Questions asked side by side.
     fn asking(&self, questions: &[usize]) -> Work {
         let longest = questions.iter().max().map_or(0, |it| it + ASKED_TOKENS);
-        let each = self.outline.kv_bytes(longest).max(1);
-        let n = ((ASKING_CACHE / each) as usize).clamp(ASKING_LEAST, ASKING_MOST);
+        let n = asked_together(self.outline.kv_bytes(longest) as usize);
         Work { sequences: vec![longest; n], rows: ROW_BUDGET, logits: n, ..Work::default() }
     }
 

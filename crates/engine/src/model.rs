@@ -241,11 +241,11 @@ impl Model {
 
     /// Reads the blueprint and the headers.
     pub(crate) fn open(path: &Path) -> Result<(Config, Weights), Error> {
-        if path.is_file() { Model::open_gguf(path) } else { Model::open_dir(path) }
+        if path.is_file() { Model::of_gguf(Gguf::open(path)?) } else { Model::open_dir(path) }
     }
 
-    fn open_gguf(path: &Path) -> Result<(Config, Weights), Error> {
-        let file = Gguf::open(path)?;
+    /// The same of a file that has been opened.
+    pub(crate) fn of_gguf(file: Gguf) -> Result<(Config, Weights), Error> {
         let config = file.config()?;
         let weights = file.into_weights(&config)?;
         Ok((config, weights))

@@ -42,7 +42,12 @@ impl Outline {
     /// # Errors
     /// As for [`Model::load`].
     pub fn open(path: &Path) -> Result<Outline, Error> {
-        Outline::new(Model::open(path)?, texts(path)?)
+        if path.is_file() {
+            let file = Gguf::open(path)?;
+            let texts = file.about_texts();
+            return Outline::new(Model::of_gguf(file)?, texts?);
+        }
+        Outline::new(Model::open(path)?, texts(path))
     }
 
     /// Reads those of a model that is compiled in, with its tokenizer.
@@ -109,19 +114,17 @@ impl Outline {
     }
 }
 
-fn texts(path: &Path) -> Result<Texts, Error> {
-    if path.is_file() {
-        return Gguf::open(path)?.about_texts();
-    }
+/// What a Hugging Face directory says of its texts.
+fn texts(path: &Path) -> Texts {
     let in_config = || {
         let text = std::fs::read_to_string(path.join("tokenizer_config.json")).ok()?;
         let config: serde_json::Value = serde_json::from_str(&text).ok()?;
         Some(!config.get("chat_template")?.is_null())
     };
     let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
-    Ok(Texts {
+    Texts {
         has_tokenizer: tokenizer.is_ok(),
         has_chat_template: path.join("chat_template.jinja").exists() || in_config() == Some(true),
         tokenizer_file: tokenizer.map_or(0, |it| it.len()),
-    })
+    }
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-use whipstaff_kernels::{Bytes, Cpu, Matrix, PACKED_LAYOUT, Packed, Packer};
+use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, PACKED_LAYOUT, Packed, Packer};
 
 /// The number of the file's own format.
 const FORMAT: u32 = 1;
@@ -87,20 +87,31 @@ enum State {
 }
 
 impl Packs {
-    /// The matrix `key`, packed: as it lies in the pack, or written into it first. None if the pack does
-    /// not have it and cannot take it.
-    pub(crate) fn packed(&self, cpu: &Cpu, key: &str, matrix: &Matrix) -> Option<Packed> {
+    /// The matrix `key` as it lies in a pack that was there; none if the pack does not have it.
+    pub(crate) fn get(
+        &self,
+        cpu: &Cpu,
+        key: &str,
+        dtype: Dtype,
+        n_out: usize,
+        n_in: usize,
+    ) -> Option<Packed> {
+        match &*self.state() {
+            State::Reading(reader) => reader.packed(cpu, key, dtype, n_out, n_in),
+            _ => None,
+        }
+    }
+
+    /// Writes a matrix into a pack that is being made; it then lies there. None if the pack takes none.
+    pub(crate) fn put(&self, cpu: &Cpu, key: &str, matrix: &Matrix) -> Option<Packed> {
         let mut state = self.state();
-        match &mut *state {
-            State::Reading(reader) => reader.packed(cpu, key, matrix),
-            State::Writing(writer) => match writer.packed(cpu, key, matrix) {
-                Ok(packed) => packed,
-                Err(_) => {
-                    *state = State::Off;
-                    None
-                }
-            },
-            State::Syncing(_) | State::Off => None,
+        let State::Writing(writer) = &mut *state else { return None };
+        match writer.packed(cpu, key, matrix) {
+            Ok(packed) => packed,
+            Err(_) => {
+                *state = State::Off;
+                None
+            }
         }
     }
 
@@ -199,19 +210,16 @@ impl Reader {
         (index.source == *source).then_some(Reader { file, index })
     }
 
-    fn packed(&self, cpu: &Cpu, key: &str, matrix: &Matrix) -> Option<Packed> {
-        let (start, dtype, n_out, n_in) = self.index.matrices.get(key)?;
-        let wanted = (matrix.dtype().name(), matrix.n_out, matrix.n_in);
-        if (dtype.as_str(), *n_out, *n_in) != wanted || !start.is_multiple_of(Packer::PIECE as u64) {
-            return None;
-        }
-        mapped(&self.file, *start, cpu, matrix)
+    fn packed(&self, cpu: &Cpu, key: &str, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
+        let (start, name, stored_out, stored_in) = self.index.matrices.get(key)?;
+        let fits = (name.as_str(), *stored_out, *stored_in) == (dtype.name(), n_out, n_in);
+        let fits = fits && start.is_multiple_of(Packer::PIECE as u64);
+        fits.then(|| mapped(&self.file, *start, cpu, dtype, n_out, n_in))?
     }
 }
 
 /// A matrix that lies packed in a file.
-fn mapped(file: &File, start: u64, cpu: &Cpu, matrix: &Matrix) -> Option<Packed> {
-    let (dtype, n_out, n_in) = (matrix.dtype(), matrix.n_out, matrix.n_in);
+fn mapped(file: &File, start: u64, cpu: &Cpu, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
     let bytes = Bytes::map_part(file, start, Packed::bytes_of(dtype, n_out, n_in)).ok()?;
     Packed::from_bytes(cpu, bytes, dtype, n_out, n_in)
 }
@@ -244,7 +252,7 @@ impl Writer {
         let (dtype, n_out, n_in) = (matrix.dtype(), matrix.n_out, matrix.n_in);
         self.end = start + Packed::bytes_of(dtype, n_out, n_in) as u64;
         self.index.matrices.insert(key.to_owned(), (start, dtype.name().to_owned(), n_out, n_in));
-        Ok(mapped(&self.file, start, cpu, matrix))
+        Ok(mapped(&self.file, start, cpu, dtype, n_out, n_in))
     }
 
     fn finish(mut self) -> io::Result<()> {
@@ -291,7 +299,6 @@ fn tidy(dir: &Path, source: &Source) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use whipstaff_kernels::Dtype;
 
     /// A folder with a "model" of one file, and a cache for it.
     struct Bench {
@@ -320,6 +327,12 @@ mod tests {
             cache.open(&[self.model()]).expect("the folder can be written")
         }
 
+        /// As a model asks: for what is there, else to have it written.
+        fn packed(&self, packs: &Packs, key: &str, matrix: &Matrix) -> Option<Packed> {
+            let kept = packs.get(&self.cpu, key, matrix.dtype(), matrix.n_out, matrix.n_in);
+            kept.or_else(|| packs.put(&self.cpu, key, matrix))
+        }
+
         fn matrix(&self, n_out: usize, seed: f32) -> Matrix {
             let elements: Vec<f32> = (0..n_out * 33).map(|i| seed + i as f32).collect();
             Matrix::from_f32(&elements, n_out, 33)
@@ -330,7 +343,7 @@ mod tests {
             let packs = self.open();
             assert!(!packs.is_reading());
             for (key, n_out) in [("a", 20), ("b", 7)] {
-                let packed = packs.packed(&self.cpu, key, &self.matrix(n_out, 0.5)).expect("there is room");
+                let packed = self.packed(&packs, key, &self.matrix(n_out, 0.5)).expect("there is room");
                 assert_eq!(packed.n_out(), n_out);
             }
             packs.finish();
@@ -351,12 +364,12 @@ mod tests {
         assert!(packs.is_reading());
         for (key, n_out) in [("a", 20), ("b", 7)] {
             // Other numbers, so that only the pack can have given those of the first start.
-            let packed = packs.packed(&bench.cpu, key, &bench.matrix(n_out, 0.0)).expect("it is there");
+            let packed = bench.packed(&packs, key, &bench.matrix(n_out, 0.0)).expect("it is there");
             let fresh = Packed::new(&bench.cpu, &bench.matrix(n_out, 0.5));
             assert!(packed.as_bytes() == fresh.as_bytes());
         }
-        assert!(packs.packed(&bench.cpu, "c", &bench.matrix(3, 0.0)).is_none(), "not in the pack");
-        assert!(packs.packed(&bench.cpu, "a", &bench.matrix(3, 0.0)).is_none(), "of another shape");
+        assert!(bench.packed(&packs, "c", &bench.matrix(3, 0.0)).is_none(), "not in the pack");
+        assert!(bench.packed(&packs, "a", &bench.matrix(3, 0.0)).is_none(), "of another shape");
     }
 
     #[test]
@@ -387,7 +400,7 @@ mod tests {
     fn a_start_that_is_cut_off_leaves_no_pack() {
         let bench = Bench::new();
         let packs = bench.open();
-        packs.packed(&bench.cpu, "a", &bench.matrix(20, 0.5)).expect("there is room");
+        bench.packed(&packs, "a", &bench.matrix(20, 0.5)).expect("there is room");
         drop(packs);
         assert_eq!((bench.names("pack"), bench.names("partial")), (0, 0));
     }
@@ -408,6 +421,6 @@ mod tests {
         bench.fill();
         let bytes = Bytes::from(vec![0; 20 * 34 * 2]);
         let other = Matrix::new(&bytes, 0..20 * 33 * 2, Dtype::F16, 20, 33).unwrap();
-        assert!(bench.open().packed(&bench.cpu, "a", &other).is_none());
+        assert!(bench.packed(&bench.open(), "a", &other).is_none());
     }
 }

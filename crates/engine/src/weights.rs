@@ -206,14 +206,21 @@ impl Weights {
         if *outline {
             return Ok(Packed::outline(tensor.dtype, n_out, n_in));
         }
-        let matrix = self.matrix(config, param)?;
         // Several parameters may lie in one tensor, so its name would not tell them apart.
-        let kept = packs.as_ref().and_then(|packs| packs.packed(cpu, &format!("{param:?}"), &matrix));
-        let packed = kept.unwrap_or_else(|| Packed::new(cpu, &matrix));
+        let (packs, key) = (packs.as_ref(), format!("{param:?}"));
+        // What a pack has is not read, which for some parameters would be to put it together first.
+        let packed = match packs.and_then(|packs| packs.get(cpu, &key, tensor.dtype, n_out, n_in)) {
+            Some(packed) => packed,
+            None => {
+                let matrix = self.matrix(config, param)?;
+                let kept = packs.and_then(|packs| packs.put(cpu, &key, &matrix));
+                kept.unwrap_or_else(|| Packed::new(cpu, &matrix))
+            }
+        };
         self.shards[tensor.shard].release(tensor.range.clone());
         let done = packed_bytes.fetch_add(tensor.range.len(), Ordering::Relaxed) + tensor.range.len();
         if let Some(progress) = progress
-            && !packs.as_ref().is_some_and(Packs::is_reading)
+            && !packs.is_some_and(Packs::is_reading)
         {
             progress(done, self.n_bytes());
         }

@@ -77,16 +77,10 @@ unsafe fn gelu<L: Lanes>(x: L) -> L {
 /// The features of `L` are there.
 #[inline(always)]
 pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
-    const SHIFT: f32 = 12_582_912.0;
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     // SAFETY: the caller's promise.
     unsafe {
         // Beyond 10 the result is one.
-        let x = L::splat(20.0).min(L::splat(-20.0).max(x.add(x)));
-        let shifted = L::splat(SHIFT).add_product(x, L::splat(std::f32::consts::LOG2_E));
-        let n = shifted.sub(L::splat(SHIFT));
-        let r = x.add_product(n, L::splat(-LN_2_HIGH)).add_product(n, L::splat(-LN_2_LOW));
+        let (r, shifted) = L::splat(20.0).min(L::splat(-20.0).max(x.add(x))).reduced();
         let mut p = L::splat(1.0 / 5040.0);
         for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
             p = L::splat(factor).add_product(p, r);
@@ -95,6 +89,16 @@ pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
         let m = power.sub(L::splat(1.0)).add_product(power, r.mul(p));
         m.div(m.add(L::splat(2.0)))
     }
+}
+
+/// `cap · tanh(x / cap)`.
+///
+/// # Safety
+/// The features of `L` are there.
+#[inline(always)]
+pub(crate) unsafe fn capped<L: Lanes>(x: L, cap: f32) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { tanh(x.div(L::splat(cap))).mul(L::splat(cap)) }
 }
 
 #[cfg(test)]

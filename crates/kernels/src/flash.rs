@@ -1,6 +1,6 @@
 //! The inner loops of attention: strips of queries against one block after another.
 
-use crate::activation::tanh;
+use crate::activation::capped;
 use crate::attention::{Attention, Context};
 use crate::isa::Kernel;
 use crate::kv::{BLOCK_LEN, padded};
@@ -391,8 +391,7 @@ unsafe fn soft_cap<L: Lanes>(scores: &mut [f32], cap: f32) {
     for scores in scores.chunks_exact_mut(LANES) {
         // SAFETY: sixteen elements; the features are the caller's promise.
         unsafe {
-            let score = L::load(scores.as_ptr());
-            tanh(score.div(L::splat(cap))).mul(L::splat(cap)).store(scores.as_mut_ptr());
+            capped(L::load(scores.as_ptr()), cap).store(scores.as_mut_ptr());
         }
     }
 }

@@ -51,21 +51,31 @@ pub(crate) trait Lanes: Copy {
     /// 1e-8 at the ends, below the rounding).
     #[inline(always)]
     unsafe fn exp(self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (r, shifted) = Self::splat(88.0).min(Self::splat(-87.3).max(self)).reduced();
+            let mut p = Self::splat(1.0 / 5040.0);
+            for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+                p = Self::splat(factor).add_product(p, r);
+            }
+            p.add_exponent(shifted)
+        }
+    }
+
+    /// `self = n · ln 2 + r` with `|r| ≤ ln 2 / 2`, for exponentials: `r`, and a number whose low bits are
+    /// `n`. `self` is within ±88.
+    #[inline(always)]
+    unsafe fn reduced(self) -> (Self, Self) {
         const SHIFT: f32 = 12_582_912.0;
         /// The upper bits of ln 2, so few that their product with `n` is exact.
         const LN_2_HIGH: f32 = 0.693_359_4;
         const LN_2_LOW: f32 = -2.121_944_4e-4;
         // SAFETY: the caller's promise.
         unsafe {
-            let x = Self::splat(88.0).min(Self::splat(-87.3).max(self));
-            let shifted = Self::splat(SHIFT).add_product(x, Self::splat(std::f32::consts::LOG2_E));
+            let shifted = Self::splat(SHIFT).add_product(self, Self::splat(std::f32::consts::LOG2_E));
             let n = shifted.sub(Self::splat(SHIFT));
-            let r = x.add_product(n, Self::splat(-LN_2_HIGH)).add_product(n, Self::splat(-LN_2_LOW));
-            let mut p = Self::splat(1.0 / 5040.0);
-            for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-                p = Self::splat(factor).add_product(p, r);
-            }
-            p.add_exponent(shifted)
+            let r = self.add_product(n, Self::splat(-LN_2_HIGH)).add_product(n, Self::splat(-LN_2_LOW));
+            (r, shifted)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happens to one row at a time between the products: rope, norms, caps and the residual sum.
 
-use crate::activation::tanh;
+use crate::activation::capped;
 use crate::cpu::Cpu;
 use crate::input::{SERIAL_BELOW, rms_scale};
 use crate::isa::Kernel;
@@ -100,8 +100,7 @@ impl Kernel for SoftCap<'_> {
             lanes[..x.len()].copy_from_slice(x);
             // SAFETY: sixteen elements; the features are the caller's promise.
             unsafe {
-                let cap = L::splat(self.cap);
-                tanh(L::load(lanes.as_ptr()).div(cap)).mul(cap).store(lanes.as_mut_ptr());
+                capped(L::load(lanes.as_ptr()), self.cap).store(lanes.as_mut_ptr());
             }
             x.copy_from_slice(&lanes[..x.len()]);
         }

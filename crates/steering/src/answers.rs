@@ -31,11 +31,16 @@ pub struct Answer {
 /// weights among more rows.
 const CACHE_BUDGET: usize = 192 << 20;
 
+/// How many requests decode together that keep so many bytes of keys and values each.
+pub fn asked_together(bytes_each: usize) -> usize {
+    (CACHE_BUDGET / bytes_each.max(1)).clamp(8, 256)
+}
+
 /// How many requests of `len` tokens decode together.
 fn together(model: &Model, len: usize) -> usize {
     let config = model.config();
     let per_token = 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>();
-    (CACHE_BUDGET / (per_token * len.next_multiple_of(32))).clamp(8, 256)
+    asked_together(per_token * len.next_multiple_of(32))
 }
 
 /// Asks every question under `steering`.

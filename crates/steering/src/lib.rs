@@ -31,7 +31,7 @@ pub mod report;
 mod stats;
 mod vector;
 
-pub use answers::{Answer, Asking, ask, ask_under_each, perplexities};
+pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use classify::Classifier;
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
@@ -44,4 +44,5 @@ pub use frame::{Frame, FrameId};
 pub use layers::LayerSpec;
 pub use progress::{NoProgress, Progress};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
+pub use replay::passes;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};

@@ -87,8 +87,8 @@ pub(crate) fn batches<'c>(
     batches
 }
 
-/// Cuts texts into passes that fit the row budget.
-pub(crate) fn passes(lens: &[usize]) -> Vec<Range<usize>> {
+/// Cuts texts of these lengths into passes that fit the row budget, one text at least in each.
+pub fn passes(lens: &[usize]) -> Vec<Range<usize>> {
     let mut passes: Vec<Range<usize>> = Vec::new();
     let mut rows = 0;
     for (i, len) in lens.iter().enumerate() {
