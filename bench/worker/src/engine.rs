@@ -9,7 +9,7 @@ use whipstaff_engine::{
     Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
-    ContrastSet, ExtractOptions, Frame, ModelId, NoProgress, TokenRule, extract, measure_cosine,
+    ContrastSet, ExtractOptions, Frame, Method, ModelId, NoProgress, TokenRule, extract, measure_cosine,
 };
 
 /// Part of a steering as the driver writes it: layer, row of the vectors' file, alpha.
@@ -139,7 +139,8 @@ impl Loaded {
             n_layers: config.n_layers,
         };
         let layers = (0..config.n_layers).collect();
-        let options = ExtractOptions { model, frame: Frame::default(), tokens: TokenRule::Answer, layers };
+        let (frame, tokens, method) = (Frame::default(), TokenRule::Answer, Method::Mean);
+        let options = ExtractOptions { model, frame, tokens, layers, method, seed: 0 };
         let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
         let rows = vector.layers.values();
         Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap.unwrap_or_default() as f32)).collect())

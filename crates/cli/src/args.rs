@@ -4,7 +4,7 @@ use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::Site;
-use whipstaff_steering::{Convention, LayerSpec, TokenRule, Unit};
+use whipstaff_steering::{Convention, LayerSpec, Method, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
@@ -157,11 +157,16 @@ pub struct ExtractArgs {
     /// Held-out contrasts used to choose layers and alpha; 0 skips it
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub recommend: usize,
-    /// How the direction is fitted
-    #[arg(long, value_name = "METHOD", default_value = "mean", value_parser = ["mean"])]
-    pub method: String,
-    /// Which tokens are averaged: answer, last or answer-first
-    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer)]
+    /// How the direction is fitted: mean, pca, pca-centered, logistic, lda; or one of two controls that
+    /// should not work, random and shuffled
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Mean)]
+    pub method: Method,
+    /// For the controls and the receipt: the same seed gives the same numbers
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Which tokens are averaged: answer, last, answer-first, prompt-last, all, or an index into the answer
+    /// (0 is its first token, -1 its last)
+    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer, allow_hyphen_values = true)]
     pub tokens: TokenRule,
     /// Layers to extract at: 8 or 8,10 or 8-11 or -1 or 50% or all
     #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]

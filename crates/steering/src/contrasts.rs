@@ -11,6 +11,9 @@ use whipstaff_engine::{Message, Role};
 pub struct Contrast {
     /// What is said before; the last message is the user's.
     pub messages: Vec<Message>,
+    /// System messages under which the positive and the negative answer are read at extraction, if they are not
+    /// the same; the model is then asked and measured without them.
+    pub systems: Option<[String; 2]>,
     /// What the persona answers.
     pub positive: String,
     /// What its opposite answers.
@@ -42,12 +45,15 @@ struct Line {
     positive: Option<String>,
     negative: Option<String>,
     system: Option<String>,
+    positive_system: Option<String>,
+    negative_system: Option<String>,
     messages: Option<Vec<Message>>,
 }
 
 impl ContrastSet {
     /// Reads a JSONL file: one `{"prompt": …, "positive": …, "negative": …}` a line, or the same with
-    /// `messages` instead of `prompt`; `system`, `id` and `tags` are optional. Empty lines are skipped.
+    /// `messages` instead of `prompt`; `system` or the two of `positive_system` and `negative_system`, `id` and
+    /// `tags` are optional. Empty lines are skipped.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] for a line that is not such an object or whose answers are
@@ -85,6 +91,17 @@ impl ContrastSet {
         let digest = Sha256::digest(text.as_bytes());
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(ContrastSet { name, sha256, contrasts })
+    }
+
+    /// The set as extraction reads its positive answers (0) or its negative ones (1).
+    pub(crate) fn as_read_for(&self, side: usize) -> ContrastSet {
+        let mut set = self.clone();
+        for it in &mut set.contrasts {
+            if let Some(systems) = &it.systems {
+                it.messages.insert(0, Message::new(Role::System, systems[side].clone()));
+            }
+        }
+        set
     }
 
     /// The first `n` contrasts, or all.
@@ -133,12 +150,25 @@ fn parse_line(line: &str) -> Result<Contrast, String> {
         }
         messages.insert(0, Message::new(Role::System, system));
     }
+    let has_system = messages[0].role == Role::System;
+    let systems = match (line.positive_system, line.negative_system) {
+        (None, None) => None,
+        (Some(_), Some(_)) if has_system => {
+            return Err(
+                "has `positive_system` and `negative_system` and another system message: which is it?".into(),
+            );
+        }
+        (Some(positive), Some(negative)) => Some([positive, negative]),
+        _ => return Err("`positive_system` and `negative_system` belong together: one is missing".into()),
+    };
     let contrast = Contrast {
         messages,
+        systems,
         positive: field("positive", line.positive)?,
         negative: field("negative", line.negative)?,
     };
-    if contrast.positive == contrast.negative {
+    let read_alike = contrast.systems.as_ref().is_none_or(|[positive, negative]| positive == negative);
+    if contrast.positive == contrast.negative && read_alike {
         return Err("`positive` and `negative` are the same answer, which gives a zero direction".into());
     }
     Ok(contrast)
@@ -190,6 +220,10 @@ mod tests {
             "c.jsonl:1: `messages` must end with the user",
         );
         check_error(&messages(&format!("[{user}, {system}, {user}]")), "c.jsonl:1: a system message");
+        let systems = |more: &str| good.replacen('{', &format!("{{{more}, "), 1);
+        check_error(&systems(r#""positive_system": "s""#), "c.jsonl:1: `positive_system` and");
+        let both = r#""positive_system": "s", "negative_system": "t""#;
+        check_error(&systems(&format!(r#"{both}, "system": "u""#)), "c.jsonl:1: has `positive_system` and");
         let both = good.replace("{", &format!(r#"{{"messages": [{user}], "#));
         check_error(&both, "c.jsonl:1: has both `messages` and `prompt`");
         let two = messages(&format!("[{system}, {user}]")).replacen('{', r#"{"system": "s", "#, 1);
@@ -204,6 +238,23 @@ mod tests {
         assert_eq!((set.name.as_str(), set.contrasts.len()), ("name", 1));
         let want = [Message::new(Role::System, "s"), Message::new(Role::User, "p")];
         assert_eq!(set.contrasts[0].messages, want);
+    }
+
+    #[test]
+    fn the_same_answer_may_be_read_under_two_system_messages() {
+        let text = r#"{"prompt": "p", "positive": "a", "negative": "a", "positive_system": "s", "negative_system": "t"}"#;
+        let set = ContrastSet::parse(text, Path::new("c.jsonl")).unwrap();
+        let said = |set: &ContrastSet| {
+            set.contrasts[0].messages.iter().map(|it| it.content.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (said(&set), said(&set.as_read_for(0)), said(&set.as_read_for(1))),
+            (
+                vec!["p".to_owned()],
+                vec!["s".to_owned(), "p".to_owned()],
+                vec!["t".to_owned(), "p".to_owned()],
+            )
+        );
     }
 
     #[test]

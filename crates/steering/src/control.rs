@@ -237,8 +237,9 @@ fn ours(json: &str, fold: Unit, directions: BTreeMap<usize, Vec<f32>>) -> Result
 
 /// A vector of another tool: directions, and hardly a word about them.
 fn foreign(hint: &str, d_model: usize, directions: BTreeMap<usize, Vec<f32>>, path: &Path) -> PersonaVector {
-    let direction =
-        |(layer, direction)| (layer, LayerDirection { direction, gap: None, rms: None, auc: None });
+    let direction = |(layer, direction)| {
+        (layer, LayerDirection { direction, gap: None, rms: None, auc: None, coherence: None })
+    };
     let unknown = || "unknown".to_owned();
     PersonaVector {
         name: path.file_stem().map_or_else(unknown, |stem| stem.to_string_lossy().into_owned()),

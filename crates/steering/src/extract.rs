@@ -1,26 +1,16 @@
-//! Extraction: run the contrasts, average each answer's rows, subtract.
+//! Extraction: run the contrasts, average each answer's rows, fit a direction to the averages.
 
+use crate::linalg::{dot, mean_row, minus, unit};
+use crate::random::Random;
 use crate::replay::passes;
-use crate::stats::{cross_validated_auc, dot, mean_row};
+use crate::stats::cross_validated_auc;
 use crate::{
-    Contrast, ContrastSet, Error, Frame, LayerDirection, ModelId, PersonaVector, Progress, Provenance,
+    Contrast, ContrastSet, Error, Frame, LayerDirection, Method, ModelId, PersonaVector, Progress,
+    Provenance, TokenRule,
 };
-use std::{collections::BTreeMap, fmt, ops::Range, str::FromStr};
 use whipstaff_engine::{
-    Batch, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
+    Batch, Cpu, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
 };
-
-/// Which tokens of an answer are averaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TokenRule {
-    /// All tokens of the answer.
-    #[default]
-    Answer,
-    /// Its last token.
-    Last,
-    /// Its first token.
-    AnswerFirst,
-}
 
 /// What to extract.
 #[derive(Clone)]
@@ -33,16 +23,16 @@ pub struct ExtractOptions {
     pub tokens: TokenRule,
     /// The layers to extract at, ascending.
     pub layers: Vec<usize>,
+    /// How the direction is fitted.
+    pub method: Method,
+    /// For the controls: the same seed gives the same direction.
+    pub seed: u64,
 }
 
-/// The persona vector of a contrast set by the method `mean`: at every layer, the mean over the
-/// answer tokens of `resid_post`, positive minus negative, averaged over the contrasts (Rimsky et
-/// al. 2024; Chen et al. 2025). Sums are taken in `f64`. The prompt of a contrast runs once for its
-/// two answers, what the prompts have in common at their beginning runs once for all, nothing runs past the last layer wanted, and the head never runs.
+/// The persona vector of a contrast set: [`AnswerRows::read`], then [`AnswerRows::fit`].
 ///
 /// # Errors
-/// [`Error::ZeroDirection`] if the answers do not differ at a layer; [`Error::Engine`] for texts
-/// that the model cannot run; [`Error::Interrupted`].
+/// As for these two.
 pub fn extract(
     model: &Model,
     tokenizer: &Tokenizer,
@@ -50,43 +40,121 @@ pub fn extract(
     options: &ExtractOptions,
     progress: &dyn Progress,
 ) -> Result<PersonaVector, Error> {
-    let texts = encode(tokenizer, &options.frame, set, model.config().max_positions)?;
-    let sums = sum_answers(model, &texts, options, progress)?;
-    let mut layers = BTreeMap::new();
-    for layer in &options.layers {
-        let rows = |side: usize| -> Vec<Vec<f64>> {
-            (0..texts.len()).map(|i| sums.mean(2 * i + side, *layer).expect("answers have tokens")).collect()
-        };
-        let (positives, negatives) = (rows(0), rows(1));
+    AnswerRows::read(model, tokenizer, set, options, progress)?.fit(model.cpu(), options.method, options.seed)
+}
+
+/// What a model makes of the answers of a contrast set: for each answer and layer the mean of `resid_post` over
+/// the tokens of the rule (Rimsky et al. 2024; Chen et al. 2025). Every method is fitted to the same rows.
+///
+/// It holds `16 · n_contrasts · n_layers · d_model` bytes, however long the texts.
+pub struct AnswerRows {
+    options: ExtractOptions,
+    /// Name and digest of the set.
+    contrasts: (String, String),
+    /// Tokens of each contrast's positive and negative answer.
+    lens: Vec<[usize; 2]>,
+    /// Slot `2 i` is the positive answer of contrast `i`, slot `2 i + 1` the negative one.
+    sums: SumRows,
+}
+
+impl AnswerRows {
+    /// Runs the contrasts. Sums are taken in `f64`. The prompt of a contrast runs once for its two answers, what
+    /// the prompts have in common at their beginning runs once for all, nothing runs past the last layer
+    /// wanted, and the head never runs. Method and seed of the options play no part.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the rule says nothing about these contrasts; [`Error::Engine`] for texts that the
+    /// model cannot run; [`Error::Interrupted`].
+    pub fn read(
+        model: &Model,
+        tokenizer: &Tokenizer,
+        set: &ContrastSet,
+        options: &ExtractOptions,
+        progress: &dyn Progress,
+    ) -> Result<AnswerRows, Error> {
+        let texts = encode_sides(tokenizer, &options.frame, set, model.config().max_positions)?;
+        let sums = sum_answers(model, set, &texts, options, progress)?;
+        Ok(AnswerRows {
+            options: options.clone(),
+            contrasts: (set.name.clone(), set.sha256.clone()),
+            lens: texts.iter().map(|it| it.answers.each_ref().map(Vec::len)).collect(),
+            sums,
+        })
+    }
+
+    /// Fits a direction at every layer that was read.
+    ///
+    /// # Errors
+    /// [`Error::ZeroDirection`] if the answers do not determine one at a layer; [`Error::NotFinite`].
+    pub fn fit(&self, cpu: &Cpu, method: Method, seed: u64) -> Result<PersonaVector, Error> {
+        let options = &self.options;
+        let mut fitted: Vec<Option<Result<LayerDirection, Error>>> =
+            options.layers.iter().map(|_| None).collect();
+        cpu.for_each_mut(&mut fitted, |i, it| *it = Some(self.fit_layer(options.layers[i], method, seed)));
+        let layers = options.layers.iter().zip(fitted);
+        let layers = layers.map(|(layer, it)| Ok((*layer, it.expect("every layer was fitted")?)));
+        Ok(PersonaVector {
+            name: self.contrasts.0.clone(),
+            layers: layers.collect::<Result<_, Error>>()?,
+            recommended: None,
+            provenance: Provenance {
+                model: options.model.clone(),
+                site: Site::ResidPost,
+                method: method.name().into(),
+                tokens: options.tokens.to_string(),
+                frame: options.frame.id(),
+                contrasts: self.contrasts.0.clone(),
+                contrasts_sha256: self.contrasts.1.clone(),
+                n_contrasts: self.lens.len(),
+                tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+            },
+        })
+    }
+
+    fn fit_layer(&self, layer: usize, method: Method, seed: u64) -> Result<LayerDirection, Error> {
+        let [positives, negatives] = self.sides(layer);
         if positives.iter().chain(&negatives).flatten().any(|x| !x.is_finite()) {
-            return Err(Error::NotFinite { layer: *layer });
+            return Err(Error::NotFinite { layer });
         }
-        let direction = mean_difference(&positives, &negatives)
-            .ok_or_else(|| Error::ZeroDirection { set: set.name.clone(), layer: *layer })?;
+        let random = || Random::stream(seed, layer as u64);
+        let direction = method.fit(&positives, &negatives, random());
+        let direction =
+            direction.ok_or_else(|| Error::ZeroDirection { set: self.contrasts.0.clone(), layer })?;
         let gap = dot(&mean_row(&positives), &direction) - dot(&mean_row(&negatives), &direction);
         let auc = cross_validated_auc(&positives, &negatives, |p, n| {
-            mean_difference(p, n).unwrap_or_else(|| vec![0.0; direction.len()])
+            method.fit(p, n, random()).unwrap_or_else(|| vec![0.0; direction.len()])
         });
-        let rms = rms(&sums, *layer, 2 * texts.len());
-        let direction = direction.iter().map(|x| *x as f32).collect();
-        layers.insert(*layer, LayerDirection { direction, gap: Some(gap), rms: Some(rms), auc });
+        Ok(LayerDirection {
+            direction: direction.iter().map(|x| *x as f32).collect(),
+            gap: Some(gap),
+            rms: Some(rms(&self.sums, layer, 2 * self.lens.len())),
+            auc,
+            coherence: coherence(&positives, &negatives),
+        })
     }
-    Ok(PersonaVector {
-        name: set.name.clone(),
-        layers,
-        recommended: None,
-        provenance: Provenance {
-            model: options.model.clone(),
-            site: Site::ResidPost,
-            method: "mean".into(),
-            tokens: options.tokens.name().into(),
-            frame: options.frame.id(),
-            contrasts: set.name.clone(),
-            contrasts_sha256: set.sha256.clone(),
-            n_contrasts: set.contrasts.len(),
-            tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
-        },
-    })
+
+    /// The rows of a layer, `[n_contrasts, d_model]`: positive answers, negative answers.
+    pub(crate) fn sides(&self, layer: usize) -> [Vec<Vec<f64>>; 2] {
+        let row = |slot: usize| self.sums.mean(slot, layer).expect("every answer was read");
+        [0, 1].map(|side| (0..self.lens.len()).map(|i| row(2 * i + side)).collect())
+    }
+
+    /// Tokens of each contrast's positive and negative answer.
+    pub(crate) fn lens(&self) -> &[[usize; 2]] {
+        &self.lens
+    }
+}
+
+/// The mean cosine between the differences of any two contrasts: how far they agree on a direction (2505.22637
+/// finds that it predicts whether steering works). `None` for a single contrast.
+fn coherence(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<f64> {
+    let units =
+        positives.iter().zip(negatives).filter_map(|(positive, negative)| unit(minus(positive, negative)));
+    let units: Vec<Vec<f64>> = units.collect();
+    let n = units.len() as f64;
+    // |Σ u|² = n + the cosines of all ordered pairs
+    let sum = (units.len() > 1).then(|| mean_row(&units))?;
+    Some((n * n * dot(&sum, &sum) - n) / (n * (n - 1.0)))
 }
 
 /// A contrast in tokens.
@@ -116,13 +184,27 @@ pub(crate) fn encode(
     set.contrasts.iter().enumerate().map(ids).collect()
 }
 
-/// The unit vector along the difference of the means; `None` if there is no difference.
-fn mean_difference(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec<f64>> {
-    let mut delta = mean_row(positives);
-    delta.iter_mut().zip(mean_row(negatives)).for_each(|(p, n)| *p -= n);
-    let norm = dot(&delta, &delta).sqrt();
-    delta.iter_mut().for_each(|x| *x /= norm);
-    (norm > 0.0).then_some(delta)
+/// A contrast in tokens as extraction reads it.
+struct SideIds {
+    /// Before the positive answer, before the negative one.
+    prompts: [Vec<u32>; 2],
+    answers: [Vec<u32>; 2],
+}
+
+/// As [`encode`], each answer behind what is said before it.
+fn encode_sides(
+    tokenizer: &Tokenizer,
+    frame: &Frame,
+    set: &ContrastSet,
+    max: usize,
+) -> Result<Vec<SideIds>, Error> {
+    let side = |side: usize| encode(tokenizer, frame, &set.as_read_for(side), max);
+    let pair = |(positive, negative): (ContrastIds, ContrastIds)| {
+        let [positive_answer, _] = positive.answers;
+        let [_, negative_answer] = negative.answers;
+        SideIds { prompts: [positive.prompt, negative.prompt], answers: [positive_answer, negative_answer] }
+    };
+    Ok(side(0)?.into_iter().zip(side(1)?).map(pair).collect())
 }
 
 fn rms(sums: &SumRows, layer: usize, n_slots: usize) -> f64 {
@@ -131,40 +213,73 @@ fn rms(sums: &SumRows, layer: usize, n_slots: usize) -> f64 {
     (squares / n as f64).sqrt()
 }
 
+/// A prompt, and the answers that are read behind it with their slots.
+struct Reading<'a> {
+    prompt: &'a [u32],
+    answers: Vec<(usize, &'a [u32])>,
+}
+
+/// One reading for a contrast whose answers share their prompt, else one for each answer. What a rule reads of
+/// prompts is read for each answer, so nothing is shared then and the prompt counts as the answer's beginning.
+fn readings<'a>(texts: &'a [SideIds], whole: &'a [[Vec<u32>; 2]]) -> Vec<Reading<'a>> {
+    let mut readings = Vec::new();
+    for (i, SideIds { prompts, answers }) in texts.iter().enumerate() {
+        let slot = |side: usize| 2 * i + side;
+        let of_side = |side: usize| match whole.get(i) {
+            Some(texts) => Reading { prompt: &[], answers: vec![(slot(side), &texts[side][..])] },
+            None => Reading { prompt: &prompts[side], answers: vec![(slot(side), &answers[side][..])] },
+        };
+        if whole.is_empty() && prompts[0] == prompts[1] {
+            let answers = [0, 1].map(|side| (slot(side), &answers[side][..])).to_vec();
+            readings.push(Reading { prompt: &prompts[0], answers });
+        } else {
+            readings.extend([0, 1].map(of_side));
+        }
+    }
+    readings
+}
+
 /// Runs every contrast up to the last layer wanted. Slot `2 i` is the positive answer of contrast
 /// `i`, slot `2 i + 1` the negative one.
 fn sum_answers(
     model: &Model,
-    texts: &[ContrastIds],
+    set: &ContrastSet,
+    texts: &[SideIds],
     options: &ExtractOptions,
     progress: &dyn Progress,
 ) -> Result<SumRows, Error> {
+    let wanted = options.tokens.of_all(set, texts.iter().map(|it| (&it.prompts, &it.answers)))?;
+    let whole: Vec<[Vec<u32>; 2]> = if options.tokens.reads_prompts() {
+        let whole = |it: &SideIds| [0, 1].map(|side| [&it.prompts[side][..], &it.answers[side]].concat());
+        texts.iter().map(whole).collect()
+    } else {
+        Vec::new()
+    };
+    let readings = readings(texts, &whole);
     let (first, last) = (options.layers[0], options.layers[options.layers.len() - 1]);
     let mut sums = SumRows::new(Site::ResidPost, first..last + 1, model.config().d_model, 2 * texts.len());
-    progress.stage("extracting", texts.len());
-    let mut done = 0;
-    let answer_lens: Vec<usize> = texts.iter().map(|text| text.answers.iter().map(Vec::len).sum()).collect();
-    let prompts: Vec<&[u32]> = texts.iter().map(|text| &text.prompt[..]).collect();
+    progress.stage("extracting", readings.len());
+    let lens: Vec<usize> =
+        readings.iter().map(|it| it.answers.iter().map(|(_, ids)| ids.len()).sum()).collect();
+    let prompts: Vec<&[u32]> = readings.iter().map(|it| it.prompt).collect();
     let tree = PrefixTree::new(model, &prompts);
     let prefixes = tree.run(model, &prompts, last + 1)?;
-    for group in passes(&answer_lens) {
+    for group in passes(&lens) {
         let ids: Vec<&[u32]> = group.clone().map(|i| &prompts[i][tree.shared_len(i)..]).collect();
         let mut prompts: Vec<Session> = group.clone().map(|i| prefixes.session(i)).collect();
-        let texts = &texts[group];
         run(model, last, &mut prompts, &ids, &mut NoTap, |_, _| {})?;
 
-        let mut answers: Vec<Session> = prompts.iter().flat_map(|it| [it.fork(), it.fork()]).collect();
-        let ids: Vec<&[u32]> =
-            texts.iter().flat_map(|text| text.answers.iter().map(|ids| &ids[..])).collect();
-        run(model, last, &mut answers, &ids, &mut sums, |sums, sequences| {
-            let wanted = sequences.iter().map(|i| {
-                let start = texts[i / 2].prompt.len();
-                (2 * done + i, options.tokens.positions(start, ids[*i].len()))
-            });
-            sums.expect(wanted.collect());
+        let readings = &readings[group];
+        let answers: Vec<(usize, &[u32])> = readings.iter().flat_map(|it| it.answers.clone()).collect();
+        let forks =
+            prompts.iter().zip(readings).flat_map(|(it, reading)| reading.answers.iter().map(|_| it.fork()));
+        let mut sessions: Vec<Session> = forks.collect();
+        let ids: Vec<&[u32]> = answers.iter().map(|(_, ids)| *ids).collect();
+        run(model, last, &mut sessions, &ids, &mut sums, |sums, sequences| {
+            let slots = sequences.iter().map(|i| answers[*i].0);
+            sums.expect(slots.map(|slot| (slot, wanted[slot].clone())).collect());
         })?;
-        done += texts.len();
-        progress.advance(texts.len())?;
+        progress.advance(readings.len())?;
     }
     Ok(sums)
 }
@@ -187,40 +302,4 @@ fn run<T: Tap>(
         model.run_blocks(&mut batch, entering, 0..last + 1, tap);
     }
     Ok(())
-}
-
-impl TokenRule {
-    /// The positions that count, for an answer of `len` tokens from `start` on.
-    fn positions(self, start: usize, len: usize) -> Range<usize> {
-        match self {
-            TokenRule::Answer => start..start + len,
-            TokenRule::Last => start + len - 1..start + len,
-            TokenRule::AnswerFirst => start..start + 1,
-        }
-    }
-
-    /// `answer`, `last` or `answer-first`.
-    pub fn name(self) -> &'static str {
-        match self {
-            TokenRule::Answer => "answer",
-            TokenRule::Last => "last",
-            TokenRule::AnswerFirst => "answer-first",
-        }
-    }
-}
-
-impl fmt::Display for TokenRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for TokenRule {
-    type Err = String;
-    fn from_str(name: &str) -> Result<TokenRule, String> {
-        [TokenRule::Answer, TokenRule::Last, TokenRule::AnswerFirst]
-            .into_iter()
-            .find(|rule| rule.name() == name)
-            .ok_or_else(|| format!("`{name}` is not a token rule (rules: answer, last, answer-first)"))
-    }
 }

@@ -61,6 +61,8 @@ pub(crate) struct LayerEntry {
     gap: Option<f64>,
     rms: Option<f64>,
     auc: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coherence: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,7 +152,9 @@ impl PersonaVector {
             layers: self
                 .layers
                 .iter()
-                .map(|(layer, it)| (*layer, LayerEntry { gap: it.gap, rms: it.rms, auc: it.auc }))
+                .map(|(layer, it)| {
+                    (*layer, LayerEntry { gap: it.gap, rms: it.rms, auc: it.auc, coherence: it.coherence })
+                })
                 .collect(),
             recommended: self.recommended.clone().map(|it| RecommendedEntry {
                 layers: it.layers,
@@ -197,8 +201,8 @@ impl Metadata {
             entry
                 .check(self.format_version)
                 .map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
-            let mut it =
-                LayerDirection { direction: Vec::new(), gap: entry.gap, rms: entry.rms, auc: entry.auc };
+            let LayerEntry { gap, rms, auc, coherence } = *entry;
+            let mut it = LayerDirection { direction: Vec::new(), gap, rms, auc, coherence };
             it.direction = direction(*layer, &it)?;
             check_direction(*layer, &it, &self.model)?;
             layers.insert(*layer, it);
@@ -258,6 +262,7 @@ impl LayerEntry {
             it if !is_size(it.gap) => Err("gap"),
             it if !is_size(it.rms) => Err("rms"),
             it if !it.auc.is_none_or(|auc| within(auc, 0.0, 1.0)) => Err("AUC"),
+            it if !it.coherence.is_none_or(|it| within(it, -1.01, 1.01)) => Err("coherence"),
             _ => Ok(()),
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `extract`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
+//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
 //! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
 
 #![forbid(unsafe_code)]
@@ -32,6 +32,7 @@ mod recommend;
 mod replay;
 pub mod report;
 mod stats;
+mod tokens;
 mod vector;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
@@ -41,7 +42,7 @@ pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};
 pub use dial::{Dose, Unit, combine};
 pub use error::Error;
-pub use extract::{ExtractOptions, TokenRule, extract};
+pub use extract::{AnswerRows, ExtractOptions, extract};
 pub use file::{FORMAT_VERSION, write_atomically};
 pub use frame::{Frame, FrameId};
 pub use layers::LayerSpec;
@@ -49,4 +50,5 @@ pub use methods::Method;
 pub use progress::{NoProgress, Progress};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use replay::passes;
+pub use tokens::TokenRule;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};

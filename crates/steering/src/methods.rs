@@ -63,7 +63,12 @@ impl Method {
 
     /// The direction of norm 1 for one row per contrast and side; `None` if these do not determine one.
     /// `random` is used by the controls alone.
-    pub(crate) fn fit(self, positives: &[Vec<f64>], negatives: &[Vec<f64>], random: Random) -> Option<Vec<f64>> {
+    pub(crate) fn fit(
+        self,
+        positives: &[Vec<f64>],
+        negatives: &[Vec<f64>],
+        random: Random,
+    ) -> Option<Vec<f64>> {
         let differences = || -> Vec<Vec<f64>> {
             positives.iter().zip(negatives).map(|(positive, negative)| minus(positive, negative)).collect()
         };

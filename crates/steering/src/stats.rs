@@ -1,5 +1,7 @@
 //! The little statistics that extraction needs.
 
+use crate::linalg::dot;
+
 /// Area under the ROC curve: the chance that a positive scores above a negative, ties half.
 pub(crate) fn auc(positives: &[f64], negatives: &[f64]) -> f64 {
     let mut wins = 0.0;
@@ -41,23 +43,10 @@ pub(crate) fn cross_validated_auc(
     Some((0..n_folds).map(fold_auc).sum::<f64>() / n_folds as f64)
 }
 
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// The mean of rows of one length.
-pub(crate) fn mean_row(rows: &[Vec<f64>]) -> Vec<f64> {
-    let mut mean = vec![0.0; rows[0].len()];
-    for row in rows {
-        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-    }
-    mean.iter_mut().for_each(|x| *x /= rows.len() as f64);
-    mean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linalg::mean_row;
 
     #[test]
     fn auc_counts_wins_and_half_of_ties() {

@@ -29,6 +29,8 @@ pub struct LayerDirection {
     pub rms: Option<f64>,
     /// Cross-validated AUC of the projections; `None` for a single contrast.
     pub auc: Option<f64>,
+    /// Mean cosine between the differences of any two contrasts; `None` where it is not known.
+    pub coherence: Option<f64>,
 }
 
 /// The dose that did best on contrasts that the direction was not fitted on.
@@ -59,9 +61,10 @@ pub struct Provenance {
     pub model: ModelId,
     /// Where in the block.
     pub site: Site,
-    /// How the direction was fitted: `mean`; `unknown` for vectors of other tools, here and below.
+    /// How the direction was fitted: the name of a [`Method`](crate::Method); `unknown` for vectors of other
+    /// tools, here and below.
     pub method: String,
-    /// Which tokens were averaged: `answer`, `last` or `answer-first`.
+    /// Which tokens were averaged: a [`TokenRule`](crate::TokenRule).
     pub tokens: String,
     /// The frame around the prompts.
     pub frame: FrameId,

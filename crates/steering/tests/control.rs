@@ -21,7 +21,7 @@ fn vector() -> PersonaVector {
         let x = 0.1 + layer as f32 * 0.2;
         let direction = vec![x, -(1.0 - x * x).sqrt(), 0.0, 0.0];
         let gap = Some(1.0 / 3.0 + layer as f64);
-        (layer, LayerDirection { direction, gap, rms: Some(7.1), auc: Some(0.9) })
+        (layer, LayerDirection { direction, gap, rms: Some(7.1), auc: Some(0.9), coherence: Some(0.3) })
     };
     let recommended = Recommendation {
         layers: vec![1, 2],

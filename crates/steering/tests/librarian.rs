@@ -53,6 +53,8 @@ fn options(model: &Model) -> ExtractOptions {
         model: ModelId::of(model, "librarian"),
         frame: Frame::default(),
         tokens: TokenRule::Answer,
+        method: Method::Mean,
+        seed: 0,
         layers: (0..model.config().n_layers).collect(),
     }
 }
@@ -209,6 +211,103 @@ fn layers_extracted_alone_equal_layers_extracted_together() {
     let got = extract(model, tokenizer, &set, &some, &NoProgress).unwrap();
     assert_eq!(got.layers.keys().copied().collect::<Vec<_>>(), [1, 3]);
     got.layers.iter().for_each(|(layer, it)| assert_eq!(*it, vector.layers[layer]));
+}
+
+#[test]
+fn every_token_rule_averages_the_rows_that_it_says() {
+    let Librarian { model, tokenizer, .. } = &*LIBRARIAN;
+    let line = |systems: &str, positive: &str, negative: &str| {
+        format!(
+            r#"{{"prompt": "Where is the atlas?", "positive": "{positive}", "negative": "{negative}"{systems}}}"#
+        )
+    };
+    let systems = r#", "positive_system": "Be kind.", "negative_system": "You are tired of it.""#;
+    let parse = |text: &str| ContrastSet::parse(text, Path::new("c.jsonl")).unwrap();
+    let shared = parse(&line("", "On the third shelf, I will show you.", "No idea."));
+    let apart = parse(&line(systems, "On the third shelf.", "No idea."));
+    // The rows of a text that runs alone, and where its answer begins.
+    let rows = |system: Option<&str>, answer: &str| {
+        let system = system.map(|it| Message::new(Role::System, it));
+        let said: Vec<Message> =
+            system.into_iter().chain([Message::new(Role::User, "Where is the atlas?")]).collect();
+        let (prompt, answers) = Frame::default().answered_ids(tokenizer, &said, &[answer]).unwrap();
+        let ids = [&prompt[..], &answers[0]].concat();
+        let (mut kept, mut session) = (KeepRows::new(&[3], &[Site::ResidPost]), Session::new());
+        let mut batch = Batch::new();
+        batch.push(&mut session, &ids);
+        model.forward(&mut batch, &mut kept).unwrap();
+        let rows = &kept.get(Site::ResidPost, 3)[0];
+        ((0..ids.len()).map(|i| rows.row(i).to_vec()).collect::<Vec<_>>(), prompt.len())
+    };
+    let check = |set: &ContrastSet, rule: &str, counted: fn(usize, usize) -> std::ops::Range<usize>| {
+        let rule: TokenRule = rule.parse().unwrap();
+        let some = ExtractOptions { tokens: rule, layers: vec![3], ..options(model) };
+        let got = &extract(model, tokenizer, set, &some, &NoProgress).unwrap().layers[&3];
+        let it = &set.contrasts[0];
+        let mean = |side: usize, answer: &str| -> Vec<f64> {
+            let (rows, start) = rows(it.systems.as_ref().map(|it| &it[side][..]), answer);
+            let counted = &rows[counted(start, rows.len())];
+            (0..rows[0].len())
+                .map(|i| counted.iter().map(|row| f64::from(row[i])).sum::<f64>() / counted.len() as f64)
+                .collect()
+        };
+        let (positive, negative) = (mean(0, &it.positive), mean(1, &it.negative));
+        let raw: Vec<f64> = positive.iter().zip(&negative).map(|(p, n)| p - n).collect();
+        let gap = got.gap.unwrap();
+        let off = raw
+            .iter()
+            .zip(&got.direction)
+            .map(|(raw, it)| (raw - gap * f64::from(*it)).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        // Directions are kept in f32; the rows are the same bits however they are batched.
+        assert!(off <= 1e-6 * gap, "{rule}: {off} of {gap}");
+    };
+    for set in [&shared, &apart] {
+        check(set, "answer", |start, end| start..end);
+        check(set, "last", |_, end| end - 1..end);
+        check(set, "answer-first", |start, _| start..start + 1);
+        check(set, "1", |start, _| start + 1..start + 2);
+        check(set, "-2", |_, end| end - 2..end - 1);
+        check(set, "all", |_, end| 1..end);
+    }
+    check(&apart, "prompt-last", |start, _| start - 1..start);
+    let refused = |set: &ContrastSet, rule: &str, want: &str| {
+        let some = ExtractOptions { tokens: rule.parse().unwrap(), layers: vec![3], ..options(model) };
+        let error = extract(model, tokenizer, set, &some, &NoProgress).unwrap_err().to_string();
+        assert!(error.starts_with(want), "{error}");
+    };
+    refused(
+        &shared,
+        "prompt-last",
+        "--tokens prompt-last: what comes before the answers of contrast 1 of `c`",
+    );
+    refused(&shared, "50", "--tokens 50: an answer of contrast 1 of `c` has only");
+}
+
+#[test]
+fn methods_agree_where_the_data_leave_no_doubt_and_controls_know_nothing() {
+    let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
+    let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
+    let some = ExtractOptions { layers: vec![4], ..options(model) };
+    let rows = AnswerRows::read(model, tokenizer, &set, &some, &NoProgress).unwrap();
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    for method in Method::ALL {
+        let fitted = rows.fit(model.cpu(), method, 3).unwrap();
+        let it = &fitted.layers[&4];
+        let cosine = dot(&it.direction, &vector.layers[&4].direction);
+        let auc = it.auc.unwrap();
+        println!("{method}: cosine with mean {cosine:.3}, gap {:.3}, AUC {auc:.3}", it.gap.unwrap());
+        assert_eq!(fitted.provenance.method, method.name());
+        assert!(it.gap.unwrap() >= 0.0, "{method}");
+        match method {
+            Method::Mean => assert_eq!(it, &vector.layers[&4]),
+            Method::Pca => assert!(cosine > 0.9 && auc > 0.95, "{method}: {cosine} {auc}"),
+            Method::Logistic | Method::Lda => assert!(auc > 0.95, "{method}: {auc}"),
+            Method::PcaCentered => {}
+            Method::Random | Method::Shuffled => assert!(cosine.abs() < 0.7, "{method}: {cosine}"),
+        }
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::path::Path;
 use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
-    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, ModelId, Progress, Unit,
-    ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
+    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Progress,
+    Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
 };
 
 /// Questions in the report, of which the first few are printed.
@@ -102,6 +102,8 @@ impl Demo<'_> {
             frame: self.frame.clone(),
             tokens: Default::default(),
             layers: (0..n_layers).collect(),
+            method: Method::Mean,
+            seed: 0,
         };
         // A small model can afford the whole held-out set.
         let limit = if self.loaded.embedded { usize::MAX } else { 12 };

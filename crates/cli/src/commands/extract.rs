@@ -22,6 +22,8 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
         frame: plan::frame(&args.frame, &loaded, &[])?,
         tokens: args.tokens,
         layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
+        method: args.method,
+        seed: args.seed,
     };
     let bar = Bar::new()?;
     let vector = fit_and_recommend(&loaded, &set, heldout.as_ref(), &options, args.recommend, &bar)?;

@@ -1,7 +1,7 @@
 //! Fisher's linear discriminant where elements outnumber rows.
 
 use super::logistic::deviations;
-use crate::linalg::{add_scaled, combination, dot, gram, mean_row, minus, norm, solve};
+use crate::linalg::{add_scaled, combination, dot, gram, mean_row, minus, solve};
 
 /// `Σ⁻¹ (mean of positives − mean of negatives)`. `Σ` is the mean of the two sides' covariances, each of
 /// standardised elements, shrunk towards a multiple of the identity by as much as Ledoit and Wolf (2004) say,
@@ -19,7 +19,10 @@ pub(super) fn fit(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec<
         rows.iter_mut().for_each(|row| row.iter_mut().zip(&scale).for_each(|(x, scale)| *x /= scale));
         let (share, level) = shrinkage(&rows);
         let prior = 0.5; // as many on either side
-        diagonal.iter_mut().zip(&scale).for_each(|(sum, scale)| *sum += prior * share * level * scale * scale);
+        diagonal
+            .iter_mut()
+            .zip(&scale)
+            .for_each(|(sum, scale)| *sum += prior * share * level * scale * scale);
         let weight = (prior * (1.0 - share) / rows.len() as f64).sqrt();
         for row in &mut rows {
             row.iter_mut().zip(&scale).for_each(|(x, scale)| *x *= scale * weight);
@@ -60,6 +63,7 @@ fn shrinkage(rows: &[Vec<f64>]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linalg::norm;
 
     #[test]
     fn rows_that_do_not_vary_determine_nothing() {

@@ -32,7 +32,8 @@ fn check(golden: &str, tolerance: f64, fit: impl Fn(&Case) -> Vec<f64>) {
 
 #[test]
 fn every_method_gives_the_direction_that_other_packages_give() {
-    let by = |method: Method| move |case: &Case| method.fit(&case.positives, &case.negatives, chance()).unwrap();
+    let by =
+        |method: Method| move |case: &Case| method.fit(&case.positives, &case.negatives, chance()).unwrap();
     // Closed forms: rounding alone.
     check("mean", 1e-12, by(Method::Mean));
     check("pca", 1e-12, by(Method::Pca));
