@@ -116,7 +116,8 @@ impl AnswerRows {
         if positives.iter().chain(&negatives).flatten().any(|x| !x.is_finite()) {
             return Err(Error::NotFinite { layer });
         }
-        let random = || Random::stream(seed, layer as u64);
+        // The same coins at every layer: labels are shuffled once.
+        let random = || Random::new(seed);
         let direction = method.fit(&positives, &negatives, random());
         let direction =
             direction.ok_or_else(|| Error::ZeroDirection { set: self.contrasts.0.clone(), layer })?;
@@ -137,6 +138,12 @@ impl AnswerRows {
     pub(crate) fn sides(&self, layer: usize) -> [Vec<Vec<f64>>; 2] {
         let row = |slot: usize| self.sums.mean(slot, layer).expect("every answer was read");
         [0, 1].map(|side| (0..self.lens.len()).map(|i| row(2 * i + side)).collect())
+    }
+
+    /// The unit direction of a method at a layer, without its statistics; `None` if the rows determine none.
+    pub(crate) fn direction(&self, layer: usize, method: Method, seed: u64) -> Option<Vec<f64>> {
+        let [positives, negatives] = self.sides(layer);
+        method.fit(&positives, &negatives, Random::new(seed))
     }
 
     /// Tokens of each contrast's positive and negative answer.

@@ -7,15 +7,9 @@ use rand_core::{RngCore, SeedableRng};
 pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
+    /// The sequence of a seed.
     pub(crate) fn new(seed: u64) -> Random {
         Random(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    /// Another sequence for each `stream` of one seed.
-    pub(crate) fn stream(seed: u64, stream: u64) -> Random {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        Random(rng)
     }
 
     /// Uniform in [0, 1), with 53 random bits.
@@ -57,10 +51,9 @@ mod tests {
     }
 
     #[test]
-    fn seeds_and_streams_have_sequences_of_their_own() {
+    fn seeds_have_sequences_of_their_own() {
         let first = |mut it: Random| it.uniform();
         assert_eq!(first(Random::new(1)), first(Random::new(1)));
         assert_ne!(first(Random::new(1)), first(Random::new(2)));
-        assert_ne!(first(Random::stream(1, 1)), first(Random::stream(1, 2)));
     }
 }

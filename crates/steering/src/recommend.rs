@@ -9,13 +9,13 @@
 //! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
 //! and all of them decide what is near it.
 
-use crate::extract::{ContrastIds, encode};
-use crate::replay::{Replay, passes};
+use crate::extract::encode;
+use crate::margin::Margins;
 use crate::{
     Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each,
     combine, perplexities,
 };
-use whipstaff_engine::{Message, Model, NoTap, Sampling, Steering, Tokenizer, log_probs};
+use whipstaff_engine::{Message, Model, Sampling, Steering, Tokenizer};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
@@ -69,7 +69,7 @@ pub fn recommend(
     let (few, all) = (bench.sample(&few)?, bench.sample(&heldout)?);
     let layers: Vec<usize> = vector.layers.keys().copied().collect();
 
-    progress.stage("choosing a layer", few.texts.len());
+    progress.stage("choosing a layer", few.margins.n_texts());
     let singles: Vec<_> =
         evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
     let best_layer = singles[largest(&bench.margins(&few, &singles)?, effect)].0[0];
@@ -100,23 +100,9 @@ fn effect(margins: &[f64; 3]) -> f64 {
     (margins[1] - margins[2]) / 2.0
 }
 
-/// A held-out answer behind its prompt.
-struct Text {
-    ids: Vec<u32>,
-    answer_at: usize,
-}
-
-/// Positive and negative answers by turns.
-fn texts(contrasts: &[ContrastIds]) -> Vec<Text> {
-    let both = |ContrastIds { prompt, answers }: &ContrastIds| {
-        answers.each_ref().map(|answer| Text { ids: [&prompt[..], answer].concat(), answer_at: prompt.len() })
-    };
-    contrasts.iter().flat_map(both).collect()
-}
-
 /// What doses are measured on.
-struct Sample {
-    texts: Vec<Text>,
+struct Sample<'a> {
+    margins: Margins<'a>,
     questions: Vec<Vec<Message>>,
     /// How perplexing the unsteered model's own answers are to it.
     unsteered: f64,
@@ -132,12 +118,12 @@ struct Bench<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Bench<'_> {
-    fn sample(&self, contrasts: &ContrastSet) -> Result<Sample, Error> {
+impl<'a> Bench<'a> {
+    fn sample(&self, contrasts: &ContrastSet) -> Result<Sample<'a>, Error> {
         let ids = encode(self.tokenizer, &self.frame, contrasts, self.model.config().max_positions)?;
         let questions: Vec<_> = contrasts.contrasts.iter().map(|it| it.messages.clone()).collect();
         let unsteered = self.perplexities(&questions, &[Steering::default()])?[0];
-        Ok(Sample { texts: texts(&ids), questions, unsteered })
+        Ok(Sample { margins: Margins::new(self.model, &ids), questions, unsteered })
     }
 
     fn steering(&self, layers: &[usize], alpha: f64) -> Result<Steering, Error> {
@@ -192,7 +178,7 @@ impl Bench<'_> {
 
     /// What each dose gains less what it costs, both in nats per token; and the margins.
     fn nets(&self, sample: &Sample, doses: &[Found]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
-        self.progress.stage("measuring the effect", sample.texts.len());
+        self.progress.stage("measuring the effect", sample.margins.n_texts());
         let margins = self
             .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
         let net = |(it, margins): (&Found, &[f64; 3])| effect(margins) - it.ratio.ln();
@@ -202,44 +188,14 @@ impl Bench<'_> {
     /// For every dose, the mean margin of positive over negative answers, in nats per token:
     /// unsteered, at +alpha, at −alpha.
     fn margins(&self, sample: &Sample, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
-        let mut margins = vec![[0.0; 3]; doses.len()];
-        let lens: Vec<usize> = sample.texts.iter().map(|text| text.ids.len()).collect();
-        for pass in passes(&lens) {
-            let texts = &sample.texts[pass.clone()];
-            let ids: Vec<&[u32]> = texts.iter().map(|text| &text.ids[..]).collect();
-            let replay = Replay::new(self.model, &ids)?;
-            // Even texts are positive answers, odd ones negative.
-            let margin = |steering: Steering| -> f64 {
-                let scores = self.score(&replay, texts, &steering);
-                let signed = pass
-                    .clone()
-                    .zip(scores)
-                    .map(|(i, score)| if i.is_multiple_of(2) { score } else { -score });
-                signed.sum::<f64>() / (sample.texts.len() / 2) as f64
-            };
-            let unsteered = margin(Steering::default());
-            for ((layers, alpha), margins) in doses.iter().zip(&mut margins) {
-                margins[0] += unsteered;
-                margins[1] += margin(self.steering(layers, *alpha)?);
-                margins[2] += margin(self.steering(layers, -*alpha)?);
-            }
-            self.progress.advance(pass.len())?;
+        let mut steerings = vec![Steering::default()];
+        for (layers, alpha) in doses {
+            steerings.push(self.steering(layers, *alpha)?);
+            steerings.push(self.steering(layers, -*alpha)?);
         }
-        Ok(margins)
-    }
-
-    /// The mean log-probability per answer token of each text under `steering`.
-    fn score(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Vec<f64> {
-        let copies: Vec<_> = (0..texts.len()).map(|text| (text, steering.clone())).collect();
-        let resid = replay.run(&copies, &mut NoTap);
-        let score = |(i, Text { ids, answer_at }): (usize, &Text)| {
-            // The row before a token is the one that predicts it.
-            let start = replay.span(i).start;
-            let targets: Vec<(usize, u32)> =
-                (*answer_at..ids.len()).map(|at| (start + at - 1, ids[at])).collect();
-            log_probs(self.model, &resid, &targets).iter().sum::<f64>() / targets.len() as f64
-        };
-        texts.iter().enumerate().map(score).collect()
+        let margins = sample.margins.under(&steerings, self.progress)?;
+        let means: Vec<f64> = margins.iter().map(|it| it.iter().sum::<f64>() / it.len() as f64).collect();
+        Ok(means[1..].chunks(2).map(|sides| [means[0], sides[0], sides[1]]).collect())
     }
 }
 

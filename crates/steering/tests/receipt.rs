@@ -1,0 +1,122 @@
+//! The receipt on the embedded model: what works is said to work, and what cannot work is not.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use whipstaff_engine::*;
+use whipstaff_steering::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/librarian")
+}
+
+struct Bench {
+    model: Model,
+    tokenizer: Tokenizer,
+    train: ContrastSet,
+    heldout: ContrastSet,
+}
+
+static BENCH: LazyLock<Bench> = LazyLock::new(|| {
+    let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
+    Bench {
+        model: Model::load(&folder(), Cpu::best()).unwrap(),
+        tokenizer: Tokenizer::load(&folder()).unwrap(),
+        train: set("contrasts.jsonl"),
+        heldout: set("contrasts-heldout.jsonl"),
+    }
+});
+
+const LAYERS: [usize; 3] = [3, 4, 5];
+
+/// A receipt of a vector fitted to `train`, at a dose of `alpha` lengths of the mean difference.
+fn receipt_of(train: &ContrastSet, heldout: &ContrastSet, method: Method, seed: u64, alpha: f64) -> Receipt {
+    let Bench { model, tokenizer, .. } = &*BENCH;
+    let options = ExtractOptions {
+        model: ModelId::of(model, "librarian"),
+        frame: Frame::default(),
+        tokens: TokenRule::Answer,
+        layers: (0..model.config().n_layers).collect(),
+        method,
+        seed,
+    };
+    let rows = AnswerRows::read(model, tokenizer, train, &options, &NoProgress).unwrap();
+    let vector = rows.fit(model.cpu(), method, seed).unwrap();
+    let mean = rows.fit(model.cpu(), Method::Mean, 0).unwrap();
+    let options = ReceiptOptions {
+        frame: Frame::default(),
+        layers: LAYERS.to_vec(),
+        // The same length whatever the method: a random direction's own gap would be a dose of nothing.
+        alpha: alpha * mean.layers[&4].gap.unwrap(),
+        unit: Unit::Unit,
+        best_layer: 4,
+        max_contrasts: 40,
+        random: 5,
+        shuffled: 8,
+        persona: None,
+        neutral: Vec::new(),
+        seed: 0,
+    };
+    receipt(model, tokenizer, &vector, &rows, train, heldout, &options, &NoProgress).unwrap()
+}
+
+fn print(name: &str, it: &Receipt) {
+    println!("{name}: {}", it.in_words());
+    for arm in &it.arms {
+        println!("  {:10} {:?} {:?}", arm.kind.name(), arm.effect, arm.seeds);
+    }
+    println!("  {:?} {} AUC {} {:?}", it.cost, it.unsteered_repetition, it.auc, it.nuisance);
+}
+
+#[test]
+fn the_librarian_works() {
+    let Bench { train, heldout, .. } = &*BENCH;
+    for method in [Method::Mean, Method::Pca] {
+        let it = receipt_of(train, heldout, method, 0, 1.2);
+        print(method.name(), &it);
+        assert_eq!(it.verdict(), Verdict::Works, "{}", it.in_words());
+        assert!(it.auc > 0.95 && it.arms[0].effect.wrong_way < 0.1);
+        assert!(it.arms[0].effect.plus > 0.0 && it.arms[0].effect.minus < 0.0);
+        assert!(it.in_words().starts_with("works: "));
+    }
+}
+
+#[test]
+fn controls_do_not_work() {
+    let Bench { train, heldout, .. } = &*BENCH;
+    for method in [Method::Random, Method::Shuffled] {
+        for seed in [11, 12, 13] {
+            let it = receipt_of(train, heldout, method, seed, 1.2);
+            print(&format!("{method} {seed}"), &it);
+            assert_eq!(it.verdict(), Verdict::NotWorking, "{method} {seed}: {}", it.in_words());
+        }
+    }
+}
+
+#[test]
+fn a_vector_between_two_sides_that_are_the_same_does_not_work() {
+    let Bench { train, heldout, .. } = &*BENCH;
+    // Both answers are positive answers to other questions: sides differ by nothing but chance.
+    let same = |set: &ContrastSet| {
+        let mut same = set.clone();
+        let n = set.contrasts.len();
+        for (i, it) in same.contrasts.iter_mut().enumerate() {
+            it.positive = set.contrasts[(i + 1) % n].positive.clone();
+            it.negative = set.contrasts[(i + 2) % n].positive.clone();
+        }
+        same.contrasts.retain(|it| it.positive != it.negative);
+        same
+    };
+    for heldout in [heldout, &same(heldout)] {
+        let it = receipt_of(&same(train), heldout, Method::Mean, 0, 8.0);
+        print("same", &it);
+        assert_eq!(it.verdict(), Verdict::NotWorking, "{}", it.in_words());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_receipt() {
+    let Bench { train, heldout, .. } = &*BENCH;
+    let few = heldout.first(6);
+    let receipt = || receipt_of(train, &few, Method::Mean, 0, 0.5);
+    assert_eq!(receipt(), receipt());
+}
