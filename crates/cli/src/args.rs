@@ -62,6 +62,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Make a persona vector from contrasts
     Extract(ExtractArgs),
+    /// Measure whether a vector works, against chance, and what it costs
+    Receipt(ReceiptArgs),
     /// Write text, steered or not
     Generate(GenerateArgs),
     /// Draw how far steering turns the activations, per layer and alpha
@@ -161,9 +163,6 @@ pub struct ExtractArgs {
     /// should not work, random and shuffled
     #[arg(long, value_name = "METHOD", default_value_t = Method::Mean)]
     pub method: Method,
-    /// For the controls and the receipt: the same seed gives the same numbers
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u64,
     /// Which tokens are averaged: answer, last, answer-first, prompt-last, all, or an index into the answer
     /// (0 is its first token, -1 its last)
     #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer, allow_hyphen_values = true)]
@@ -172,10 +171,62 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
     pub layers: LayerSpec,
     #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    #[command(flatten)]
     pub frame: FrameArgs,
     /// The vector file
     #[arg(short, long, value_name = "V.safetensors")]
     pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How it is measured whether a vector works.
+#[derive(clap::Args)]
+pub struct EvidenceArgs {
+    /// Held-out contrasts that the receipt is measured on; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub receipt: usize,
+    /// The persona in words, for comparison with a system message [default: two answers are shown instead]
+    #[arg(long, value_name = "TEXT", requires = "opposite")]
+    pub persona: Option<String>,
+    /// Its opposite in words
+    #[arg(long, value_name = "TEXT", requires = "persona")]
+    pub opposite: Option<String>,
+    /// Paragraphs that have nothing to do with the persona, to measure damage on [default: twelve of everyday
+    /// prose; the embedded model's own answers]
+    #[arg(long, value_name = "F.txt")]
+    pub neutral: Option<PathBuf>,
+    /// The same seed gives the same controls and the same receipt
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(clap::Args)]
+pub struct ReceiptArgs {
+    /// The vector and, if you like, another dose than its own: V.safetensors[:ALPHA][@LAYERS]
+    #[arg(value_name = "V[:ALPHA][@LAYERS]")]
+    pub vector: String,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts that the vector was not fitted on
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: PathBuf,
+    /// Contrasts that it was fitted on, for the control with shuffled labels [default: the held-out ones]
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: Option<PathBuf>,
+    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Write the vector with this receipt to a file
+    #[arg(short, long, value_name = "V.safetensors")]
+    pub output: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -8,6 +8,7 @@ mod extract;
 mod figure;
 mod generate;
 mod model;
+mod receipt;
 mod show;
 
 pub use capture::capture;
@@ -18,4 +19,5 @@ pub use extract::extract;
 pub use figure::figure;
 pub use generate::generate;
 pub use model::show_model;
+pub use receipt::receipt;
 pub use show::{completions, show_vector};

@@ -35,6 +35,7 @@ fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Demo(args) => commands::demo(args, on),
         Command::Extract(args) => commands::extract(args, on),
+        Command::Receipt(args) => commands::receipt(args, on),
         Command::Generate(args) => commands::generate(args, on),
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),

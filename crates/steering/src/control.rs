@@ -245,6 +245,7 @@ fn foreign(hint: &str, d_model: usize, directions: BTreeMap<usize, Vec<f32>>, pa
         name: path.file_stem().map_or_else(unknown, |stem| stem.to_string_lossy().into_owned()),
         layers: directions.into_iter().map(direction).collect(),
         recommended: None,
+        receipt: None,
         provenance: Provenance {
             model: ModelId { name: hint.to_owned(), weights_sha256: String::new(), d_model, n_layers: 0 },
             site: Site::ResidPost,

@@ -97,6 +97,7 @@ impl AnswerRows {
             name: self.contrasts.0.clone(),
             layers: layers.collect::<Result<_, Error>>()?,
             recommended: None,
+            receipt: None,
             provenance: Provenance {
                 model: options.model.clone(),
                 site: Site::ResidPost,

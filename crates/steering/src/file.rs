@@ -3,6 +3,10 @@
 //! Everything about the shape on disk is in this file; the rest of the crate knows
 //! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
 
+mod receipt;
+
+use receipt::ReceiptEntry;
+
 use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,8 @@ pub(crate) struct Metadata {
     contrasts: ContrastsEntry,
     layers: BTreeMap<usize, LayerEntry>,
     recommended: Option<RecommendedEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt: Option<ReceiptEntry>,
     tool: String,
 }
 
@@ -166,6 +172,7 @@ impl PersonaVector {
                 margin: it.margin,
                 perplexity_ratio: it.perplexity_ratio,
             }),
+            receipt: self.receipt.as_ref().map(ReceiptEntry::new),
             tool,
         }
     }
@@ -225,6 +232,7 @@ impl Metadata {
             }),
             None => None,
         };
+        let receipt = self.receipt.map(ReceiptEntry::into_receipt).transpose()?;
         let frame = FrameId { name: self.frame, template_sha256: self.template_sha256, system: self.system };
         if !frame.is_valid() {
             return Err(format!("its frame `{}` has no {{prompt}}", frame.name));
@@ -233,6 +241,7 @@ impl Metadata {
             name: self.name,
             layers,
             recommended,
+            receipt,
             provenance: Provenance {
                 model: ModelId {
                     name: self.model.name,

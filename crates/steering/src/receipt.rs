@@ -497,6 +497,10 @@ impl Receipt {
 }
 
 impl ArmKind {
+    /// All of them.
+    pub const ALL: [ArmKind; 5] =
+        [ArmKind::Vector, ArmKind::Random, ArmKind::Shuffled, ArmKind::Words, ArmKind::Shown];
+
     /// The name in tables and files.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Persona vectors: directions with their statistics and where they came from.
 
-use crate::{FrameId, Unit};
+use crate::{FrameId, Receipt, Unit};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
@@ -13,6 +13,8 @@ pub struct PersonaVector {
     pub layers: BTreeMap<usize, LayerDirection>,
     /// The layers and the alpha to begin with, if they were measured.
     pub recommended: Option<Recommendation>,
+    /// Whether it works, and what it costs, if that was measured.
+    pub receipt: Option<Receipt>,
     /// How it was made.
     pub provenance: Provenance,
 }

@@ -1,5 +1,5 @@
-use crate::args::{ComputeArgs, DemoArgs};
-use crate::commands::extract::fit_and_recommend;
+use crate::args::{ComputeArgs, DemoArgs, EvidenceArgs};
+use crate::commands::extract::Job;
 use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
 use crate::embedded;
 use crate::failure::Failure;
@@ -106,9 +106,11 @@ impl Demo<'_> {
             seed: 0,
         };
         // A small model can afford the whole held-out set.
-        let limit = if self.loaded.embedded { usize::MAX } else { 12 };
+        let (recommend, receipt) = if self.loaded.embedded { (usize::MAX, 24) } else { (12, 12) };
+        let evidence = EvidenceArgs { receipt, persona: None, opposite: None, neutral: None, seed: 0 };
         let Material { contrasts, heldout, .. } = &self.material;
-        let vector = fit_and_recommend(self.loaded, contrasts, Some(heldout), &options, limit, &self.bar)?;
+        let job = Job { loaded: self.loaded, options, recommend, evidence: &evidence, bar: &self.bar };
+        let vector = job.vector(contrasts, Some(heldout))?;
         let (layers, alpha) = vector.default_dose();
         Ok(PlannedVector { vector, alpha, unit: Unit::Gap, layers })
     }

@@ -1,4 +1,5 @@
-use crate::args::{ComputeArgs, ExtractArgs};
+use crate::args::{ComputeArgs, EvidenceArgs, ExtractArgs};
+use crate::commands::receipt::{Bench, Dose};
 use crate::commands::show::{print_vector, vector_json};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
@@ -7,14 +8,17 @@ use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
 use std::path::{Path, PathBuf};
-use whipstaff_steering::{ContrastSet, ExtractOptions, ModelId, PersonaVector, extract as fit, recommend};
+use whipstaff_steering::{
+    AnswerRows, ContrastSet, ExtractOptions, ModelId, PersonaVector, Receipt, Recommendation, Unit, recommend,
+};
 
-/// `whipstaff extract`: read contrasts → fit → choose a dose on held-out contrasts → save → print.
+/// `whipstaff extract`: read contrasts → fit → choose a dose and measure it on held-out contrasts → save → print.
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
     let heldout = find_heldout(&args)?.map(|path| ContrastSet::read(&path)).transpose()?;
     plan::output_file(&args.output)?;
-    let work = |it: &Before| it.extraction(&set, heldout.as_ref(), args.recommend > 0);
+    let measures = args.recommend > 0 || args.evidence.receipt > 0;
+    let work = |it: &Before| it.extraction(&set, heldout.as_ref(), measures);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
@@ -23,10 +27,12 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
         tokens: args.tokens,
         layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
         method: args.method,
-        seed: args.seed,
+        seed: args.evidence.seed,
     };
     let bar = Bar::new()?;
-    let vector = fit_and_recommend(&loaded, &set, heldout.as_ref(), &options, args.recommend, &bar)?;
+    let job =
+        Job { loaded: &loaded, options, recommend: args.recommend, evidence: &args.evidence, bar: &bar };
+    let vector = job.vector(&set, heldout.as_ref())?;
     bar.clear();
     bar.check()?;
     vector.write(&args.output)?;
@@ -39,42 +45,88 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     print_line(&format!("\nwritten to {}", args.output.display()))
 }
 
-/// Fits the vector on all contrasts. The dose is chosen on `heldout` or, without it, on a quarter
-/// of the contrasts by a vector that was fitted on the rest.
-pub fn fit_and_recommend(
-    loaded: &Loaded,
-    set: &ContrastSet,
-    heldout: Option<&ContrastSet>,
-    options: &ExtractOptions,
-    max_contrasts: usize,
-    bar: &Bar,
-) -> Result<PersonaVector, Failure> {
-    let (model, tokenizer, frame) = (&loaded.model, loaded.tokenizer()?, &options.frame);
-    let mut vector = fit(model, tokenizer, set, options, bar)?;
-    if max_contrasts == 0 {
-        return Ok(vector);
-    }
-    vector.recommended = match heldout {
-        Some(heldout) => Some(recommend(model, tokenizer, &vector, frame, heldout, max_contrasts, bar)?),
-        None => {
-            let (most, rest) = set.split();
-            if rest.contrasts.is_empty() {
-                bar.clear();
-                note("too few contrasts to choose layers and alpha on: give at least four, or --heldout");
-                return Ok(vector);
-            }
-            let partial = fit(model, tokenizer, &most, options, bar)?;
-            let mut found = recommend(model, tokenizer, &partial, frame, &rest, max_contrasts, bar)?;
-            found.measured_on = format!("{} (every fourth)", set.name);
-            Some(found)
+/// How a vector is made.
+pub struct Job<'a> {
+    pub loaded: &'a Loaded,
+    pub options: ExtractOptions,
+    /// Held-out contrasts that the dose is chosen on; 0 for no choice.
+    pub recommend: usize,
+    pub evidence: &'a EvidenceArgs,
+    pub bar: &'a Bar,
+}
+
+impl Job<'_> {
+    /// Fits the vector on all contrasts. The dose is chosen and measured on `heldout` or, without it, on a
+    /// quarter of the contrasts by a vector that was fitted on the rest.
+    pub fn vector(&self, set: &ContrastSet, heldout: Option<&ContrastSet>) -> Result<PersonaVector, Failure> {
+        let rows = self.rows(set)?;
+        let mut vector = self.fit(&rows)?;
+        if self.recommend == 0 && self.evidence.receipt == 0 {
+            return Ok(vector);
         }
-    };
-    Ok(vector)
+        if let Some(heldout) = heldout {
+            vector.recommended = self.recommended(&vector, heldout)?;
+            vector.receipt = self.receipt(&vector, &rows, set, heldout)?;
+            return Ok(vector);
+        }
+        let (most, rest) = set.split();
+        if rest.contrasts.is_empty() {
+            self.bar.clear();
+            note("too few contrasts to choose layers and alpha on: give at least four, or --heldout");
+            return Ok(vector);
+        }
+        let rest = ContrastSet { name: format!("{} (every fourth)", set.name), ..rest };
+        let rows = self.rows(&most)?;
+        let mut partial = self.fit(&rows)?;
+        partial.recommended = self.recommended(&partial, &rest)?;
+        vector.receipt = self.receipt(&partial, &rows, &most, &rest)?;
+        vector.recommended = partial.recommended;
+        Ok(vector)
+    }
+
+    fn rows(&self, set: &ContrastSet) -> Result<AnswerRows, Failure> {
+        let Job { loaded, options, bar, .. } = self;
+        Ok(AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, options, *bar)?)
+    }
+
+    fn fit(&self, rows: &AnswerRows) -> Result<PersonaVector, Failure> {
+        Ok(rows.fit(self.loaded.model.cpu(), self.options.method, self.options.seed)?)
+    }
+
+    fn recommended(
+        &self,
+        vector: &PersonaVector,
+        heldout: &ContrastSet,
+    ) -> Result<Option<Recommendation>, Failure> {
+        let Job { loaded, options, bar, .. } = self;
+        if self.recommend == 0 {
+            return Ok(None);
+        }
+        let tokenizer = loaded.tokenizer()?;
+        let most = self.recommend;
+        Ok(Some(recommend(&loaded.model, tokenizer, vector, &options.frame, heldout, most, *bar)?))
+    }
+
+    fn receipt(
+        &self,
+        vector: &PersonaVector,
+        rows: &AnswerRows,
+        shown: &ContrastSet,
+        heldout: &ContrastSet,
+    ) -> Result<Option<Receipt>, Failure> {
+        let Job { loaded, evidence, bar, .. } = self;
+        if evidence.receipt == 0 {
+            return Ok(None);
+        }
+        let (layers, alpha) = vector.default_dose();
+        let bench = Bench { loaded, frame: self.options.frame.clone(), evidence, bar };
+        bench.measure(vector, Dose { layers, alpha, unit: Unit::Gap }, rows, shown, heldout).map(Some)
+    }
 }
 
 /// `--heldout`, else a file of that name beside the contrasts.
 fn find_heldout(args: &ExtractArgs) -> Result<Option<PathBuf>, Failure> {
-    if args.recommend == 0 {
+    if args.recommend == 0 && args.evidence.receipt == 0 {
         return Ok(None);
     }
     if args.heldout.is_some() {

@@ -60,13 +60,21 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
         }
         None => line("recommended", "nothing was measured; the middle layer at alpha 1 is used".into()),
     }
-    text += &format!("\n  {:>5} {:>10} {:>10} {:>8} {:>6}\n", "layer", "gap", "rms", "gap/rms", "AUC");
+    if let Some(receipt) = &vector.receipt {
+        text += &super::receipt::text(receipt);
+    }
+    let heads = ["gap", "rms", "gap/rms", "AUC", "coherence"];
+    text += &format!(
+        "\n  {:>5} {:>10} {:>10} {:>8} {:>6} {:>10}\n",
+        "layer", heads[0], heads[1], heads[2], heads[3], heads[4]
+    );
     for (layer, it) in &vector.layers {
         let auc = it.auc.map_or("-".into(), |auc| format!("{auc:.3}"));
         let number = |x: Option<f64>, places: usize| x.map_or("-".into(), |x| format!("{x:.places$}"));
         let ratio = it.gap.zip(it.rms).map(|(gap, rms)| gap / rms);
         let (gap, rms, ratio) = (number(it.gap, 4), number(it.rms, 4), number(ratio, 3));
-        text += &format!("  {layer:>5} {gap:>10} {rms:>10} {ratio:>8} {auc:>6}\n");
+        let coherence = number(it.coherence, 3);
+        text += &format!("  {layer:>5} {gap:>10} {rms:>10} {ratio:>8} {auc:>6} {coherence:>10}\n");
     }
     print(&text)
 }
@@ -77,7 +85,9 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
     let layers: Vec<Value> = vector
         .layers
         .iter()
-        .map(|(layer, it)| json!({"layer": layer, "gap": it.gap, "rms": it.rms, "auc": it.auc}))
+        .map(|(layer, it)| {
+            json!({"layer": layer, "gap": it.gap, "rms": it.rms, "auc": it.auc, "coherence": it.coherence})
+        })
         .collect();
     let recommended = vector.recommended.as_ref().map(|it| {
         json!({
@@ -87,13 +97,15 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
             "perplexity_ratio": it.perplexity_ratio,
         })
     });
+    let receipt =
+        vector.receipt.as_ref().map(|it| serde_json::from_str::<Value>(&it.to_json()).expect("JSON"));
     json!({
         "name": vector.name, "method": from.method, "tokens": from.tokens, "site": from.site.name(),
         "frame": from.frame.name, "template_sha256": from.frame.template_sha256, "system": from.frame.system,
         "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
         "model": {"name": from.model.name, "weights_sha256": from.model.weights_sha256,
                   "d_model": from.model.d_model, "n_layers": from.model.n_layers},
-        "recommended": recommended, "layers": layers, "tool": from.tool,
+        "recommended": recommended, "receipt": receipt, "layers": layers, "tool": from.tool,
     })
 }
 
@@ -104,6 +116,6 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     print(&String::from_utf8_lossy(&script))
 }
 
-fn list(layers: &[usize]) -> String {
+pub(super) fn list(layers: &[usize]) -> String {
     layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }

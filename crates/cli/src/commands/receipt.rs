@@ -1,0 +1,184 @@
+use crate::args::{ComputeArgs, EvidenceArgs, ReceiptArgs};
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::memory::Before;
+use crate::output::{Tone, paint, print_line, wrap};
+use crate::plan::{self, PlannedVector, SteerArg};
+use crate::progress::Bar;
+use std::path::Path;
+use whipstaff_engine::Continuation;
+use whipstaff_steering::{
+    AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, Method, PersonaVector, Receipt,
+    ReceiptOptions, TokenRule, Unit, Verdict, receipt as measure,
+};
+
+/// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
+pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let steer = SteerArg::parse(&args.vector)?;
+    let heldout = ContrastSet::read(&args.heldout)?;
+    let controls = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
+    let controls = controls.as_ref().unwrap_or(&heldout);
+    args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+    let work = |it: &Before| it.extraction(controls, Some(&heldout), true);
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
+    let bar = Bar::new()?;
+    let options = ExtractOptions {
+        model: planned.vector.provenance.model.clone(),
+        frame: frame.clone(),
+        tokens: TokenRule::Answer,
+        layers: planned.layers.clone(),
+        method: Method::Mean,
+        seed: args.evidence.seed,
+    };
+    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, controls, &options, &bar)?;
+    let dose = Dose { layers: planned.layers.clone(), alpha: planned.alpha, unit: planned.unit };
+    let bench = Bench { loaded: &loaded, frame, evidence: &args.evidence, bar: &bar };
+    let found = bench.measure(&planned.vector, dose, &rows, controls, &heldout)?;
+    bar.clear();
+    bar.check()?;
+    if let Some(path) = &args.output {
+        PersonaVector { receipt: Some(found.clone()), ..planned.vector }.write(path)?;
+    }
+    if args.json { print_line(&found.to_json()) } else { print_line(text(&found).trim_end()) }
+}
+
+/// How much of a vector, where.
+pub struct Dose {
+    pub layers: Vec<usize>,
+    pub alpha: f64,
+    pub unit: Unit,
+}
+
+/// What a receipt is measured with.
+pub struct Bench<'a> {
+    pub loaded: &'a Loaded,
+    pub frame: Frame,
+    pub evidence: &'a EvidenceArgs,
+    pub bar: &'a Bar,
+}
+
+impl Bench<'_> {
+    /// Measures a dose of `vector`. `rows` and `shown` are of contrasts that it may have been fitted on.
+    pub fn measure(
+        &self,
+        vector: &PersonaVector,
+        dose: Dose,
+        rows: &AnswerRows,
+        shown: &ContrastSet,
+        heldout: &ContrastSet,
+    ) -> Result<Receipt, Failure> {
+        let Bench { loaded, evidence, bar, .. } = self;
+        let best_layer = vector.recommended.as_ref().map(|it| it.best_layer);
+        let options = ReceiptOptions {
+            frame: self.frame.clone(),
+            best_layer: best_layer.unwrap_or(dose.layers[dose.layers.len() / 2]),
+            layers: dose.layers,
+            alpha: dose.alpha,
+            unit: dose.unit,
+            max_contrasts: evidence.receipt,
+            random: 5,
+            shuffled: 8,
+            persona: evidence.persona.clone().zip(evidence.opposite.clone()).map(|(one, other)| [one, other]),
+            neutral: neutral(loaded, evidence.neutral.as_deref())?,
+            seed: evidence.seed,
+        };
+        let tokenizer = loaded.tokenizer()?;
+        Ok(measure(&loaded.model, tokenizer, vector, rows, shown, heldout, &options, *bar)?)
+    }
+}
+
+/// Paragraphs of a file, else the shipped ones; none for the embedded model, which knows no such texts and is
+/// measured on its own answers.
+fn neutral(loaded: &Loaded, path: Option<&Path>) -> Result<Vec<Continuation>, Failure> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))
+    };
+    let text = match path {
+        Some(path) => read(path)?,
+        None if loaded.embedded => return Ok(Vec::new()),
+        None => include_str!("../../../../contrasts/neutral.txt").to_owned(),
+    };
+    let (tokenizer, max) = (loaded.tokenizer()?, loaded.model.config().max_positions);
+    let mut texts = Vec::new();
+    for paragraph in text.split("\n\n").map(str::trim).filter(|it| !it.is_empty()) {
+        let mut ids = tokenizer.encode(paragraph).map_err(whipstaff_steering::Error::from)?;
+        ids.truncate(max);
+        // The first token is what the others are predicted from.
+        let tokens = ids.split_off(1.min(ids.len()));
+        if !tokens.is_empty() {
+            texts.push(Continuation { prompt: ids, tokens });
+        }
+    }
+    match (path, texts.is_empty()) {
+        (Some(path), true) => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
+        _ => Ok(texts),
+    }
+}
+
+/// A receipt for people: the verdict, the arms, the cost, what else the direction may be reading.
+pub fn text(it: &Receipt) -> String {
+    let tone = match it.verdict() {
+        Verdict::Works => Tone::Plus,
+        Verdict::WorksAtACost | Verdict::TooFew => Tone::Baseline,
+        Verdict::NotWorking | Verdict::WrongWay => Tone::Minus,
+    };
+    let verdict = wrap(&it.in_words(), 86).join("\n               ");
+    let mut text = format!("  {:12} {}\n\n", "receipt", paint(tone, &verdict));
+    text += "  arm          effect   95 % interval      at +alpha  at -alpha  wrong way\n";
+    text += &it.arms.iter().map(arm_line).collect::<String>();
+    let [plus, minus] = &it.cost;
+    text += &format!("\n  {:29} {:>9} {:>9} {:>9}\n", "cost", "unsteered", "+alpha", "-alpha");
+    let mut row = |name: &str, unsteered: String, cell: fn(&Cost) -> String| {
+        text += &format!("  {name:29} {unsteered:>9} {:>9} {:>9}\n", cell(plus), cell(minus));
+    };
+    row("KL, nats per token", "0".into(), |it| format!("{:.3}", it.kl));
+    row("perplexity of neutral text", "1 ×".into(), |it| format!("{:.2} ×", it.neutral_perplexity));
+    row("perplexity of answers", "1 ×".into(), |it| format!("{:.2} ×", it.answer_perplexity));
+    row("repeated runs of 4 tokens", percent(it.unsteered_repetition), |it| percent(it.repetition));
+    let reads = format!(
+        "at layer {} it tells held-out answers apart with AUC {:.3}; {} of the gap is there at their first token; \
+         positive answers are {:+.1} tokens longer{}",
+        it.best_layer,
+        it.auc,
+        percent(it.nuisance.first_token),
+        it.nuisance.longer,
+        it.nuisance
+            .length
+            .map_or(String::new(), |r| format!(", and length correlates with the projection by {r:+.2}")),
+    );
+    text += &format!("\n  {:12} {}\n", "reads", wrap(&reads, 86).join("\n               "));
+    let measured = format!(
+        "alpha {} ({}) at layers {}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
+         {:+.3} nats per token",
+        it.alpha,
+        it.unit,
+        super::show::list(&it.layers),
+        it.n_contrasts,
+        it.measured_on,
+        it.margin
+    );
+    text + &format!("  {:12} {}\n", "measured", wrap(&measured, 86).join("\n               "))
+}
+
+fn arm_line(arm: &Arm) -> String {
+    let it = &arm.effect;
+    let name = match arm.kind {
+        ArmKind::Random | ArmKind::Shuffled => format!("{} ×{}", arm.kind.name(), arm.seeds.len()),
+        kind => kind.name().to_owned(),
+    };
+    let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
+    format!(
+        "  {name:11} {:>+7.3}   {interval:16} {:>+10.3} {:>+10.3} {:>10}\n",
+        it.mean,
+        it.plus,
+        it.minus,
+        percent(it.wrong_way)
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
