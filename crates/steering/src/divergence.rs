@@ -1,7 +1,7 @@
 //! How far steering moves what a model expects of given texts.
 
 use crate::Error;
-use crate::replay::{Replay, passes};
+use crate::replay::{Replay, batches, passes};
 use whipstaff_engine::{Continuation, Model, NoTap, Rows, Steering};
 
 /// What steering does to the next-token distributions along texts.
@@ -16,7 +16,8 @@ pub struct Divergence {
 /// Rows whose logits are held at a time, twice: with a vocabulary of 128 000, 66 MB.
 const HEAD_ROWS: usize = 64;
 
-/// The divergence of each steering from the unsteered model on the tokens of `texts`.
+/// The divergence of each steering from the unsteered model on the tokens of `texts`. What lies below the first
+/// place that a steering acts at runs once, and steerings that begin at one place run side by side.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run.
@@ -27,26 +28,37 @@ pub fn divergences(
 ) -> Result<Vec<Divergence>, Error> {
     let whole: Vec<Vec<u32>> = texts.iter().map(|it| [&it.prompt[..], &it.tokens].concat()).collect();
     let lens: Vec<usize> = whole.iter().map(Vec::len).collect();
-    let mut sums = vec![Divergence::default(); steerings.len()];
     let n_tokens: usize = texts.iter().map(|it| it.tokens.len()).sum();
+    let mut sums = vec![Divergence::default(); steerings.len()];
     for pass in passes(&lens) {
         let ids: Vec<&[u32]> = whole[pass.clone()].iter().map(|it| &it[..]).collect();
+        let (texts, lens) = (&texts[pass.clone()], &lens[pass]);
         let replay = Replay::new(model, &ids)?;
-        // The row before a token is the one that predicts it.
-        let targets = pass.clone().enumerate().flat_map(|(at, i)| {
-            let start = replay.span(at).start;
-            (texts[i].prompt.len()..lens[i])
-                .zip(&texts[i].tokens)
-                .map(move |(at, token)| (start + at - 1, *token))
-        });
-        let targets: Vec<(usize, u32)> = targets.collect();
         let plain = replay.resid_post(model.config().n_layers - 1);
-        for (steering, sum) in steerings.iter().zip(&mut sums) {
-            let copies: Vec<_> = (0..ids.len()).map(|text| (text, steering.clone())).collect();
+        let all =
+            steerings.iter().enumerate().flat_map(|(s, it)| (0..ids.len()).map(move |text| (s, text, it)));
+        for batch in batches(all, lens) {
+            let copies: Vec<_> = batch.iter().map(|(s, text)| (*text, steerings[*s].clone())).collect();
             let steered = replay.run(&copies, &mut NoTap);
-            for (kl, loss) in rows(model, plain, &steered, &targets) {
-                sum.kl += kl / n_tokens as f64;
-                sum.perplexity_ratio += loss / n_tokens as f64;
+            let mut start = 0;
+            for (s, text) in batch {
+                let Continuation { prompt, tokens } = &texts[text];
+                // The row before a token is the one that predicts it.
+                let first = prompt.len() - 1;
+                let targets: Vec<Target> = tokens
+                    .iter()
+                    .enumerate()
+                    .map(|(i, token)| Target {
+                        plain: replay.span(text).start + first + i,
+                        steered: start + first + i,
+                        token: *token as usize,
+                    })
+                    .collect();
+                start += lens[text];
+                for (kl, loss) in rows(model, plain, &steered, &targets) {
+                    sums[s].kl += kl / n_tokens as f64;
+                    sums[s].perplexity_ratio += loss / n_tokens as f64;
+                }
             }
         }
     }
@@ -54,16 +66,22 @@ pub fn divergences(
     Ok(sums)
 }
 
+/// The rows, unsteered and steered, that predict a token.
+struct Target {
+    plain: usize,
+    steered: usize,
+    token: usize,
+}
+
 /// For each row and the token that follows: the divergence, and how much likelihood the token loses.
-fn rows(model: &Model, plain: &Rows, steered: &Rows, targets: &[(usize, u32)]) -> Vec<(f64, f64)> {
+fn rows(model: &Model, plain: &Rows, steered: &Rows, targets: &[Target]) -> Vec<(f64, f64)> {
     let mut all = Vec::with_capacity(targets.len());
     for targets in targets.chunks(HEAD_ROWS) {
-        let which: Vec<usize> = targets.iter().map(|(row, _)| *row).collect();
-        let (p, q) = (model.logits(plain, &which), model.logits(steered, &which));
+        let which = |row: fn(&Target) -> usize| targets.iter().map(row).collect::<Vec<_>>();
+        let (p, q) =
+            (model.logits(plain, &which(|it| it.plain)), model.logits(steered, &which(|it| it.steered)));
         let mut found = vec![(0.0, 0.0); targets.len()];
-        model
-            .cpu()
-            .for_each_mut(&mut found, |i, it| *it = divergence(p.row(i), q.row(i), targets[i].1 as usize));
+        model.cpu().for_each_mut(&mut found, |i, it| *it = divergence(p.row(i), q.row(i), targets[i].token));
         all.extend(found);
     }
     all

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod budget;
 mod classify;
 mod contrasts;
 mod control;
@@ -39,6 +40,7 @@ mod tokens;
 mod vector;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
+pub use budget::{Solved, solve_kl};
 pub use classify::Classifier;
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
