@@ -122,10 +122,9 @@ impl Loaded {
 
     fn steering(&self, vectors: &[f32], places: &[Place]) -> Steering {
         let d_model = self.model.config().d_model;
-        Steering::new(places.iter().map(|(layer, row, alpha)| Edit {
-            layer: *layer,
-            site: Site::ResidPost,
-            add: vectors[row * d_model..][..d_model].iter().map(|x| alpha * x).collect(),
+        Steering::new(places.iter().map(|(layer, row, alpha)| {
+            let add = vectors[row * d_model..][..d_model].iter().map(|x| alpha * x).collect();
+            Edit::add(*layer, Site::ResidPost, add)
         }))
     }
 

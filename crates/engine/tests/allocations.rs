@@ -13,7 +13,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn per_step(model: &Model, n: usize) -> Vec<usize> {
     let steering = |i: usize| {
         let add = (0..model.config().d_model).map(|j| 0.01 * (i + j) as f32).collect();
-        Steering::new([Edit { layer: 1, site: Site::ResidPost, add }])
+        Steering::new([Edit::add(1, Site::ResidPost, add)])
     };
     let mut sessions: Vec<Session> = (0..n).map(|i| Session::steered(steering(i))).collect();
     let mut step = |token: u32| {
