@@ -84,7 +84,13 @@ capped = with_projection(np.clip(p, -0.5, 0.5))
 norms = np.linalg.norm(rows.astype(np.float64), axis=1) / np.linalg.norm(capped, axis=1)
 case("numpy", capped * norms[:, None], "cap", keep_norm=True, alpha=1.0, low=-0.5, high=0.5)
 
+# Scores of a gate on the same rows, CAST's by the matrices of its definition.
+projector = np.outer(unit, unit)
+cosine = lambda a, b: float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+scores = [{"cosine": cosine(row, unit), "projection": float(row @ unit),
+           "cast": cosine(row, np.tanh(projector @ row))} for row in rows.astype(np.float64)]
+
 as_list = lambda array: [float(x) for x in array]
 OUT.write_text(json.dumps({"direction": as_list(direction), "rows": [as_list(row) for row in rows],
-                           "cases": cases}) + "\n")
+                           "cases": cases, "scores": scores}) + "\n")
 print(f"{len(cases)} cases written to {OUT.name}")

@@ -155,3 +155,54 @@ impl Tap for Look<'_> {
         x
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn gate(condition: Vec<f32>, score: Score, fires: Fires) -> Gate {
+        Gate { layer: 0, site: Site::ResidPost, condition, score, pool: Pool::Mean, fires }
+    }
+
+    /// tests/golden/operators.json: numpy, with CAST's projection as a matrix.
+    #[test]
+    fn scores_are_those_of_their_definitions() {
+        let golden: Value = serde_json::from_str(include_str!("../../../tests/golden/operators.json")).unwrap();
+        let floats = |value: &Value| -> Vec<f64> {
+            value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+        };
+        let condition: Vec<f32> = floats(&golden["direction"]).iter().map(|x| *x as f32).collect();
+        let rows = golden["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 5);
+        for (row, want) in rows.iter().zip(golden["scores"].as_array().unwrap()) {
+            for (score, name) in
+                [(Score::Cosine, "cosine"), (Score::Projection, "projection"), (Score::Cast, "cast")]
+            {
+                let got = gate(condition.clone(), score, Fires::Above(0.0)).score(&floats(row));
+                let want = want[name].as_f64().unwrap();
+                // Both in f64; the sums have other orders.
+                assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "{name}: {got} for {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gate_fires_on_its_side_of_the_threshold() {
+        let check = |fires, h: [f64; 2], want: bool| {
+            assert_eq!(gate(vec![2.0, 0.0], Score::Projection, fires).fires_on(&h), want, "{fires:?} {h:?}");
+        };
+        check(Fires::Above(1.0), [1.5, 9.0], true);
+        check(Fires::Above(1.0), [1.0, 9.0], false);
+        check(Fires::Below(1.0), [0.5, 9.0], true);
+        check(Fires::Below(1.0), [1.0, 9.0], false);
+    }
+
+    #[test]
+    fn nothing_scores_nothing() {
+        for score in [Score::Cosine, Score::Projection, Score::Cast] {
+            assert_eq!(gate(vec![1.0, 2.0], score, Fires::Above(0.0)).score(&[0.0, 0.0]), 0.0);
+            assert_eq!(gate(vec![0.0, 0.0], score, Fires::Above(0.0)).score(&[1.0, 2.0]), 0.0);
+        }
+    }
+}
