@@ -14,7 +14,7 @@ use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
     Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Progress,
-    Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
+    Text, Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
 };
 
 /// Questions in the report, of which the first few are printed.
@@ -165,7 +165,7 @@ impl Demo<'_> {
         let tokenizer = self.loaded.tokenizer()?;
         let text = |(question, it): (&Vec<Message>, &Answers)| {
             let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
-            Ok([prompt, answers.concat()].concat())
+            Ok(Text::new(&prompt, &answers.concat()))
         };
         let asked = self.material.questions.iter().zip(answers);
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::Path;
 use whipstaff_engine::Steering;
 use whipstaff_steering::{
-    CosineTable, Dose, Frame, Unit, combine, figure::Figure, measure_cosine, write_atomically,
+    CosineTable, Dose, Frame, Text, Unit, combine, figure::Figure, measure_cosine, write_atomically,
 };
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
@@ -83,9 +83,9 @@ pub fn steerings(
 }
 
 /// How many leading tokens do not count: the bos token, where there is one.
-pub fn skipped_tokens(loaded: &Loaded, texts: &[Vec<u32>]) -> usize {
+pub fn skipped_tokens(loaded: &Loaded, texts: &[Text]) -> usize {
     let bos = loaded.model.config().bos_token;
-    let starts_with_bos = |ids: &Vec<u32>| ids.len() > 1 && ids.first().copied() == bos;
+    let starts_with_bos = |Text { ids, .. }: &Text| ids.len() > 1 && ids.first().copied() == bos;
     usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
 }
 
@@ -121,26 +121,26 @@ fn encode(
     frame: &Frame,
     prompts: &[PromptLine],
     path: &Path,
-) -> Result<Vec<Vec<u32>>, Failure> {
+) -> Result<Vec<Text>, Failure> {
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
         let answer: Vec<&str> = line.answer.iter().map(String::as_str).collect();
-        let ids = if answer.is_empty() {
-            frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?
+        let text = if answer.is_empty() {
+            Text::new(&frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?, &[])
         } else {
             let (prompt, answers) = frame.answered_ids(tokenizer, &plan::said(&line.prompt), &answer)?;
-            [prompt, answers.concat()].concat()
+            Text::new(&prompt, &answers.concat())
         };
-        if ids.len() > max {
+        if text.ids.len() > max {
             return Err(Failure::BadInput(format!(
                 "{}: prompt {} has {} tokens, the model's context is {max}",
                 path.display(),
                 i + 1,
-                ids.len()
+                text.ids.len()
             )));
         }
-        Ok(ids)
+        Ok(text)
     };
     prompts.iter().enumerate().map(ids).collect()
 }
