@@ -168,7 +168,8 @@ mod tests {
     /// tests/golden/operators.json: numpy, with CAST's projection as a matrix.
     #[test]
     fn scores_are_those_of_their_definitions() {
-        let golden: Value = serde_json::from_str(include_str!("../../../tests/golden/operators.json")).unwrap();
+        let golden: Value =
+            serde_json::from_str(include_str!("../../../tests/golden/operators.json")).unwrap();
         let floats = |value: &Value| -> Vec<f64> {
             value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
         };

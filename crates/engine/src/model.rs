@@ -190,7 +190,9 @@ impl Model {
             let steering = session.steering();
             steering.check(&self.config)?;
             if steering.is_gated() {
-                return Err(Error::SteeringMismatch("the steering has a gate that nobody has decided".into()));
+                return Err(Error::SteeringMismatch(
+                    "the steering has a gate that nobody has decided".into(),
+                ));
             }
             if steering.asks_for_prompt() && session.n_prompt().is_none() {
                 let reason = "the steering tells prompt from answer, but not where the prompt ends";

@@ -159,7 +159,9 @@ impl Steering {
             return Err(Error::SteeringMismatch(wrong));
         }
         let gates = self.edits().filter_map(|edit| edit.gate.as_ref());
-        gates.into_iter().try_for_each(|gate| check_place(config, "a gate looks", gate.layer, &gate.condition))
+        gates
+            .into_iter()
+            .try_for_each(|gate| check_place(config, "a gate looks", gate.layer, &gate.condition))
     }
 
     fn at(&self, layer: usize, site: Site) -> impl Iterator<Item = &Placed> {

@@ -44,9 +44,8 @@ fn score(model: &Model, prompt: &[u32], gate: &Gate) -> f64 {
         Pool::Mean => (0..prompt.len()).collect(),
         Pool::Last => vec![prompt.len() - 1],
     };
-    let mean = |i: usize| {
-        counted.iter().map(|at| f64::from(rows.row(*at)[i])).sum::<f64>() / counted.len() as f64
-    };
+    let mean =
+        |i: usize| counted.iter().map(|at| f64::from(rows.row(*at)[i])).sum::<f64>() / counted.len() as f64;
     gate.score(&(0..64).map(mean).collect::<Vec<_>>())
 }
 

@@ -103,7 +103,9 @@ fn an_operator_that_finds_nothing_to_do_is_the_plain_model() {
         Operator::Cap { alpha: 1.0, low: -1e4, high: 1e4 },
         Operator::Push { alpha: 1.0, target: -1e4 },
     ];
-    for (operator, scope) in idle.into_iter().flat_map(|it| scopes().into_iter().map(move |scope| (it, scope))) {
+    for (operator, scope) in
+        idle.into_iter().flat_map(|it| scopes().into_iter().map(move |scope| (it, scope)))
+    {
         for keeps_norm in [false, true] {
             let steering = steering(operator, scope.clone(), keeps_norm);
             assert!(!steering.is_empty());

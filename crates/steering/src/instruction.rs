@@ -171,6 +171,18 @@ impl Instruction<'_> {
     /// [`Error::Setting`] for an alpha that the operator does not take, [`Error::Vector`] for a layer without
     /// direction or a unit that is not known.
     pub fn edits(&self, factor: f64, tokenizer: &Tokenizer) -> Result<Vec<Edit>, Error> {
+        self.edits_on(factor, self.how.tokens.resolve(tokenizer))
+    }
+
+    /// Could it run? Everything but the vocabulary is looked at.
+    ///
+    /// # Errors
+    /// As for [`Instruction::edits`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.edits_on(1.0, None).map(drop)
+    }
+
+    fn edits_on(&self, factor: f64, tokens: Option<Arc<TokenSet>>) -> Result<Vec<Edit>, Error> {
         let (op, alpha) = (self.how.op, self.dose.alpha * factor);
         let (allowed, fits) = op.takes(alpha);
         if !fits {
@@ -179,11 +191,7 @@ impl Instruction<'_> {
         if alpha == 0.0 {
             return Ok(Vec::new());
         }
-        let scope = Scope {
-            span: self.how.span,
-            tokens: self.how.tokens.resolve(tokenizer),
-            schedule: self.how.schedule,
-        };
+        let scope = Scope { span: self.how.span, tokens, schedule: self.how.schedule };
         let gate = self.gate()?.map(Arc::new);
         // Of `add`, the direction with alpha and the unit multiplied in; of the others, the direction alone.
         let unit = if op.counts() { self.dose.unit } else { Unit::Unit };

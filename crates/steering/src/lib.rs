@@ -2,7 +2,8 @@
 //!
 //! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
 //! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
-//! it came from. A vector with an alpha, a [`Unit`] and layers becomes the engine's `Steering`.
+//! it came from. A vector with an alpha, a [`Unit`] and layers is a [`Dose`], with an operator, a scope and a gate an
+//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down.
 //! [`measure_cosine`] and [`recommend`] say what that does to the model.
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
@@ -40,6 +41,7 @@ mod schema;
 mod stats;
 mod tokens;
 mod vector;
+mod words;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};

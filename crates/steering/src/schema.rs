@@ -16,7 +16,7 @@ use whipstaff_engine::{Fires, Pool, Score};
 pub struct SteerSpec {
     /// Its file.
     pub vector: PathBuf,
-    /// The dial; what the vector recommends, if it is not given (1 for a share).
+    /// The dial, if it is given.
     pub alpha: Option<f64>,
     /// What alpha and targets are counted in.
     pub unit: Option<Unit>,
@@ -144,8 +144,8 @@ impl SteerSpec {
         if !["toml", "json"].contains(&extension) {
             return Err(wrong("a steering file ends in .toml or .json".into()));
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let value = match extension {
             "toml" => {
                 let value = toml::from_str(&text).map_err(|it| wrong(format!("is not TOML: {it}")))?;
@@ -175,8 +175,7 @@ impl SteerSpec {
     pub fn from_json(value: Value) -> Result<Vec<SteerSpec>, FieldError> {
         let file: File = typed(value)?;
         let entry = |(i, wire): (usize, Wire)| {
-            SteerSpec::new(wire)
-                .map_err(|it| FieldError { field: format!("steer[{i}].{}", it.field), ..it })
+            SteerSpec::new(wire).map_err(|it| FieldError { field: format!("steer[{i}].{}", it.field), ..it })
         };
         file.steer.into_iter().enumerate().map(entry).collect()
     }
@@ -212,6 +211,18 @@ impl SteerSpec {
         serde_json::to_string_pretty(&file).expect("plain data")
     }
 
+    /// The alpha to use for one that is not given: 1 for a share; `None` is what the vector recommends.
+    ///
+    /// # Errors
+    /// An angle has no default.
+    pub fn default_alpha(&self) -> Result<Option<f64>, FieldError> {
+        match self.how.op {
+            Op::Add | Op::AddUntil(_) => Ok(None),
+            Op::Project | Op::Cap { .. } | Op::Push(_) | Op::Set(_) => Ok(Some(1.0)),
+            Op::Rotate => Err(field("alpha", "is missing: rotate needs an angle in degrees")),
+        }
+    }
+
     fn new(wire: Wire) -> Result<SteerSpec, FieldError> {
         if wire.vector.is_empty() {
             return Err(field("vector", "is missing: the file of the vector"));
@@ -220,9 +231,6 @@ impl SteerSpec {
         let (allowed, fits) = op.takes(alpha.unwrap_or(0.0));
         if !fits {
             return Err(field("alpha", format!("of `{}` must be {allowed}", op.name())));
-        }
-        if op == Op::Rotate && alpha.is_none() {
-            return Err(field("alpha", "is missing: rotate needs an angle in degrees"));
         }
         let how = How {
             op,
@@ -237,7 +245,7 @@ impl SteerSpec {
             gate: None,
         };
         Ok(SteerSpec {
-            alpha: alpha.or((!matches!(op, Op::Add | Op::AddUntil(_))).then_some(1.0)),
+            alpha,
             unit: parse("unit", wire.unit.as_deref())?,
             layers: wire.layers.map(|it| values::layers(&it)).transpose()?,
             gate: wire.gate.map(gate).transpose()?,
@@ -272,7 +280,8 @@ fn op(wire: &Wire) -> Result<Op, FieldError> {
             _ => {}
         }
     }
-    let to = || wire.to.ok_or_else(|| field("to", format!("is missing: {name} needs a projection to aim at")));
+    let to =
+        || wire.to.ok_or_else(|| field("to", format!("is missing: {name} needs a projection to aim at")));
     Ok(match name {
         "project" => Op::Project,
         "rotate" => Op::Rotate,
@@ -294,7 +303,9 @@ fn gate(wire: WireGate) -> Result<GateRequest, FieldError> {
     let fires = match (wire.above, wire.below) {
         (Some(it), None) if it.is_finite() => Fires::Above(it),
         (None, Some(it)) if it.is_finite() => Fires::Below(it),
-        (None, None) => return Err(field("gate.above", "is missing: a gate needs a threshold, above or below")),
+        (None, None) => {
+            return Err(field("gate.above", "is missing: a gate needs a threshold, above or below"));
+        }
         (Some(_), Some(_)) => return Err(field("gate.below", "a gate is either above or below a threshold")),
         _ => return Err(field("gate.above", "must be a finite number")),
     };
@@ -370,7 +381,9 @@ fn null_in(value: &Value, at: &str) -> Option<String> {
     match value {
         Value::Null => Some(at.trim_start_matches('.').to_owned()),
         Value::Object(map) => map.iter().find_map(|(key, it)| null_in(it, &format!("{at}.{key}"))),
-        Value::Array(items) => items.iter().enumerate().find_map(|(i, it)| null_in(it, &format!("{at}[{i}]"))),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(i, it)| null_in(it, &format!("{at}[{i}]")))
+        }
         _ => None,
     }
 }
@@ -379,7 +392,10 @@ fn null_in(value: &Value, at: &str) -> Option<String> {
 fn value_of(key: &str, text: &str) -> Result<Value, FieldError> {
     let number = |text: &str| text.parse::<f64>().ok().filter(|x| x.is_finite());
     if key == "gate.layer" {
-        return text.parse::<usize>().map(Value::from).map_err(|_| field(key, format!("`{text}` is not a layer")));
+        return text
+            .parse::<usize>()
+            .map(Value::from)
+            .map_err(|_| field(key, format!("`{text}` is not a layer")));
     }
     if NUMBERS.contains(&key) {
         return number(text)

@@ -46,7 +46,7 @@ fn flags_json_and_toml_are_one_schema() {
             ..How::default()
         },
     );
-    assert_eq!(spec.alpha, Some(1.0));
+    assert_eq!((spec.alpha, spec.default_alpha()), (None, Ok(Some(1.0))));
 
     let spec = check(
         "vector=v,gate=c,gate.layer=3,gate.score=cast,gate.below=0.25,gate.pool=last",
@@ -81,6 +81,7 @@ fn operators_scopes_and_schedules_are_written_as_they_are_read() {
     check("op=cap,hi=0", op(Op::Cap { low: None, high: Some(0.0) }));
     check("op=push,to=1.5", op(Op::Push(1.5)));
     check("op=rotate,alpha=20", op(Op::Rotate));
+    assert!(from_flag("vector=v,op=rotate").unwrap().default_alpha().unwrap_err().reason.contains("degrees"));
     check("op=set,to=-1", op(Op::Set(-1.0)));
     let span = |span| How { span, ..How::default() };
     check("scope=prompt", span(Span::Prompt));
@@ -115,7 +116,11 @@ fn refused(entry: Value, field: &str, part: &str) {
 
 #[test]
 fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
-    refused(json!({"vector": "v", "colour": 1}), "colour", "unknown field `colour`, expected one of `vector`");
+    refused(
+        json!({"vector": "v", "colour": 1}),
+        "colour",
+        "unknown field `colour`, expected one of `vector`",
+    );
     refused(json!({"vector": "v", "alpha": "much"}), "alpha", "expected f64");
     refused(json!({"alpha": 1}), "vector", "is missing");
     refused(json!({"vector": "v", "op": "erase"}), "op", "operators: add, project, cap, push, rotate, set");
@@ -125,7 +130,6 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
     refused(json!({"vector": "v", "op": "push", "lo": 1}), "lo", "is a number of cap, not of push");
     refused(json!({"vector": "v", "to": 1}), "to", "is a number of push and set, not of add");
     refused(json!({"vector": "v", "op": "project", "until": 1}), "until", "is a number of add");
-    refused(json!({"vector": "v", "op": "rotate"}), "alpha", "angle in degrees");
     refused(json!({"vector": "v", "op": "rotate", "alpha": 200}), "alpha", "-180 to 180");
     refused(json!({"vector": "v", "op": "set", "to": 1, "alpha": -1}), "alpha", "share from 0 to 1");
     refused(json!({"vector": "v", "op": "project", "alpha": 3}), "alpha", "share from -2 to 2");
@@ -136,7 +140,9 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
     for scope in ["everywhere", "3", "5..3", "-1..-3", "-0..", "a..b", "1..2..3"] {
         refused(json!({"vector": "v", "scope": scope}), "scope", "");
     }
-    for schedule in ["slow", "decay", "decay:0", "ramp:-1", "ramp:inf", "window:3", "window:3..3", "constant:1"] {
+    for schedule in
+        ["slow", "decay", "decay:0", "ramp:-1", "ramp:inf", "window:3", "window:3..3", "constant:1"]
+    {
         refused(json!({"vector": "v", "schedule": schedule}), "schedule", "");
     }
     refused(json!({"vector": "v", "tokens": "("}), "tokens", "not a regular expression");
@@ -175,7 +181,8 @@ fn a_file_names_vectors_relative_to_its_folder() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    let toml = write("s.toml", "[[steer]]\nvector = \"v.safetensors\"\ngate = { vector = \"/c\", above = 0.1 }\n");
+    let toml =
+        write("s.toml", "[[steer]]\nvector = \"v.safetensors\"\ngate = { vector = \"/c\", above = 0.1 }\n");
     let specs = SteerSpec::read(&toml).unwrap();
     assert_eq!(specs[0].vector, dir.path().join("v.safetensors"));
     assert_eq!(specs[0].gate.as_ref().unwrap().vector, Path::new("/c"));

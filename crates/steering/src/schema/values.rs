@@ -142,7 +142,9 @@ fn position(text: &str) -> Result<Option<Position>, ()> {
     let number = |text: &str| text.parse::<usize>().map_err(|_| ());
     match text.trim().strip_prefix('-') {
         _ if text.trim().is_empty() => Ok(None),
-        Some(before) => number(before).and_then(|n| if n == 0 { Err(()) } else { Ok(Some(Position::BeforeAnswer(n))) }),
+        Some(before) => {
+            number(before).and_then(|n| if n == 0 { Err(()) } else { Ok(Some(Position::BeforeAnswer(n))) })
+        }
         None => number(text.trim()).map(|at| Some(Position::At(at))),
     }
 }
