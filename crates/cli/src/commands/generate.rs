@@ -95,6 +95,7 @@ impl Run {
             Op::Add | Op::AddUntil(_) if self.alpha == 0.0 => "baseline".into(),
             Op::Add | Op::AddUntil(_) => format!("{:+} {}", self.alpha, first.planned.unit),
             Op::Rotate => format!("{:+} degrees", self.alpha),
+            op if self.alpha == 1.0 => op.name().into(),
             op => format!("{} {}", op.name(), self.alpha),
         };
         match steers.len() {
