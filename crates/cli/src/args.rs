@@ -257,16 +257,23 @@ pub struct ReceiptArgs {
 /// What to do to the activations.
 #[derive(clap::Args)]
 pub struct SteerArgs {
-    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS][,KEY=VALUE…], or V.gguf:COEFFICIENT for the
-    /// control vectors of other tools; may be given several times.
-    /// LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto.
-    /// KEYs: op=add (until=T: only as far as a projection of T), project (alpha is the share removed), cap (lo=, hi=:
-    /// hold the projection within), push (to=: raise it to at least), set (to=), rotate (alpha in degrees);
-    /// keep_norm=true; scope=all, prompt, answer or A..B (positions; negative ones from the end of the prompt);
-    /// tokens=REGEX, skip_special=true; schedule=decay:N, ramp:N or window:A..B (in generated tokens);
-    /// site=resid_pre, attn_out, resid_mid, mlp_out, resid_post; unit=;
-    /// gate=C.safetensors with gate.above= or gate.below= (only if the prompt scores so on C) and gate.layer=,
-    /// gate.score=cosine, projection or cast, gate.pool=mean or last, gate.unit=
+    /// A vector, how much and where; may be given several times. For control vectors of other
+    /// tools: V.gguf:COEFFICIENT. LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto.
+    /// What else may be said (docs/REFERENCE.md has the formulas):
+    ///   op=add         adds ALPHA; with until=T only as far as a projection of T
+    ///   op=project     removes the share ALPHA of what lies along the vector
+    ///   op=cap         holds the projection within lo=A and hi=B, or one of them
+    ///   op=push        raises the projection to at least to=T
+    ///   op=set         sets the projection to to=T
+    ///   op=rotate      turns by ALPHA degrees, norm kept
+    ///   keep_norm=true gives every row its old norm back
+    ///   scope=S        all, prompt, answer or positions A..B (-1: the prompt's last)
+    ///   tokens=REGEX   only tokens that match; skip_special=true
+    ///   schedule=S     decay:N, ramp:N or window:A..B, in generated tokens
+    ///   site=S, unit=U as everywhere
+    ///   gate=C         only if the prompt scores gate.above=X (or gate.below=X) on vector C;
+    ///                  gate.layer=L, gate.score=cosine|projection|cast, gate.pool=mean|last,
+    ///                  gate.unit=U
     #[arg(long, value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]", verbatim_doc_comment)]
     pub steer: Vec<String>,
     /// A file (.toml or .json) with the same: a list `steer` of entries with `vector`, `alpha`, `layers`, `op` …

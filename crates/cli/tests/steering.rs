@@ -90,7 +90,7 @@ fn scopes_choose_what_is_steered() {
     assert_ne!(with(",scope=prompt"), plain);
     assert_eq!(with(",scope=5000..6000"), plain);
     // No token of this text is one of these.
-    assert_eq!(with(",tokens=no such token"), plain);
+    assert_eq!(with(",tokens=no_such_token"), plain);
     assert_eq!(with(",tokens=."), with(",skip_special=false,tokens=."));
     assert_eq!(with(",schedule=window:4.."), with(",scope=answer,schedule=window:4.."));
     assert_eq!(with(",schedule=window:4..")[..4], plain[..4]);
@@ -201,8 +201,9 @@ fn what_is_wrong_is_refused_with_its_field() {
     );
     file("[[steer]]\nvector = \"v.safetensors\"\nalpha = \"x\"\n", "steer[0].alpha: invalid type: string");
     file("[[steer]]\nalpha = 1\n", "steer[0].vector: is missing");
-    file("[[steer]]\nvector = \"nowhere\"\n", "nowhere");
     file("[steer", "is not TOML");
+    place.write("s.toml", "[[steer]]\nvector = \"nowhere\"\n");
+    generate("--steering s.toml").fails(3, "cannot read nowhere");
     generate("--steering nowhere.toml").fails(3, "cannot read nowhere.toml");
     generate("--steering prompts.txt").fails(3, "a steering file ends in .toml or .json");
 

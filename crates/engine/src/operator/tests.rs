@@ -1,3 +1,5 @@
+//! Closed forms, and what other tools make of the same rows.
+
 use super::*;
 use serde_json::Value;
 use std::f64::consts::PI;

@@ -1,3 +1,5 @@
+//! One schema, three ways to write it, and what each refuses.
+
 use super::*;
 use serde_json::json;
 use whipstaff_engine::{Position, Schedule, Site, Span};
@@ -11,7 +13,7 @@ fn check(flag: &str, json: Value, toml: &str, how: How) -> SteerSpec {
     let spec = from_flag(flag).unwrap();
     assert_eq!(spec.how, how, "{flag}");
     let in_json = SteerSpec::from_json(json!({"steer": [json]})).unwrap();
-    assert_eq!(in_json, [spec.clone()], "{flag}");
+    assert_eq!(in_json, std::slice::from_ref(&spec), "{flag}");
     let in_toml: Value = toml::from_str(&format!("[[steer]]\n{toml}")).unwrap();
     assert_eq!(SteerSpec::from_json(in_toml).unwrap(), in_json, "{toml}");
     let written = serde_json::from_str(&SteerSpec::to_json(&in_json)).unwrap();
@@ -70,7 +72,7 @@ fn operators_scopes_and_schedules_are_written_as_they_are_read() {
         let entry: Map<String, Value> = fields.chain([("vector".into(), json!("v"))]).collect();
         let got = from_flag(&format!("vector=v,{flag}")).unwrap();
         assert_eq!(got.how, how, "{flag}");
-        let written: Value = serde_json::from_str(&SteerSpec::to_json(&[got.clone()])).unwrap();
+        let written: Value = serde_json::from_str(&SteerSpec::to_json(std::slice::from_ref(&got))).unwrap();
         for (key, value) in entry {
             assert_eq!(written["steer"][0][&key], value, "{flag}: {key}");
         }
