@@ -115,7 +115,7 @@ fn a_comparison_has_a_minus_side_where_there_is_one() {
     let place = Place::with_vector();
     let n = |steer: &str| answers(&place, &format!("--steer {steer} --compare")).len();
     let counts = STRONG.map(n);
-    assert_eq!(counts, [3, 3, 3, 2, 2, 3, 2]);
+    assert_eq!(counts, [3, 2, 3, 2, 2, 3, 2]);
     let compared = answers(&place, "--steer v.safetensors:20@all,op=rotate --compare");
     assert_eq!(compared[0], answer(&place, ""));
     assert_eq!(compared[2], answer(&place, "--steer v.safetensors:-20@all,op=rotate"));

@@ -247,3 +247,41 @@ impl Iterator for Generator<'_> {
         self.events.pop_front().map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Edit, Isa, Scope, Site, Span};
+    use std::path::Path;
+
+    /// How many tokens of its prompt each request has left to run by itself, under steering with these spans.
+    #[track_caller]
+    fn check(spans: &[Option<Span>], want: &[usize]) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+        let (model, tokenizer) = (Model::load(&dir, Isa::best()).unwrap(), Tokenizer::load(&dir).unwrap());
+        let steering = |span: &Option<Span>| {
+            let edit = Edit::add(1, Site::ResidPost, vec![1.0; 64]);
+            let scope = |span| Scope { span, ..Scope::default() };
+            Steering::new(span.map(|span| Edit { scope: scope(span), ..edit }))
+        };
+        let request = |span| Request {
+            prompt: (0..70).collect(),
+            steering: steering(span),
+            max_tokens: 1,
+            ..Request::default()
+        };
+        let mut generator = Generator::new(&model, &tokenizer, spans.iter().map(request)).unwrap();
+        generator.prepare().unwrap();
+        let left: Vec<usize> = generator.running.iter().map(|it| it.pending.len()).collect();
+        assert_eq!(left, want, "{spans:?}");
+    }
+
+    #[test]
+    fn prompts_are_shared_as_far_as_no_steering_changes_them() {
+        let (all, answer) = (Some(Span::All), Some(Span::Answer));
+        check(&[None, answer, answer], &[1, 1, 1]);
+        check(&[None, all, answer], &[1, 70, 1]);
+        check(&[all, all, Some(Span::Prompt)], &[70, 70, 70]);
+        check(&[answer], &[70]);
+    }
+}

@@ -110,9 +110,9 @@ impl Op {
         }
     }
 
-    /// Is there an other way, −alpha?
+    /// Is there an other way, −alpha? A target lies on one side only.
     pub fn has_opposite(self) -> bool {
-        matches!(self, Op::Add | Op::AddUntil(_) | Op::Project | Op::Rotate)
+        matches!(self, Op::Add | Op::Project | Op::Rotate)
     }
 
     /// The values that alpha may have, in words, and whether this is one.
