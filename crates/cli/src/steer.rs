@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::plan::{PlannedVector, SteerArg};
 use std::path::Path;
-use whipstaff_engine::{Score, Steering};
+use std::sync::Arc;
+use whipstaff_engine::{Score, Steering, TokenSet};
 use whipstaff_steering::{
     Convention, GateRequest, GateSpec, How, Instruction, PersonaVector, SteerSpec, Unit, steering_of,
 };
@@ -57,6 +58,7 @@ pub struct PlannedSteer {
     pub planned: PlannedVector,
     pub how: How,
     condition: Option<PersonaVector>,
+    tokens: Option<Arc<TokenSet>>,
 }
 
 impl PlannedSteer {
@@ -69,20 +71,26 @@ impl PlannedSteer {
         if let (Some(it), Some(request)) = (&condition, &spec.gate) {
             it.vector.check_fits(&request.vector.display().to_string(), config.d_model, config.n_layers)?;
         }
+        let tokens = spec.how.tokens.resolve(loaded.tokenizer()?);
         let (gate, condition) = condition.map(|it| (it.gate, it.vector)).unzip();
-        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition })
+        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition, tokens })
     }
 
-    /// The same without a model: layers are those of the vector's own.
+    /// The same without a model, to be talked about: layers are those of the vector's own.
     pub fn without_model(spec: &SteerSpec) -> Result<PlannedSteer, Failure> {
         let planned = PlannedVector::without_model(&arg(spec, None)?, spec.unit)?;
         let condition = spec.gate.as_ref().map(Condition::read).transpose()?;
         let (gate, condition) = condition.map(|it| (it.gate, it.vector)).unzip();
-        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition })
+        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition, tokens: None })
     }
 
     pub fn instruction(&self) -> Instruction<'_> {
-        Instruction { dose: self.planned.dose(), how: self.how.clone(), condition: self.condition.as_ref() }
+        Instruction {
+            dose: self.planned.dose(),
+            how: self.how.clone(),
+            condition: self.condition.as_ref(),
+            tokens: self.tokens.clone(),
+        }
     }
 }
 
@@ -130,9 +138,9 @@ impl Condition {
 }
 
 /// The steering of all of them, every alpha times `factor`.
-pub fn steering(steers: &[PlannedSteer], factor: f64, loaded: &Loaded) -> Result<Steering, Failure> {
+pub fn steering(steers: &[PlannedSteer], factor: f64) -> Result<Steering, Failure> {
     let instructions: Vec<Instruction> = steers.iter().map(PlannedSteer::instruction).collect();
-    Ok(steering_of(&instructions, factor, loaded.tokenizer()?)?)
+    Ok(steering_of(&instructions, factor)?)
 }
 
 #[cfg(test)]

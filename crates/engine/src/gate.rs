@@ -99,7 +99,16 @@ pub fn decide(model: &Model, prompts: &[&[u32]], steerings: &[Steering]) -> Resu
     let n_layers = gated.iter().flat_map(|i| gates(*i)).map(|gate| gate.layer + 1).max().unwrap_or(0);
     let ids: Vec<&[u32]> = gated.iter().map(|i| prompts[*i]).collect();
     let mut sessions = vec![Session::new(); ids.len()];
-    let seen = |i: &usize| gates(*i).map(Seen::new).collect();
+    // The edits of an instruction, one a layer, have one gate.
+    let seen = |i: &usize| {
+        let mut distinct: Vec<&Gate> = Vec::new();
+        gates(*i).for_each(|gate| {
+            if !distinct.contains(&gate) {
+                distinct.push(gate)
+            }
+        });
+        distinct.into_iter().map(Seen::new).collect()
+    };
     let mut look = Look { seen: gated.iter().map(seen).collect(), pass: Vec::new() };
     for pass in pack(ids.iter().map(|ids| ids.len()), ROW_BUDGET) {
         look.pass = pass.iter().map(|(i, _)| (*i, ids[*i].len())).collect();

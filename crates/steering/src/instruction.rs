@@ -17,6 +17,8 @@ pub struct Instruction<'v> {
     pub how: How,
     /// The vector that the gate of `how` reads, if it has one.
     pub condition: Option<&'v PersonaVector>,
+    /// What [`TokenFilter::resolve`] makes of the filter of `how`.
+    pub tokens: Option<Arc<TokenSet>>,
 }
 
 /// How a dose is given. The default is to add it at every position.
@@ -155,8 +157,8 @@ impl TokenFilter {
         *self == TokenFilter::default()
     }
 
-    /// The tokens of a vocabulary that it lets through; `None` is all.
-    fn resolve(&self, tokenizer: &Tokenizer) -> Option<Arc<TokenSet>> {
+    /// The tokens of a vocabulary that it lets through; `None` is all. It looks at every token once.
+    pub fn resolve(&self, tokenizer: &Tokenizer) -> Option<Arc<TokenSet>> {
         let wanted = |text: &str, special: bool| {
             !(self.skips_special && special) && self.matching.as_ref().is_none_or(|it| it.is_match(text))
         };
@@ -168,10 +170,13 @@ impl Instruction<'_> {
     /// The edits at all layers, alpha multiplied with `factor`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an alpha that the operator does not take, [`Error::Vector`] for a layer without
-    /// direction or a unit that is not known.
-    pub fn edits(&self, factor: f64, tokenizer: &Tokenizer) -> Result<Vec<Edit>, Error> {
-        self.edits_on(factor, self.how.tokens.resolve(tokenizer))
+    /// [`Error::Setting`] for an alpha that the operator does not take or a filter without its tokens,
+    /// [`Error::Vector`] for a layer without direction or a unit that is not known.
+    pub fn edits(&self, factor: f64) -> Result<Vec<Edit>, Error> {
+        if self.tokens.is_none() && !self.how.tokens.is_all() {
+            return Err(Error::Setting("the token filter was not held against a vocabulary".into()));
+        }
+        self.edits_on(factor, self.tokens.clone())
     }
 
     /// Could it run? Everything but the vocabulary is looked at.
@@ -237,14 +242,10 @@ impl Instruction<'_> {
 ///
 /// # Errors
 /// As for [`Instruction::edits`].
-pub fn steering_of(
-    instructions: &[Instruction<'_>],
-    factor: f64,
-    tokenizer: &Tokenizer,
-) -> Result<Steering, Error> {
+pub fn steering_of(instructions: &[Instruction<'_>], factor: f64) -> Result<Steering, Error> {
     let mut edits = Vec::new();
     for instruction in instructions {
-        edits.extend(instruction.edits(factor, tokenizer)?);
+        edits.extend(instruction.edits(factor)?);
     }
     Ok(Steering::new(edits))
 }

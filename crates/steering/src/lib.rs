@@ -8,8 +8,8 @@
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
-//! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
+//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
+//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
 
 #![forbid(unsafe_code)]
 

@@ -44,11 +44,12 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
 fn instruction(alpha: f64, unit: Unit, how: How) -> Instruction<'static> {
     let condition = how.gate.is_some().then_some(&LIBRARIAN.vector);
     let dose = Dose { vector: &LIBRARIAN.vector, alpha, unit, layers: vec![2, 3] };
-    Instruction { dose, how, condition }
+    let tokens = how.tokens.resolve(&LIBRARIAN.tokenizer);
+    Instruction { dose, how, condition, tokens }
 }
 
 fn steering(alpha: f64, unit: Unit, how: How) -> Steering {
-    steering_of(&[instruction(alpha, unit, how)], 1.0, &LIBRARIAN.tokenizer).unwrap()
+    steering_of(&[instruction(alpha, unit, how)], 1.0).unwrap()
 }
 
 fn op(op: Op) -> How {
@@ -89,8 +90,7 @@ fn targets_are_counted_in_the_unit_of_the_dose() {
 #[test]
 fn alphas_that_an_operator_does_not_take_are_refused() {
     let check = |how: How, alpha: f64, part: &str| {
-        let error =
-            instruction(alpha, Unit::Gap, how).edits(1.0, &LIBRARIAN.tokenizer).unwrap_err().to_string();
+        let error = instruction(alpha, Unit::Gap, how).edits(1.0).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
     check(op(Op::Set(1.0)), -0.5, "alpha -0.5 of `set` is not a share from 0 to 1");
@@ -195,9 +195,17 @@ fn token_filters_become_sets_of_the_vocabulary() {
     let [the, library] = ids(" the library")[..] else { panic!("two words of the corpus") };
     assert!(set.contains(library) && !set.contains(the));
 
-    let set = tokens(TokenFilter { skips_special: true, matching: None }).flatten().unwrap();
+    let specials = TokenFilter { skips_special: true, matching: None };
+    let set = tokens(specials.clone()).flatten().unwrap();
     let bos = LIBRARIAN.model.config().bos_token.unwrap();
     assert!(set.contains(library) && set.contains(the) && !set.contains(bos));
+
+    let forgotten = Instruction {
+        tokens: None,
+        ..instruction(1.0, Unit::Gap, How { tokens: specials.clone(), ..How::default() })
+    };
+    let error = forgotten.edits(1.0).unwrap_err().to_string();
+    assert!(error.contains("not held against a vocabulary"), "{error}");
 
     // A filter that no token passes is an edit that does nothing.
     let none = TokenFilter { matching: Some("never ever".parse().unwrap()), ..TokenFilter::default() };
@@ -219,7 +227,7 @@ fn outcome(alpha: f64, how: How) -> Outcome {
     let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: 1, ..Sampling::default() };
     let asking = Asking { frame: Frame::default(), sampling, max_tokens: 40 };
     let dose = Dose { vector, alpha, unit: Unit::Gap, layers: vec![3, 4, 5] };
-    let steering = steering_of(&[Instruction { dose, how, condition: None }], 1.0, tokenizer).unwrap();
+    let steering = steering_of(&[Instruction { dose, how, condition: None, tokens: None }], 1.0).unwrap();
     let answers = ask(model, tokenizer, questions, &steering, &asking, &NoProgress).unwrap();
     let share = |label: &str| {
         let is = |it: &&Answer| classifier.labels()[classifier.label(&it.text)] == label;

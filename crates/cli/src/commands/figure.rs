@@ -32,7 +32,7 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let steering = |alpha: &f64| {
         let mut instruction = steer.instruction();
         instruction.dose.alpha = *alpha;
-        Ok((*alpha, steering_of(&[instruction], 1.0, loaded.tokenizer()?)?))
+        Ok((*alpha, steering_of(&[instruction], 1.0)?))
     };
     let steerings = alphas.iter().map(steering).collect::<Result<Vec<_>, Failure>>();
     let steerings = steerings.map_err(|failure| failure.about("--alphas"))?;

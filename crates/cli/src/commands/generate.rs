@@ -26,7 +26,7 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let runs = plan_runs(&steers, factors, &loaded).map_err(|failure| failure.about("--steer"))?;
+    let runs = plan_runs(&steers, factors).map_err(|failure| failure.about("--steer"))?;
     let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
@@ -71,10 +71,10 @@ fn factors(specs: &[SteerSpec], compare: bool) -> &'static [f64] {
     }
 }
 
-fn plan_runs(steers: &[PlannedSteer], factors: &[f64], loaded: &Loaded) -> Result<Vec<Run>, Failure> {
+fn plan_runs(steers: &[PlannedSteer], factors: &[f64]) -> Result<Vec<Run>, Failure> {
     let alpha = steers.first().map_or(0.0, |it| it.planned.alpha);
     let run = |factor: &f64| {
-        let steering = steer::steering(steers, *factor, loaded)?;
+        let steering = steer::steering(steers, *factor)?;
         Ok(Run { factor: *factor, alpha: alpha * factor + 0.0, steering })
     };
     factors.iter().map(run).collect()
