@@ -4,7 +4,7 @@ use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::Site;
-use whipstaff_steering::{Convention, LayerSpec, Method, TokenRule, Unit};
+use whipstaff_steering::{Convention, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
@@ -64,6 +64,8 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Measure whether a vector works, against chance, and what it costs
     Receipt(ReceiptArgs),
+    /// Measure every layer and alpha (and method) on held-out contrasts, and pick a dose
+    Sweep(SweepArgs),
     /// Write text, steered or not
     Generate(GenerateArgs),
     /// Draw how far steering turns the activations, per layer and alpha
@@ -283,6 +285,58 @@ pub struct SteerArgs {
     /// gap; for a control vector the unit of its coefficients]
     #[arg(long)]
     pub unit: Option<Unit>,
+}
+
+#[derive(clap::Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts to fit on
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: PathBuf,
+    /// Contrasts to measure on [default: F-heldout.jsonl beside F.jsonl, else every fourth contrast, left out of
+    /// the fit]
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Option<PathBuf>,
+    /// Held-out contrasts that are used at most; a dose is picked on half of them and judged on the others
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub max_contrasts: usize,
+    /// How directions are fitted, separated by commas: mean, pca, pca-centered, logistic, lda, random, shuffled
+    #[arg(long, value_name = "M,…", value_delimiter = ',', default_value = "mean")]
+    pub methods: Vec<Method>,
+    /// Layers, each injected alone: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Layers injected together, as a column of its own; may be given several times
+    #[arg(long, value_name = "LAYERS", allow_hyphen_values = true)]
+    pub together: Vec<String>,
+    /// Alphas, separated by commas
+    #[arg(long, value_name = "A,B,…", default_value = "-1,0.25,0.5,1,2", allow_hyphen_values = true)]
+    pub alphas: String,
+    /// What alpha is counted in: gap, rms or unit
+    #[arg(long, default_value_t = Unit::Gap)]
+    pub unit: Unit,
+    /// Which tokens are averaged: see `whipstaff extract`
+    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer, allow_hyphen_values = true)]
+    pub tokens: TokenRule,
+    /// A dose may make answers this many times as perplexing
+    #[arg(long, value_name = "R", default_value_t = PERPLEXITY_BUDGET)]
+    pub budget: f64,
+    /// Paragraphs that have nothing to do with the persona, to measure damage on [default: twelve of everyday
+    /// prose; the embedded model's own answers]
+    #[arg(long, value_name = "F.txt")]
+    pub neutral: Option<PathBuf>,
+    /// The same seed gives the same numbers
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for cells.jsonl, sweep.json, sweep.html and the maps; a sweep that was cut goes on from there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(clap::Args)]

@@ -37,6 +37,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Demo(args) => commands::demo(args, on),
         Command::Extract(args) => commands::extract(args, on),
         Command::Receipt(args) => commands::receipt(args, on),
+        Command::Sweep(args) => commands::sweep(args, on),
         Command::Generate(args) => commands::generate(args, on),
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),

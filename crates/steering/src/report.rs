@@ -4,7 +4,31 @@
 //! keeps it so whatever a model may have written. It follows the reader's light or dark theme, folds
 //! to the width of a phone, and prints. Equal reports give equal bytes.
 
-use crate::figure::{Figure, escape};
+use crate::figure::{Figure, HeatMap, escape};
+
+/// A page of maps under a few paragraphs, as self-contained as a [`Report`].
+pub fn maps_page(title: &str, intro: &str, maps: &[&HeatMap]) -> String {
+    let mut page = Html::default();
+    page.raw(HEAD)
+        .raw("<title>")
+        .text(title)
+        .raw("</title>\n<style>\n")
+        .raw(STYLE)
+        .raw("</style>\n</head>\n<body>\n");
+    page.raw("<header>\n<h1>").text(title).raw("</h1>\n<div class=\"intro\">\n").paragraphs(intro);
+    page.raw("</div>\n</header>\n<main>\n");
+    for map in maps {
+        page.raw(
+            "<section>\n<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Map\">\n",
+        );
+        page.0.push_str(&map.svg_inline());
+        page.raw("\n</div>\n</figure>\n</section>\n");
+    }
+    page.raw("</main>\n<footer>Written by Whipstaff ")
+        .text(env!("CARGO_PKG_VERSION"))
+        .raw("</footer>\n</body>\n</html>\n");
+    page.0
+}
 
 /// Everything on the page, in its order there.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,9 +15,10 @@ use crate::random::Random;
 use crate::receipt::repetition;
 use crate::stats::{RESAMPLES, interval_of_mean, mean};
 use crate::{
-    Answer, Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Unit,
+    Answer, Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Text, Unit,
     ask_under_each, combine, measure_cosine, perplexities,
 };
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Continuation, Message, Model, Sampling, Steering, Tokenizer};
 
@@ -152,6 +153,16 @@ pub fn pick(cells: &[Cell], budget: f64, seed: u64) -> Option<Pick> {
     })
 }
 
+/// SHA-256 of the tokens of texts, for a plan; empty for none.
+pub fn digest_of(texts: &[Continuation]) -> String {
+    if texts.is_empty() {
+        return String::new();
+    }
+    let ids = texts.iter().flat_map(|it| it.prompt.iter().chain(&it.tokens).copied().chain([u32::MAX]));
+    let bytes: Vec<u8> = ids.flat_map(u32::to_le_bytes).collect();
+    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A sweep at work: what cells are measured with.
 pub struct Sweep<'a> {
     model: &'a Model,
@@ -166,7 +177,7 @@ pub struct Sweep<'a> {
     asking: Asking,
     unsteered_perplexity: f64,
     neutral: Vec<Continuation>,
-    prompts: Vec<Vec<u32>>,
+    prompts: Vec<Text>,
 }
 
 /// New tokens of an answer.
@@ -203,7 +214,9 @@ impl<'a> Sweep<'a> {
         let unsteered_perplexity = perplexities(model, tokenizer, frame, &questions, &unsteered)?[0];
         let own = prompts.iter().zip(&unsteered[0]).filter(|(_, answer)| !answer.tokens.is_empty());
         let own = own.map(|(prompt, it)| Continuation { prompt: prompt.clone(), tokens: it.tokens.clone() });
-        let neutral = if neutral.is_empty() { own.collect() } else { neutral.to_vec() };
+        let own: Vec<Continuation> = own.collect();
+        let neutral = if neutral.is_empty() { own } else { neutral.to_vec() };
+        let prompts = prompts.iter().map(|it| Text::new(it, &[])).collect();
         let frame = frame.clone();
         Ok(Sweep {
             model,

@@ -7,7 +7,7 @@ use crate::memory::Before;
 use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use whipstaff_steering::{
     AnswerRows, ContrastSet, ExtractOptions, ModelId, PersonaVector, Receipt, Recommendation, Unit, recommend,
 };
@@ -15,7 +15,7 @@ use whipstaff_steering::{
 /// `whipstaff extract`: read contrasts → fit → choose a dose and measure it on held-out contrasts → save → print.
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
-    let heldout = find_heldout(&args)?.map(|path| ContrastSet::read(&path)).transpose()?;
+    let heldout = find_heldout(&args).map(|path| ContrastSet::read(&path)).transpose()?;
     plan::output_file(&args.output)?;
     let measures = args.recommend > 0 || args.evidence.receipt > 0;
     let work = |it: &Before| it.extraction(&set, heldout.as_ref(), measures);
@@ -69,13 +69,11 @@ impl Job<'_> {
             vector.receipt = self.receipt(&vector, &rows, set, heldout)?;
             return Ok(vector);
         }
-        let (most, rest) = set.split();
-        if rest.contrasts.is_empty() {
+        let Some((most, rest)) = plan::split(set) else {
             self.bar.clear();
             note("too few contrasts to choose layers and alpha on: give at least four, or --heldout");
             return Ok(vector);
-        }
-        let rest = ContrastSet { name: format!("{} (every fourth)", set.name), ..rest };
+        };
         let rows = self.rows(&most)?;
         let mut partial = self.fit(&rows)?;
         partial.recommended = self.recommended(&partial, &rest)?;
@@ -125,14 +123,9 @@ impl Job<'_> {
 }
 
 /// `--heldout`, else a file of that name beside the contrasts.
-fn find_heldout(args: &ExtractArgs) -> Result<Option<PathBuf>, Failure> {
+fn find_heldout(args: &ExtractArgs) -> Option<PathBuf> {
     if args.recommend == 0 && args.evidence.receipt == 0 {
-        return Ok(None);
+        return None;
     }
-    if args.heldout.is_some() {
-        return Ok(args.heldout.clone());
-    }
-    let stem = args.contrasts.file_stem().unwrap_or_default().to_string_lossy();
-    let beside = args.contrasts.parent().unwrap_or(Path::new("")).join(format!("{stem}-heldout.jsonl"));
-    Ok(beside.exists().then_some(beside))
+    args.heldout.clone().or_else(|| plan::heldout_beside(&args.contrasts))
 }

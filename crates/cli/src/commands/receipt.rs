@@ -91,7 +91,7 @@ impl Bench<'_> {
 
 /// Paragraphs of a file, else the shipped ones; none for the embedded model, which knows no such texts and is
 /// measured on its own answers.
-fn neutral(loaded: &Loaded, path: Option<&Path>) -> Result<Vec<Continuation>, Failure> {
+pub fn neutral(loaded: &Loaded, path: Option<&Path>) -> Result<Vec<Continuation>, Failure> {
     let read = |path: &Path| {
         std::fs::read_to_string(path)
             .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))

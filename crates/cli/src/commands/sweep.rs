@@ -1,0 +1,290 @@
+use crate::args::{ComputeArgs, SweepArgs};
+use crate::commands::receipt::neutral;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::memory::Before;
+use crate::output::{note, print, print_line};
+use crate::plan;
+use crate::progress::Bar;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use whipstaff_steering::figure::{HeatMap, HeatPanel, Tint};
+use whipstaff_steering::report::maps_page;
+use whipstaff_steering::sweep::{Cell, Journal, Pick, Sweep, SweepPlan, digest_of, pick};
+use whipstaff_steering::{
+    AnswerRows, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PersonaVector, write_atomically,
+};
+
+/// `whipstaff sweep`: read contrasts → fit by every method → measure what is missing of the grid, cell by cell →
+/// draw → pick a dose on one half of the contrasts and say how it does on the other.
+pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let set = ContrastSet::read(&args.contrasts)?;
+    let beside = plan::heldout_beside(&args.contrasts);
+    let heldout =
+        args.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
+    let (set, heldout) = match heldout {
+        Some(heldout) => (set, heldout),
+        None => plan::split(&set).ok_or_else(|| {
+            let path = args.contrasts.display();
+            Failure::BadInput(format!(
+                "{path}: too few contrasts to hold some out; give at least four, or --heldout"
+            ))
+        })?,
+    };
+    let alphas = plan::alphas(&args.alphas)?;
+    if alphas.contains(&0.0) {
+        return Err(Failure::Usage("--alphas: 0 is the unsteered model, which is measured anyway".into()));
+    }
+    plan::output_folder(&args.output)?;
+    let loaded = Loaded::new(args.model.model.as_deref(), on, |it: &Before| {
+        it.extraction(&set, Some(&heldout), true)
+    })?;
+    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let n_layers = loaded.model.config().n_layers;
+    let all: Vec<usize> = (0..n_layers).collect();
+    let mut layers: Vec<Vec<usize>> =
+        args.layers.resolve(n_layers, &all)?.into_iter().map(|it| vec![it]).collect();
+    for spec in &args.together {
+        let together = spec
+            .parse::<LayerSpec>()
+            .map_err(|error| Failure::Usage(format!("--together {spec}: {error}")))?;
+        let together = together.resolve(n_layers, &all)?;
+        if !layers.contains(&together) {
+            layers.push(together);
+        }
+    }
+    let neutral = neutral(&loaded, args.neutral.as_deref())?;
+    let plan = SweepPlan {
+        model: ModelId::of(&loaded.model, &loaded.name),
+        contrasts_sha256: set.sha256.clone(),
+        heldout_sha256: heldout.sha256.clone(),
+        n_heldout: args.max_contrasts.min(heldout.contrasts.len()),
+        frame: format!("{:?}", frame.id()),
+        tokens: args.tokens.to_string(),
+        methods: args.methods.clone(),
+        layers,
+        alphas,
+        unit: args.unit,
+        neutral_sha256: digest_of(&neutral),
+        seed: args.seed,
+        tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    let mut journal = Journal::open(&args.output.join("cells.jsonl"), &plan)?;
+    let (missing, n_cells) = (journal.missing(), plan.places().len());
+    let n_missing: usize = missing.iter().map(Vec::len).sum();
+    if n_missing < n_cells {
+        note(&format!("{} of {n_cells} cells are there already", n_cells - n_missing));
+    }
+
+    let bar = Bar::new()?;
+    if !missing.is_empty() {
+        let vectors = fit(&loaded, &set, &plan, &args, &bar)?;
+        let tokenizer = loaded.tokenizer()?;
+        let sweep = Sweep::new(&loaded.model, tokenizer, &vectors, &plan, &frame, &heldout, &neutral, &bar)?;
+        let questions = plan.n_heldout.div_ceil(2);
+        whipstaff_steering::Progress::stage(&bar, "sweeping", n_missing * questions);
+        for column in &missing {
+            bar.check()?;
+            journal.append(sweep.measure(column, &bar)?)?;
+        }
+    }
+    bar.clear();
+    let cells = journal.finish()?;
+    let picked = pick(&cells, args.budget, args.seed);
+    let maps = maps(&plan, &cells, picked.as_ref(), &heldout.name);
+    write(&args.output, &plan, &maps, picked.as_ref(), args.budget)?;
+    if args.json {
+        return print_line(&summary(&plan, picked.as_ref(), args.budget, cells.len()).to_string());
+    }
+    print(&text(&plan, &cells, picked.as_ref(), args.budget))?;
+    print_line(&format!(
+        "\ncells.jsonl, sweep.json, sweep.html and three maps written to {}",
+        args.output.display()
+    ))
+}
+
+/// A vector by each method, all from one pass over the contrasts.
+fn fit(
+    loaded: &Loaded,
+    set: &ContrastSet,
+    plan: &SweepPlan,
+    args: &SweepArgs,
+    bar: &Bar,
+) -> Result<BTreeMap<Method, PersonaVector>, Failure> {
+    let mut layers: Vec<usize> = plan.layers.iter().flatten().copied().collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let options = ExtractOptions {
+        model: plan.model.clone(),
+        frame: plan::frame(&args.frame, loaded, &[])?,
+        tokens: args.tokens,
+        layers,
+        method: Method::Mean,
+        seed: plan.seed,
+    };
+    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, &options, bar)?;
+    let fitted =
+        plan.methods.iter().map(|method| Ok((*method, rows.fit(loaded.model.cpu(), *method, plan.seed)?)));
+    fitted.collect()
+}
+
+/// The name of a set of layers, as a column.
+fn named(layers: &[usize]) -> String {
+    match layers {
+        [one] => one.to_string(),
+        [first, .., last] if last - first + 1 == layers.len() => format!("{first}-{last}"),
+        many => super::show::list(many),
+    }
+}
+
+/// The three maps: file name, map.
+fn maps(
+    plan: &SweepPlan,
+    cells: &[Cell],
+    picked: Option<&Pick>,
+    measured_on: &str,
+) -> Vec<(&'static str, HeatMap)> {
+    let map = |title: &str, what: &str, tint: Tint, value: fn(&Cell) -> f64| {
+        let panel = |(i, method): (usize, &Method)| {
+            let n = plan.alphas.len();
+            let of_method = &cells[i * plan.layers.len() * n..][..plan.layers.len() * n];
+            // The largest alpha on top.
+            let mut rows: Vec<usize> = (0..n).collect();
+            rows.sort_by(|a, b| plan.alphas[*b].total_cmp(&plan.alphas[*a]));
+            let marked = picked.filter(|it| it.place.method == *method).and_then(|it| {
+                let row = rows.iter().position(|row| plan.alphas[*row] == it.place.alpha)?;
+                Some((row, plan.layers.iter().position(|layers| *layers == it.place.layers)?))
+            });
+            HeatPanel {
+                title: format!("method `{method}`"),
+                columns: plan.layers.iter().map(|it| named(it)).collect(),
+                values: rows
+                    .iter()
+                    .map(|row| {
+                        (0..plan.layers.len()).map(|column| value(&of_method[column * n + row])).collect()
+                    })
+                    .collect(),
+                rows: rows.iter().map(|row| plan.alphas[*row].to_string()).collect(),
+                marked,
+            }
+        };
+        HeatMap {
+            title: title.into(),
+            subtitle: format!(
+                "{} · {what} · {} contrasts of `{measured_on}`{}",
+                plan.model.name,
+                plan.n_heldout,
+                if picked.is_some() { " · framed: the dose that was picked" } else { "" }
+            ),
+            x_title: "layers injected".into(),
+            y_title: format!("alpha ({})", plan.unit),
+            tint,
+            panels: plan.methods.iter().enumerate().map(panel).collect(),
+        }
+    };
+    let effect = map(
+        "What a dose does",
+        "how far the margin of positive over negative answers moves the way that alpha asks, nats per token",
+        Tint::Signed,
+        Cell::effect,
+    );
+    let kl = map(
+        "What it costs: divergence",
+        "mean KL from the unsteered model, nats per token",
+        Tint::Growing,
+        |it| it.kl,
+    );
+    let perplexity = map(
+        "What it costs: perplexity of answers",
+        "under the unsteered model, its own answers being 1",
+        Tint::Growing,
+        |it| it.answer_perplexity,
+    );
+    vec![("effect", effect), ("kl", kl), ("perplexity", perplexity)]
+}
+
+fn write(
+    dir: &Path,
+    plan: &SweepPlan,
+    maps: &[(&'static str, HeatMap)],
+    picked: Option<&Pick>,
+    budget: f64,
+) -> Result<(), Failure> {
+    for (name, map) in maps {
+        write_atomically(&dir.join(format!("{name}.svg")), map.svg().as_bytes())?;
+        let png = map.png(2.0).map_err(|error| Failure::Failed(error.to_string()))?;
+        write_atomically(&dir.join(format!("{name}.png")), &png)?;
+    }
+    let title = format!("A sweep over {}", plan.model.name);
+    let intro = match picked {
+        Some(it) => format!("{}\n\n{READING}", in_words(plan, it, budget)),
+        None => format!("No dose is within the budget of {budget} times the perplexity.\n\n{READING}"),
+    };
+    let drawn: Vec<&HeatMap> = maps.iter().map(|(_, map)| map).collect();
+    write_atomically(&dir.join("sweep.html"), maps_page(&title, &intro, &drawn).as_bytes())?;
+    let n_cells = plan.places().len();
+    let json = serde_json::to_string_pretty(&summary(plan, picked, budget, n_cells)).expect("plain data");
+    Ok(write_atomically(&dir.join("sweep.json"), (json + "\n").as_bytes())?)
+}
+
+const READING: &str = "Each cell is one dose: a column says where the vector is added, a row how much of it. The dose \
+     is picked on every second contrast, among those whose answers stay within the budget, and judged on the others, \
+     which had no say in it.";
+
+fn summary(plan: &SweepPlan, picked: Option<&Pick>, budget: f64, n_cells: usize) -> Value {
+    let picked = picked.map(|it| {
+        json!({
+            "method": it.place.method.name(), "layers": it.place.layers, "alpha": it.place.alpha,
+            "unit": plan.unit.name(), "picked_on": it.picked_on, "effect": it.effect, "interval": it.interval,
+            "wrong_way": it.wrong_way, "answer_perplexity_ratio": it.answer_perplexity,
+        })
+    });
+    json!({
+        "model": plan.model.name, "n_cells": n_cells, "n_heldout": plan.n_heldout, "budget": budget, "pick": picked,
+    })
+}
+
+fn in_words(plan: &SweepPlan, it: &Pick, budget: f64) -> String {
+    let interval = it.interval.map_or(String::new(), |[low, high]| format!(" ({low:+.3} to {high:+.3})"));
+    format!(
+        "Of the doses whose answers are at most {budget} times as perplexing, alpha {} ({}) at layers {} by method `{}` \
+         does most on the half that it was picked on, {:+.3} nats per token. On the other half it moves the margin by \
+         {:+.3}{interval}; {:.0} % of those contrasts go the wrong way. Its answers are {:.2} times as perplexing.",
+        it.place.alpha,
+        plan.unit,
+        named(&it.place.layers),
+        it.place.method,
+        it.picked_on,
+        it.effect,
+        it.wrong_way * 100.0,
+        it.answer_perplexity
+    )
+}
+
+/// The grid of effects, and the pick.
+fn text(plan: &SweepPlan, cells: &[Cell], picked: Option<&Pick>, budget: f64) -> String {
+    let mut text = String::new();
+    for (method, of_method) in plan.methods.iter().zip(cells.chunks(plan.layers.len() * plan.alphas.len())) {
+        text += &format!(
+            "method `{method}`: effect in nats per token, by alpha ({}) and layers\n\n{:>8}",
+            plan.unit, ""
+        );
+        text += &plan.alphas.iter().map(|alpha| format!(" {alpha:>8}")).collect::<String>();
+        for (layers, row) in plan.layers.iter().zip(of_method.chunks(plan.alphas.len())) {
+            text += &format!("\n{:>8}", named(layers));
+            for cell in row {
+                // What is beyond the budget is there, but not to be used.
+                let mark = if cell.answer_perplexity > budget { "!" } else { " " };
+                text += &format!(" {:>+7.3}{mark}", cell.effect());
+            }
+        }
+        text += "\n\n";
+    }
+    text += &format!("!: answers are more than {budget} times as perplexing as unsteered ones\n\n");
+    let words = match picked {
+        Some(it) => in_words(plan, it, budget),
+        None => format!("No dose is within the budget of {budget} times the perplexity."),
+    };
+    text + &crate::output::wrap(&words, crate::output::width()).join("\n") + "\n"
+}
