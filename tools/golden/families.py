@@ -215,6 +215,7 @@ def qwen3_moe():
 def olmoe():
     experts = {"num_experts": 6, "num_experts_per_tok": 2}
     yield Case("olmoe-plain", shape(d_ff=18, n_kv_heads=1, **experts))
+    yield Case("olmoe-all-heads", shape(d_ff=18, n_kv_heads=4, **experts))
     yield Case("olmoe-norm", shape(d_ff=18, norm_topk_prob=True, tie_word_embeddings=True, **experts), dtype=F16)
 
 
