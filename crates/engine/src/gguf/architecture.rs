@@ -48,12 +48,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         name: "qwen2moe",
         family: "qwen2_moe",
         normalise: false,
-        keys: &[
-            EXPERTS[0],
-            EXPERTS[1],
-            "expert_feed_forward_length",
-            "expert_shared_feed_forward_length",
-        ],
+        keys: &[EXPERTS[0], EXPERTS[1], "expert_feed_forward_length", "expert_shared_feed_forward_length"],
         ..PLAIN
     },
     Architecture {
@@ -84,13 +79,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "olmo2", family: "olmo2", ..PLAIN },
     Architecture { name: "olmoe", family: "olmoe", normalise: false, keys: &EXPERTS, ..PLAIN },
     Architecture { name: "granite", family: "granite", neighbours: true, keys: MULTIPLIERS, ..PLAIN },
-    Architecture {
-        name: "smollm3",
-        family: "smollm3",
-        neighbours: true,
-        unrotated_every: Some(4),
-        ..PLAIN
-    },
+    Architecture { name: "smollm3", family: "smollm3", neighbours: true, unrotated_every: Some(4), ..PLAIN },
     Architecture {
         name: "gptneox",
         family: "gpt_neox",
