@@ -370,8 +370,8 @@ fn wrong_keys_are_named() {
     check(whole("llama.attention.head_count", 3), &["`llama.embedding_length` is not a multiple"]);
     check(whole("llama.attention.head_count_kv", 3), &["`llama.attention.head_count_kv`"]);
     check(whole("llama.attention.key_length", 6), &["`llama.attention.value_length`"]);
-    let wide = vec![whole("llama.attention.key_length", 4096), whole("llama.attention.value_length", 4096)];
-    check_error(config(wide), &["`llama.attention.key_length` is 4096, more than"]);
+    let wide = ["key", "value"].map(|it| whole(&format!("llama.attention.{it}_length"), 1 << 20));
+    check_error(config(wide.to_vec()), &["`llama.attention.key_length` is 1048576, more than"]);
     check(whole("llama.rope.dimension_count", 2), &["`llama.rope.dimension_count`"]);
     check(number("llama.rope.freq_base", 0.0), &["`llama.rope.freq_base` is 0"]);
     check(number("llama.attention.layer_norm_rms_epsilon", f32::NAN), &["layer_norm_rms_epsilon"]);
