@@ -118,6 +118,9 @@ def gemma2():
     nothing = {"attn_logit_softcapping": None, "final_logit_softcapping": None}
     config = shape(head_dim=8, layer_types=types, sliding_window=9, hidden_activation="gelu", **nothing)
     yield Case("gemma2-types", config, dtype=F16, linear_std=0.3, embed_std=0.1)
+    # As every released model but the largest: the only scale that a GGUF file can say.
+    config = shape(n_layers=4, n_kv_heads=1, head_dim=12, query_pre_attn_scalar=12, sliding_window=5, **caps)
+    yield Case("gemma2-head-scale", config, linear_std=0.3, embed_std=0.1)
 
 
 def gemma3():
@@ -126,6 +129,8 @@ def gemma3():
     yield Case("gemma3-pattern", {**config, "sliding_window_pattern": 2, "rope_scaling": linear, "rope_theta": 5000.0}, linear_std=0.3, embed_std=0.1)
     config = shape(n_layers=6, head_dim=8, sliding_window=9, rope_local_base_freq=50.0, vocab=67)
     yield Case("gemma3-defaults", {**config, "final_logit_softcapping": 12.0}, dtype=F16, linear_std=0.3, embed_std=0.1)
+    config = shape(n_layers=7, n_kv_heads=1, head_dim=12, query_pre_attn_scalar=12, sliding_window=6)
+    yield Case("gemma3-head-scale", {**config, "rope_scaling": linear, "rope_theta": 5000.0}, linear_std=0.3, embed_std=0.1)
     ropes = {
         "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 3000.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 70.0},
@@ -210,6 +215,7 @@ def qwen3_moe():
 def olmoe():
     experts = {"num_experts": 6, "num_experts_per_tok": 2}
     yield Case("olmoe-plain", shape(d_ff=18, n_kv_heads=1, **experts))
+    yield Case("olmoe-all-heads", shape(d_ff=18, n_kv_heads=4, **experts))
     yield Case("olmoe-norm", shape(d_ff=18, norm_topk_prob=True, tie_word_embeddings=True, **experts), dtype=F16)
 
 

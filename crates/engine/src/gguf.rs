@@ -6,10 +6,13 @@
 //! sliced or computed with it. What the metadata means is read by `config.rs` (the blueprint) and
 //! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie.
 
+mod architecture;
 mod config;
 mod ggml_type;
+mod keys;
 mod metadata;
 mod reader;
+mod rope;
 mod sentencepiece;
 mod split;
 mod tensors;

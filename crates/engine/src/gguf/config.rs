@@ -1,57 +1,11 @@
 //! The blueprint of a model, from the metadata of a GGUF file.
 
 use super::Gguf;
-use super::metadata::Metadata;
+use super::architecture::Architecture;
+use super::keys::Keys;
 use crate::config::family::{FAMILIES, Sizes};
-use crate::config::{MAX_LAYERS, MAX_SIZE};
-use crate::{Config, Error, Rope, RopeScaling};
-use whipstaff_kernels::Matrix;
-
-/// The values of `general.architecture` that are read.
-const ARCHITECTURES: &[&str] = &["llama"];
-
-/// Keys behind `llama.` that are read, or that say nothing about the arithmetic.
-const KNOWN: &[&str] = &[
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.key_length",
-    "attention.layer_norm_rms_epsilon",
-    "attention.value_length",
-    "block_count",
-    "context_length",
-    "embedding_length",
-    "feed_forward_length",
-    "pooling_type",
-    "rope.dimension_count",
-    "rope.freq_base",
-    "rope.scale_linear",
-    "rope.scaling.factor",
-    "rope.scaling.finetuned",
-    "rope.scaling.original_context_length",
-    "rope.scaling.type",
-    "tensor_data_layout",
-    "vocab_size",
-];
-
-/// Keys behind `llama.` that would change the arithmetic, with the values that leave it alone.
-const NEUTRAL: &[(&str, &[f64])] = &[
-    ("attention.causal", &[1.0]),
-    ("attention.clamp_kqv", &[0.0]),
-    ("attention.max_alibi_bias", &[0.0]),
-    ("attention.scale", &[0.0]),
-    ("attention.sliding_window", &[0.0]),
-    ("attn_logit_softcapping", &[0.0]),
-    ("embedding_scale", &[0.0, 1.0]),
-    ("expert_count", &[0.0]),
-    ("expert_used_count", &[0.0]),
-    ("final_logit_softcapping", &[0.0]),
-    ("logit_scale", &[0.0, 1.0]),
-    ("nextn_predict_layers", &[0.0]),
-    ("residual_scale", &[0.0, 1.0]),
-    ("rope.scaling.alpha", &[0.0]),
-    ("rope.scaling.attn_factor", &[1.0]),
-    ("use_parallel_residual", &[0.0]),
-];
+use crate::config::{MAX_LAYERS, MAX_SIZE, NormKind};
+use crate::{Config, Error};
 
 /// Tokens that end a turn by their very name. Converted chat models often name only one of theirs in
 /// the metadata.
@@ -68,15 +22,17 @@ impl Gguf {
     pub(crate) fn config(&self) -> Result<Config, Error> {
         let metadata = &self.metadata;
         let architecture = "general.architecture";
-        let family = metadata.text(architecture)?.ok_or_else(|| metadata.missing(architecture))?.to_owned();
-        let row = FAMILIES.iter().find(|row| row.name == family && ARCHITECTURES.contains(&row.name));
-        let Some(row) = row else {
-            let (path, supported) = (self.path.clone(), ARCHITECTURES.to_vec());
-            return Err(Error::UnsupportedFamily { path, family, supported });
+        let name = metadata.text(architecture)?.ok_or_else(|| metadata.missing(architecture))?;
+        let Some(row) = Architecture::named(name) else {
+            let (path, family) = (self.path.clone(), name.to_owned());
+            return Err(Error::UnsupportedFamily { path, family, supported: Architecture::names() });
         };
-        let keys = Keys { metadata, prefix: &family };
+        let keys = Keys { metadata, row };
         keys.refuse_unknown_arithmetic()?;
         self.check_quantisation_version()?;
+        let n_experts = if row.keys.contains(&"expert_count") { keys.count("expert_count")? } else { 0 };
+        let family = row.with_experts.filter(|_| n_experts > 0).unwrap_or(row.family);
+        let family = FAMILIES.iter().find(|it| it.name == family).expect("every row names a family");
 
         let n_layers = keys.size("block_count")?;
         if n_layers > MAX_LAYERS {
@@ -88,34 +44,38 @@ impl Gguf {
         if !n_heads.is_multiple_of(n_kv_heads) {
             return Err(keys.wrong("attention.head_count_kv", "does not divide attention.head_count"));
         }
-        let head_dim = keys.head_dim(d_model, n_heads)?;
+        let head_dim = keys.head_dim(family, d_model, n_heads)?;
         let has = |name: &str| self.tensors.contains_key(name);
-        let has_any = |parts: &[&str]| parts.iter().any(|part| has(&format!("blk.0.{part}.bias")));
+        let has_bias = |parts: &[&str]| parts.iter().any(|part| has(&format!("blk.0.{part}.bias")));
         let vocab_size = self.vocab_size()?;
-        let sizes = Sizes {
-            d_model,
-            n_layers,
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            d_ff: keys.size("feed_forward_length")?,
-            vocab_size,
-        };
-        let has_attention_bias = has_any(&["attn_q", "attn_k", "attn_v", "attn_output"]);
+        let d_ff = keys.size("feed_forward_length")?;
+        let sizes = Sizes { d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size };
+        let facts = family.blueprint(sizes);
+        let max_positions = keys.size("context_length")?;
         Ok(Config {
-            max_positions: keys.size("context_length")?,
-            norm_eps: keys
-                .positive("attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?
-                as f32,
-            ropes: vec![self.rope(&keys, head_dim)?],
+            max_positions,
+            // The files have the one that is added to the weights in them.
+            norm: if facts.norm == NormKind::RmsPlusOne { NormKind::Rms } else { facts.norm },
+            norm_eps: keys.positive(row.epsilon)?.ok_or_else(|| keys.missing(row.epsilon))? as f32,
+            ropes: self.ropes(&keys, family, head_dim, max_positions)?,
+            layers: keys.layers(family, &facts, n_experts > 0)?,
+            embedding_scale: keys.multiplier("embedding_scale", facts.embedding_scale)?,
+            residual_scale: keys.multiplier("residual_scale", facts.residual_scale)?,
+            logit_divisor: keys.multiplier("logit_scale", facts.logit_divisor)?,
+            attention_soft_cap: keys.soft_cap("attn_logit_softcapping", facts.attention_soft_cap)?,
+            logit_soft_cap: keys.soft_cap("final_logit_softcapping", facts.logit_soft_cap)?,
+            parallel: match row.keys.contains(&"use_parallel_residual") {
+                true => metadata.flag(&keys.name("use_parallel_residual"))?.unwrap_or(facts.parallel),
+                false => facts.parallel,
+            },
+            experts: keys.experts(family, n_experts, d_ff, n_layers)?,
             tied_embeddings: !has("output.weight"),
-            qkv_bias: has_attention_bias,
-            o_bias: has_attention_bias,
-            mlp_bias: has_any(&["ffn_gate", "ffn_up", "ffn_down"]),
+            qkv_bias: has_bias(&["attn_q", "attn_k", "attn_v", "attn_qkv"]),
+            o_bias: has_bias(&["attn_output"]),
+            mlp_bias: has_bias(&["ffn_gate", "ffn_up", "ffn_down"]),
             bos_token: self.token_id("tokenizer.ggml.bos_token_id", vocab_size)?,
             eos_tokens: self.eos_tokens(vocab_size)?,
-            ..row.blueprint(sizes)
+            ..facts
         })
     }
 
@@ -152,45 +112,6 @@ impl Gguf {
         }
     }
 
-    /// Frequencies: a base, a factor for all, and factors for each pair where the file has them.
-    fn rope(&self, keys: &Keys, head_dim: usize) -> Result<Rope, Error> {
-        let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
-        // A factor without a type is linear, as in files older than the type.
-        let factor = match keys.metadata.text(&keys.name("rope.scaling.type"))?.unwrap_or("linear") {
-            "none" => 1.0,
-            "linear" => {
-                let factor = keys.not_negative("rope.scaling.factor")?;
-                let factor = factor.map_or_else(|| keys.not_negative("rope.scale_linear"), |it| Ok(Some(it)));
-                factor?.filter(|factor| *factor != 0.0).unwrap_or(1.0)
-            }
-            other => {
-                let what = format!("is `{other}`, which is not supported (supported: none, linear)");
-                return Err(keys.wrong("rope.scaling.type", &what));
-            }
-        };
-        let name = "rope_freqs.weight";
-        let scaling = match self.tensors.get(name) {
-            Some(tensor) => {
-                let wrong = |what: &str| Error::malformed(&self.path, format!("tensor `{name}` {what}"));
-                let dtype = tensor.dtype.clone().map_err(|kind| wrong(&format!("is {kind}")))?;
-                if tensor.shape != [head_dim / 2] {
-                    let shape = format!("is {:?}, the head asks for [{}]", tensor.shape, head_dim / 2);
-                    return Err(wrong(&shape));
-                }
-                let factors = Matrix::new(&self.bytes, tensor.range.clone(), dtype, 1, head_dim / 2);
-                let factors = factors.map_err(|error| wrong(&format!("{error:?}")))?.to_f32();
-                if !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
-                    return Err(wrong("has factors that are not positive numbers"));
-                }
-                let factors = factors.into_iter().map(|it| f64::from(it) * factor).collect();
-                RopeScaling::PerPair { factors }
-            }
-            None if factor == 1.0 => RopeScaling::Default,
-            None => RopeScaling::Linear { factor },
-        };
-        Ok(Rope { theta, dim: head_dim, scaling })
-    }
-
     /// The token that a key names.
     fn token_id(&self, key: &str, vocab_size: usize) -> Result<Option<u32>, Error> {
         let Some(id) = self.metadata.whole(key)? else { return Ok(None) };
@@ -216,101 +137,5 @@ impl Gguf {
         let mut seen = std::collections::BTreeSet::new();
         ids.retain(|id| seen.insert(*id));
         Ok(ids)
-    }
-}
-
-/// The keys of one architecture, with errors that name them.
-struct Keys<'a> {
-    metadata: &'a Metadata,
-    prefix: &'a str,
-}
-
-impl Keys<'_> {
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.prefix)
-    }
-
-    fn wrong(&self, key: &str, what: &str) -> Error {
-        self.metadata.error(&self.name(key), what)
-    }
-
-    fn missing(&self, key: &str) -> Error {
-        self.metadata.missing(&self.name(key))
-    }
-
-    /// A size, also where it is given layer by layer, if it is the same for all.
-    fn optional_size(&self, key: &str) -> Result<Option<usize>, Error> {
-        let Some(sizes) = self.metadata.wholes(&self.name(key))? else { return Ok(None) };
-        let Some(&size) = sizes.first() else { return Err(self.wrong(key, "is empty")) };
-        if sizes.iter().any(|it| *it != size) {
-            return Err(self.wrong(key, "differs between layers, which is not supported"));
-        }
-        match usize::try_from(size) {
-            Ok(size) if size > 0 && size < MAX_SIZE => Ok(Some(size)),
-            _ => Err(self.wrong(key, &format!("is {size}, which is not a size"))),
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<usize, Error> {
-        self.optional_size(key)?.ok_or_else(|| self.missing(key))
-    }
-
-    fn not_negative(&self, key: &str) -> Result<Option<f64>, Error> {
-        match self.metadata.number(&self.name(key))? {
-            Some(x) if !(x.is_finite() && x >= 0.0) => Err(self.wrong(key, &format!("is {x}"))),
-            x => Ok(x),
-        }
-    }
-
-    fn positive(&self, key: &str) -> Result<Option<f64>, Error> {
-        match self.not_negative(key)? {
-            Some(0.0) => Err(self.wrong(key, "is 0")),
-            x => Ok(x),
-        }
-    }
-
-    /// The width of a head: keys, values and the part that is rotated are equally wide.
-    fn head_dim(&self, d_model: usize, n_heads: usize) -> Result<usize, Error> {
-        let head_dim = match self.optional_size("attention.key_length")? {
-            Some(head_dim) => head_dim,
-            None if d_model.is_multiple_of(n_heads) => d_model / n_heads,
-            None => {
-                return Err(self.wrong("embedding_length", "is not a multiple of attention.head_count"));
-            }
-        };
-        let value = self.optional_size("attention.value_length")?;
-        if value.unwrap_or(d_model / n_heads) != head_dim {
-            let what = format!("is not the width of a key, {head_dim}, which is not supported");
-            return Err(self.wrong("attention.value_length", &what));
-        }
-        if self.optional_size("rope.dimension_count")?.is_some_and(|n| n != head_dim) {
-            let what = format!("is not the width of a head, {head_dim}, which is not supported");
-            return Err(self.wrong("rope.dimension_count", &what));
-        }
-        if !head_dim.is_multiple_of(2) {
-            return Err(self.wrong("attention.key_length", "is odd, but rotary embeddings rotate pairs"));
-        }
-        Ok(head_dim)
-    }
-
-    fn refuse_unknown_arithmetic(&self) -> Result<(), Error> {
-        for name in self.metadata.keys() {
-            let Some(key) = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.')) else {
-                continue;
-            };
-            if KNOWN.contains(&key) {
-                continue;
-            }
-            let neutral = NEUTRAL.iter().find(|(known, _)| *known == key).map(|(_, values)| *values);
-            let Some(neutral) = neutral else {
-                return Err(self.wrong(key, "is not known and may change the arithmetic"));
-            };
-            let value = self.metadata.number_or_flag(name)?.unwrap_or(0.0);
-            if !neutral.contains(&value) {
-                let what = format!("is {value}: it changes the arithmetic in a way that is not supported");
-                return Err(self.wrong(key, &what));
-            }
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! How the tensors of a GGUF file are called, and how their rows lie.
 
+use super::architecture::Architecture;
 use super::{Gguf, ggml_type};
 use crate::names::{Cut, Source};
 use crate::params::{Param, Part, parameters};
@@ -22,14 +23,45 @@ const NAMES: &[(Part, &str)] = &[
     (Part::Gate, "blk.#.ffn_gate"),
     (Part::Up, "blk.#.ffn_up"),
     (Part::Down, "blk.#.ffn_down"),
+    (Part::Positions, "position_embd"),
+    (Part::QNorm, "blk.#.attn_q_norm"),
+    (Part::KNorm, "blk.#.attn_k_norm"),
+    (Part::AttnPostNorm, "blk.#.post_attention_norm"),
+    (Part::MlpPostNorm, "blk.#.post_ffw_norm"),
+    (Part::Router, "blk.#.ffn_gate_inp"),
+    (Part::SharedGate, "blk.#.ffn_gate_shexp"),
+    (Part::SharedUp, "blk.#.ffn_up_shexp"),
+    (Part::SharedDown, "blk.#.ffn_down_shexp"),
+    (Part::SharedSwitch, "blk.#.ffn_gate_inp_shexp"),
 ];
 
-/// Where the file has a parameter. Parts that no architecture here has go by a name that no file has.
-fn source(_: &Config, param: Param) -> Source {
-    let template = NAMES.iter().find(|(part, _)| *part == param.part).map_or("?", |(_, name)| name);
+/// Where the file has a parameter.
+fn source(config: &Config, param: Param) -> Source {
+    let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
+    let rows = |name: &'static str, rows, of| (name, Cut::Rows { rows, of });
+    let (_, own) = NAMES.iter().find(|(part, _)| *part == param.part).expect("every part has a name");
+    let is_phi = config.family == "phi3";
+    let is_fused = is_phi || ["gpt_neox", "gpt2"].contains(&&config.family[..]);
+    let (template, cut) = match (param.part, param.expert) {
+        (Part::Q, _) if is_fused => rows("blk.#.attn_qkv", 0..q, q + 2 * kv),
+        (Part::K, _) if is_fused => rows("blk.#.attn_qkv", q..q + kv, q + 2 * kv),
+        (Part::V, _) if is_fused => rows("blk.#.attn_qkv", q + kv..q + 2 * kv, q + 2 * kv),
+        (Part::Gate, None) if is_phi => rows("blk.#.ffn_up", 0..config.d_ff, 2 * config.d_ff),
+        (Part::Up, None) if is_phi => rows("blk.#.ffn_up", config.d_ff..2 * config.d_ff, 2 * config.d_ff),
+        (part, Some(expert)) => {
+            // The matrices of all experts lie one after the other.
+            let name = match part {
+                Part::Gate => "blk.#.ffn_gate_exps",
+                Part::Up => "blk.#.ffn_up_exps",
+                _ => "blk.#.ffn_down_exps",
+            };
+            let (n, n_out) = (config.experts.map_or(0, |it| it.n), param.shape(config).n_out);
+            rows(name, expert * n_out..(expert + 1) * n_out, n * n_out)
+        }
+        _ => (*own, Cut::Whole),
+    };
     let kind = if param.is_bias { "bias" } else { "weight" };
-    let name = format!("{}.{kind}", template.replace('#', &param.layer.to_string()));
-    Source { name, cut: Cut::Whole }
+    Source { name: format!("{}.{kind}", template.replace('#', &param.layer.to_string())), cut }
 }
 
 impl Gguf {
@@ -42,7 +74,10 @@ impl Gguf {
         let expected: BTreeSet<String> =
             parameters(config).iter().map(|(param, _)| source(config, *param).name).collect();
         // The frequencies: the first is read by `config.rs`, the second repeats what it follows from.
-        let frequencies = |name: &str| name == "rope_freqs.weight" || name.contains(".attn_rot_embd.");
+        let frequencies = |name: &str| {
+            let is_factors = name.starts_with("rope_factors_") && config.family == "phi3";
+            name == "rope_freqs.weight" || name.contains(".attn_rot_embd.") || is_factors
+        };
         let is_strange = |name: &&String| !expected.contains(*name) && !frequencies(name);
         if let Some(name) = self.tensors.keys().find(is_strange) {
             let reason = format!(
@@ -54,10 +89,12 @@ impl Gguf {
         self.tensors.retain(|name, _| !frequencies(name));
         let mut tensors = BTreeMap::new();
         let mut unusable = BTreeMap::new();
-        for (name, info) in self.tensors {
+        let neighbours = Architecture::of_family(&config.family).is_some_and(|row| row.neighbours);
+        for (name, mut info) in self.tensors {
+            info.shape = as_matrix(&name, info.shape);
             let n_heads = match name.split('.').nth(2) {
-                Some("attn_q") => config.n_heads,
-                Some("attn_k") => config.n_kv_heads,
+                Some("attn_q") if neighbours => config.n_heads,
+                Some("attn_k") if neighbours => config.n_kv_heads,
                 _ => 0,
             };
             // A tensor of another height is refused when it is asked for; nothing is sized after it.
@@ -76,6 +113,15 @@ impl Gguf {
         let supported = ggml_type::supported().map(|dtype| dtype.name()).collect();
         let (path, shards, loading) = (self.path, vec![self.bytes], Default::default());
         Ok(Weights { path, shards, tensors, unusable, source, supported, loading })
+    }
+}
+
+/// The shape of a tensor of experts as that of one tall matrix, and that of a switch as of a single row.
+fn as_matrix(name: &str, shape: Vec<usize>) -> Vec<usize> {
+    match (name.split('.').nth(2), &shape[..]) {
+        (Some("ffn_gate_exps" | "ffn_up_exps" | "ffn_down_exps"), &[n, n_out, n_in]) => vec![n * n_out, n_in],
+        (Some("ffn_gate_inp_shexp"), &[n_in]) => vec![1, n_in],
+        _ => shape,
     }
 }
 

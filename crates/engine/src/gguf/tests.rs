@@ -339,7 +339,12 @@ fn rope_is_scaled_as_the_file_says() {
     assert_eq!(scaling(vec![number("llama.rope.scale_linear", 2.0)]), RopeScaling::Linear { factor: 2.0 });
     assert_eq!(scaling(vec![kind("none"), factor(4.0)]), RopeScaling::Default);
     assert_eq!(scaling(vec![kind("linear")]), RopeScaling::Default);
-    check_error(config(vec![kind("yarn"), factor(4.0)]), &["`llama.rope.scaling.type` is `yarn`"]);
+    let RopeScaling::Yarn { factor: 4.0, original_max_positions: 16.0, .. } =
+        scaling(vec![kind("yarn"), factor(4.0), whole("llama.rope.scaling.original_context_length", 16)])
+    else {
+        panic!("yarn")
+    };
+    check_error(config(vec![kind("martian"), factor(4.0)]), &["`llama.rope.scaling.type` is `martian`"]);
     check_error(config(vec![factor(-4.0)]), &["`llama.rope.scaling.factor` is -4"]);
 
     let mut gguf = llama(vec![factor(2.0)]).unwrap();
@@ -356,7 +361,8 @@ fn rope_is_scaled_as_the_file_says() {
 #[test]
 fn wrong_keys_are_named() {
     let check = |entry: Vec<u8>, parts: &[&str]| check_error(config(vec![entry]), parts);
-    check(text("general.architecture", "qwen2"), &["`qwen2`", "supported: llama"]);
+    check(text("general.architecture", "mamba"), &["`mamba`", "supported: llama, qwen2"]);
+    check(text("general.architecture", "qwen2"), &["`qwen2.block_count` is missing"]);
     check(whole("llama.block_count", 0), &["`llama.block_count` is 0"]);
     check(whole("llama.block_count", u32::MAX), &["`llama.block_count`"]);
     check(whole("llama.block_count", 20_000), &["`llama.block_count` is beyond belief"]);
@@ -364,6 +370,8 @@ fn wrong_keys_are_named() {
     check(whole("llama.attention.head_count", 3), &["`llama.embedding_length` is not a multiple"]);
     check(whole("llama.attention.head_count_kv", 3), &["`llama.attention.head_count_kv`"]);
     check(whole("llama.attention.key_length", 6), &["`llama.attention.value_length`"]);
+    let wide = ["key", "value"].map(|it| whole(&format!("llama.attention.{it}_length"), 1 << 20));
+    check_error(config(wide.to_vec()), &["`llama.attention.key_length` is 1048576, more than"]);
     check(whole("llama.rope.dimension_count", 2), &["`llama.rope.dimension_count`"]);
     check(number("llama.rope.freq_base", 0.0), &["`llama.rope.freq_base` is 0"]);
     check(number("llama.attention.layer_norm_rms_epsilon", f32::NAN), &["layer_norm_rms_epsilon"]);
@@ -387,7 +395,8 @@ fn a_size_given_layer_by_layer_may_be_the_same_for_all() {
 #[test]
 fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
     let refused = |entry: Vec<u8>, part: &str| check_error(config(vec![entry]), &[part, "arithmetic"]);
-    refused(whole("llama.expert_count", 8), "`llama.expert_count` is 8");
+    refused(whole("llama.expert_group_count", 4), "`llama.expert_group_count` is 4");
+    refused(entry("llama.expert_weights_norm", 7, &[0]), "`llama.expert_weights_norm` is 0");
     refused(whole("llama.attention.sliding_window", 4096), "`llama.attention.sliding_window`");
     refused(number("llama.logit_scale", 0.5), "`llama.logit_scale` is 0.5");
     refused(number("llama.residual_scale", 0.22), "`llama.residual_scale`");
@@ -405,6 +414,19 @@ fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
     ] {
         config(vec![neutral]).unwrap();
     }
+}
+
+#[test]
+fn experts_are_described_whole() {
+    let (n, used) = (|n| whole("llama.expert_count", n), |n| whole("llama.expert_used_count", n));
+    let experts = config(vec![n(8), used(2)]).unwrap();
+    assert_eq!(experts.family, "mixtral");
+    assert!(experts.layers.iter().all(|layer| layer.routed));
+    let described = experts.experts.unwrap();
+    assert_eq!((described.n, described.per_token, described.d_ff, described.normalise), (8, 2, 6, true));
+    check_error(config(vec![n(8)]), &["`llama.expert_used_count` is missing"]);
+    check_error(config(vec![n(2), used(3)]), &["`llama.expert_used_count` is 3, of 2 experts"]);
+    check_error(config(vec![n(1 << 20), used(3)]), &["`llama.expert_count` is beyond belief"]);
 }
 
 #[test]
