@@ -10,6 +10,7 @@ mod generate;
 mod model;
 mod receipt;
 mod show;
+mod steering;
 
 pub use capture::capture;
 pub use convert::convert;
@@ -21,3 +22,4 @@ pub use generate::generate;
 pub use model::show_model;
 pub use receipt::receipt;
 pub use show::{completions, show_vector};
+pub use steering::check_steering;
