@@ -20,6 +20,7 @@ golden:
     python tools/golden/librarian_tokens.py
     python tools/golden/quant_blocks.py
     python tools/golden/gguf_models.py
+    python tools/golden/gguf_cuts.py
     python tools/golden/chat_templates.py
     python tools/golden/control_vectors.py target/release/whipstaff
 

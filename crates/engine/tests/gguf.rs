@@ -180,10 +180,17 @@ fn the_tokenizer_of_a_model_equals_its_tokenizer_json() {
     }
 }
 
+/// What `gguf_models.py` and `gguf_cuts.py` have asked the originals.
+fn tokenizers() -> BTreeMap<String, Vec<TextCase>> {
+    let mut all: BTreeMap<String, Vec<TextCase>> = json("gguf/tokenizers.json");
+    all.extend(json::<BTreeMap<String, Vec<TextCase>>>("gguf/cuts.json"));
+    all
+}
+
 #[test]
 fn every_way_of_cutting_text_equals_the_original() {
-    let golden: BTreeMap<String, Vec<TextCase>> = json("gguf/tokenizers.json");
-    assert_eq!(golden.len(), 5);
+    let golden = tokenizers();
+    assert_eq!(golden.len(), 14);
     for (name, cases) in golden {
         let name = format!("tokenizer-{name}");
         check_texts(&name, |tokenizer, text| tokenizer.encode_more(text).unwrap(), &cases);
@@ -205,8 +212,7 @@ fn sentencepiece_models_put_bos_first_and_find_special_tokens_in_a_text() {
 
 #[test]
 fn streamed_text_of_a_file_equals_the_text_decoded_at_once() {
-    let golden: BTreeMap<String, Vec<TextCase>> = json("gguf/tokenizers.json");
-    for (name, cases) in golden {
+    for (name, cases) in tokenizers() {
         let tokenizer = Tokenizer::load(&file(&format!("tokenizer-{name}"))).unwrap();
         for TextCase { ids, decoded, .. } in cases {
             let mut stream = TextStream::new(&[]);

@@ -28,16 +28,51 @@ const TEKKEN: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+/// GPT-4o: as Tekken, with contractions at the ends of words and numbers by threes.
+const GPT4O: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// DeepSeek Coder: line ends, words, marks, East Asian letters and digits, one kind after the other.
+const DEEPSEEK_CODER: &[&str] = &[
+    r"[\r\n]",
+    r"\s?\p{L}+",
+    r"\s?\p{P}+",
+    "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
+    r"\p{N}",
+];
+
+/// DeepSeek 3: numbers by threes, Chinese and Japanese letters, then the rest.
+const DEEPSEEK3: &[&str] = &[
+    r"\p{N}{1,3}",
+    "[\u{4e00}-\u{9fa5}\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+",
+    concat!(
+        r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+];
+
 /// The ways to cut that are known, with the names that mean them.
 const RULES: &[(&[&str], Rule)] = &[
-    (&["gpt-2", "default"], Rule { cut: Cut::Gpt2, ..Rule::PLAIN }),
+    (&["gpt-2", "default", "phi-2", "mpt", "jais", "trillion", "granite-docling"], Rule::PLAIN),
+    (&["olmo"], Rule { compose: true, ..Rule::PLAIN }),
     (
-        &["llama-bpe", "llama3", "llama-v3"],
-        Rule { cut: Cut::Pattern(LLAMA3), ignore_merges: true, add_bos: true, ..Rule::PLAIN },
+        &["llama-bpe", "llama3", "llama-v3", "falcon3"],
+        Rule { cut: Cut::Patterns(&[LLAMA3]), ignore_merges: true, add_bos: true, ..Rule::PLAIN },
     ),
-    (&["smollm", "starcoder", "refact"], Rule { cut: Cut::DigitsThenGpt2, ..Rule::PLAIN }),
-    (&["qwen2", "deepseek-r1-qwen"], Rule { cut: Cut::Pattern(QWEN2), compose: true, ..Rule::PLAIN }),
-    (&["tekken"], Rule { cut: Cut::Pattern(TEKKEN), ignore_merges: true, add_bos: true, ..Rule::PLAIN }),
+    (&["dbrx", "smaug-bpe"], Rule { cut: Cut::Patterns(&[LLAMA3]), ..Rule::PLAIN }),
+    (
+        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
+        Rule { cut: Cut::DigitsThenGpt2, ..Rule::PLAIN },
+    ),
+    (&["qwen2", "deepseek-r1-qwen"], Rule { cut: Cut::Patterns(&[QWEN2]), compose: true, ..Rule::PLAIN }),
+    (&["stablelm2"], Rule { cut: Cut::Patterns(&[QWEN2]), ..Rule::PLAIN }),
+    (&["tekken"], Rule { cut: Cut::Patterns(&[TEKKEN]), ignore_merges: true, add_bos: true, ..Rule::PLAIN }),
+    (&["gpt-4o", "llama4"], Rule { cut: Cut::Patterns(&[GPT4O]), ..Rule::PLAIN }),
+    (&["deepseek-coder"], Rule { cut: Cut::Patterns(DEEPSEEK_CODER), ..Rule::PLAIN }),
+    (&["deepseek-v3"], Rule { cut: Cut::Patterns(DEEPSEEK3), ..Rule::PLAIN }),
 ];
 
 /// What comes before the merges of a byte-level tokenizer.
@@ -58,8 +93,8 @@ enum Cut {
     Gpt2,
     /// Every digit by itself, the rest as GPT-2.
     DigitsThenGpt2,
-    /// A pattern that matches piece after piece.
-    Pattern(&'static str),
+    /// Patterns that match piece after piece, each inside what those before have left.
+    Patterns(&'static [&'static str]),
 }
 
 impl Rule {
@@ -88,10 +123,13 @@ impl Rule {
         let steps: Vec<PreTokenizerWrapper> = match self.cut {
             Cut::Gpt2 => vec![bytes(true)],
             Cut::DigitsThenGpt2 => vec![Digits::new(true).into(), bytes(true)],
-            Cut::Pattern(pattern) => {
-                let pattern = SplitPattern::Regex(pattern.to_owned());
-                let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
-                vec![split.into(), bytes(false)]
+            Cut::Patterns(patterns) => {
+                let split = |pattern: &&str| {
+                    let pattern = SplitPattern::Regex((*pattern).to_owned());
+                    Ok(Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into())
+                };
+                let steps: tokenizers::Result<Vec<_>> = patterns.iter().map(split).collect();
+                steps?.into_iter().chain([bytes(false)]).collect()
             }
         };
         Ok(Sequence::new(steps).into())
