@@ -170,6 +170,11 @@ impl Found {
         })
     }
 
+    /// The folder or the file; none for the model that is compiled in.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
         match &self.path {
             Some(path) => Tokenizer::load(path),

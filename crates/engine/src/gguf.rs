@@ -9,17 +9,20 @@
 mod config;
 mod ggml_type;
 mod metadata;
+mod quantise;
 mod reader;
 mod sentencepiece;
 mod split;
 mod tensors;
 mod tokenizer;
+mod vocabulary;
 mod write;
 
 use crate::Error;
 use crate::outline::Texts;
 use ggml_type::GgmlType;
 use metadata::{Metadata, SMALLEST_ENTRY};
+pub use quantise::Quantised;
 use reader::Reader;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -46,7 +46,7 @@ pub use capture::{KeepRows, SumRows};
 pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, families};
 pub use error::Error;
 pub use generate::{Event, Finish, Generator, Request};
-pub use gguf::{Gguf, GgufValue, GgufWriter};
+pub use gguf::{Gguf, GgufValue, GgufWriter, Quantised};
 pub use model::{LoadOptions, Model, ModelFiles};
 pub use outline::Outline;
 pub use packs::PackCache;

@@ -25,7 +25,7 @@ const NAMES: &[(Part, &str)] = &[
 ];
 
 /// Where the file has a parameter. Parts that no architecture here has go by a name that no file has.
-fn source(_: &Config, param: Param) -> Source {
+pub(super) fn source(_: &Config, param: Param) -> Source {
     let template = NAMES.iter().find(|(part, _)| *part == param.part).map_or("?", |(_, name)| name);
     let kind = if param.is_bias { "bias" } else { "weight" };
     let name = format!("{}.{kind}", template.replace('#', &param.layer.to_string()));
@@ -81,7 +81,7 @@ impl Gguf {
 
 /// Where the rows of a query or key projection lie. The model rotates elements `i` and
 /// `i + head_dim / 2` of a head together; files of this architecture hold each such pair as neighbours.
-fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
+pub(super) fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
     let half = head_dim / 2;
     let row = |row: usize| {
         let (head, i) = (row / head_dim, row % head_dim);
