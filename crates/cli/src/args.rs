@@ -158,6 +158,10 @@ pub struct ExtractArgs {
     /// every fourth contrast, left out of the fit while measuring]
     #[arg(long, value_name = "F.jsonl")]
     pub heldout: Option<PathBuf>,
+    /// The model in full precision that --model is a quantised form of: the vector is also made there, and
+    /// the two are compared layer by layer
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<String>,
     /// Held-out contrasts used to choose layers and alpha; 0 skips it
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub recommend: usize,

@@ -10,6 +10,7 @@ mod generate;
 mod model;
 mod quantize;
 mod receipt;
+mod reference;
 mod show;
 
 pub use capture::capture;

@@ -175,7 +175,8 @@ impl Found {
         self.path.as_deref()
     }
 
-    fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
         match &self.path {
             Some(path) => Tokenizer::load(path),
             None => Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),

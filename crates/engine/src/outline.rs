@@ -116,15 +116,16 @@ impl Outline {
 
 /// What a Hugging Face directory says of its texts.
 fn texts(path: &Path) -> Texts {
-    let in_config = || {
-        let text = std::fs::read_to_string(path.join("tokenizer_config.json")).ok()?;
+    let is_in = |name: &str| {
+        let text = std::fs::read_to_string(path.join(name)).ok()?;
         let config: serde_json::Value = serde_json::from_str(&text).ok()?;
         Some(!config.get("chat_template")?.is_null())
     };
     let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
     Texts {
         has_tokenizer: tokenizer.is_ok(),
-        has_chat_template: path.join("chat_template.jinja").exists() || in_config() == Some(true),
+        has_chat_template: path.join("chat_template.jinja").exists()
+            || ["tokenizer_config.json", "chat_template.json"].into_iter().any(|it| is_in(it) == Some(true)),
         tokenizer_file: tokenizer.map_or(0, |it| it.len()),
     }
 }
