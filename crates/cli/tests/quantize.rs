@@ -16,7 +16,7 @@ fn a_model_becomes_a_file_that_runs_and_says_what_it_saved() {
     let ran = place.run("quantize --model model --type q8_0").succeeds();
     assert!(ran.stdout.starts_with("Q8_0 written to model-Q8_0.gguf: 159.5 kB before, "), "{}", ran.stdout);
     let shown = json(&place.run("model show model-Q8_0.gguf --json").succeeds().stdout);
-    assert_eq!(shown["dtypes"], serde_json::json!(["F32", "Q8_0"]));
+    assert_eq!(shown["dtypes"], serde_json::json!(["Q8_0", "F32"]));
     for key in
         ["d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size", "max_positions"]
     {
