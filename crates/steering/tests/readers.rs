@@ -165,7 +165,7 @@ fn damaged_files_are_refused_in_words() {
         let lines = String::from_utf8_lossy(it);
         ContrastSet::parse(&lines, Path::new("c.jsonl")).map(drop).map_err(|it| text(&it))
     });
-    check("vector", &["control/ours.safetensors", "librarian-vector.safetensors"], |it| {
+    check("vector", &["control/ours.safetensors"], |it| {
         PersonaVector::read(&file(it, "v.safetensors")).map(drop).map_err(|it| text(&it))
     });
     check("control-vector", &["control/repeng.gguf", "control/ours.gguf"], |it| {
