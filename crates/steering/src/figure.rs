@@ -9,11 +9,14 @@
 
 mod canvas;
 mod font;
+mod heat;
 
 use thiserror::Error;
 
 use canvas::{Anchor, Canvas, Ink, Place, Text};
 use font::{Fonts, Weight};
+
+pub use heat::{HeatMap, HeatPanel, Tint};
 
 pub(crate) use canvas::escape;
 

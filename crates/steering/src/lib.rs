@@ -36,6 +36,7 @@ mod recommend;
 mod replay;
 pub mod report;
 mod stats;
+pub mod sweep;
 mod tokens;
 mod vector;
 

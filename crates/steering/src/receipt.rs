@@ -431,7 +431,7 @@ fn several(kind: ArmKind, effects: &[Effect]) -> Option<Arm> {
 }
 
 /// The share of runs of four tokens that have occurred before.
-fn repetition(tokens: &[u32]) -> f64 {
+pub(crate) fn repetition(tokens: &[u32]) -> f64 {
     let mut runs: Vec<&[u32]> = tokens.windows(4).collect();
     let n = runs.len();
     runs.sort_unstable();

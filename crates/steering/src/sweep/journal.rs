@@ -1,0 +1,342 @@
+//! The file that a sweep writes its cells into, one line each, as they are finished.
+//!
+//! The first line is the plan. Every line carries a digest of itself: a line that was cut or edited is not
+//! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
+
+use super::{Cell, Place, SweepPlan};
+use crate::{Error, write_atomically};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The cells of a plan, those that are measured already on disk.
+pub struct Journal {
+    path: PathBuf,
+    plan: SweepPlan,
+    cells: Vec<Option<Cell>>,
+    file: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    sweep: PlanEntry,
+    digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    cell: CellEntry,
+    digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlanEntry {
+    format_version: u32,
+    model: String,
+    weights_sha256: String,
+    contrasts_sha256: String,
+    heldout_sha256: String,
+    n_heldout: usize,
+    frame: String,
+    tokens: String,
+    methods: Vec<String>,
+    layers: Vec<Vec<usize>>,
+    alphas: Vec<f64>,
+    unit: String,
+    neutral_sha256: String,
+    seed: u64,
+    tool: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CellEntry {
+    method: String,
+    layers: Vec<usize>,
+    alpha: f64,
+    effect: f64,
+    kl: f64,
+    neutral_perplexity_ratio: f64,
+    answer_perplexity_ratio: f64,
+    repetition: f64,
+    cosine: f64,
+    shifts: Vec<f64>,
+}
+
+const FORMAT_VERSION: u32 = 1;
+
+impl Journal {
+    /// Opens the file of a sweep, or begins it. Cells that are there are kept; lines that are cut, edited or not
+    /// of the plan are dropped.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file is of another plan, naming what differs; [`Error::Read`], [`Error::Write`].
+    pub fn open(path: &Path, plan: &SweepPlan) -> Result<Journal, Error> {
+        let places = plan.places();
+        let mut cells: Vec<Option<Cell>> = vec![None; places.len()];
+        if path.exists() {
+            let bytes =
+                std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+            let text = String::from_utf8_lossy(&bytes);
+            let mut lines = text.lines();
+            check_header(lines.next().unwrap_or_default(), plan)
+                .map_err(|reason| Error::File { path: path.to_owned(), reason })?;
+            for cell in lines.filter_map(|line| parse::<Line>(line)?.cell.into_cell()) {
+                if let Some(i) = places.iter().position(|place| *place == cell.place) {
+                    cells[i] = Some(cell);
+                }
+            }
+        }
+        rewrite(path, plan, &cells)?;
+        let file = OpenOptions::new().append(true).open(path);
+        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        Ok(Journal { path: path.to_owned(), plan: plan.clone(), cells, file })
+    }
+
+    /// The cells that are left to measure, those of one method and set of layers together.
+    pub fn missing(&self) -> Vec<Vec<Place>> {
+        let missing = self.plan.places().into_iter().zip(&self.cells).filter(|(_, cell)| cell.is_none());
+        let mut columns: Vec<Vec<Place>> = Vec::new();
+        for (place, _) in missing {
+            match columns.last_mut() {
+                Some(column) if column[0].method == place.method && column[0].layers == place.layers => {
+                    column.push(place);
+                }
+                _ => columns.push(vec![place]),
+            }
+        }
+        columns
+    }
+
+    /// Takes cells that were measured, and sees them to the disk.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn append(&mut self, cells: Vec<Cell>) -> Result<(), Error> {
+        let text: String = cells.iter().map(|it| line(&CellEntry::new(it), "cell") + "\n").collect();
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        let places = self.plan.places();
+        for cell in cells {
+            let i = places.iter().position(|place| *place == cell.place).expect("a cell of the plan");
+            self.cells[i] = Some(cell);
+        }
+        Ok(())
+    }
+
+    /// All cells, in the order of the plan, once none is missing; the file is then in that order too.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn finish(self) -> Result<Vec<Cell>, Error> {
+        rewrite(&self.path, &self.plan, &self.cells)?;
+        Ok(self.cells.into_iter().flatten().collect())
+    }
+}
+
+fn rewrite(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<(), Error> {
+    let mut text = line(&PlanEntry::new(plan), "sweep") + "\n";
+    for cell in cells.iter().flatten() {
+        text += &(line(&CellEntry::new(cell), "cell") + "\n");
+    }
+    write_atomically(path, text.as_bytes())
+}
+
+/// A line: the entry under its name, and its digest.
+fn line(entry: &impl Serialize, name: &str) -> String {
+    let body = serde_json::to_string(entry).expect("plain data");
+    format!(r#"{{"{name}":{body},"digest":"{}"}}"#, digest(&body))
+}
+
+fn digest(body: &str) -> String {
+    Sha256::digest(body.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line that is what its digest says.
+fn parse<T: DeserializeOwned + Serialize>(text: &str) -> Option<T> {
+    let entry: T = serde_json::from_str(text).ok()?;
+    let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
+    let (name, said) = (fields.keys().find(|it| *it != "digest")?, fields.get("digest")?.as_str()?);
+    // Numbers are written as they are read, so the entry's own text is the text that was digested.
+    let again = serde_json::to_string(&entry).ok()?;
+    let body = again.strip_prefix(&format!(r#"{{"{name}":"#))?.rsplit_once(r#","digest":"#)?.0;
+    (digest(body) == said && again == text).then_some(entry)
+}
+
+fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
+    let Some(Header { sweep: found, .. }) = parse(text) else {
+        return Err(
+            "is not the file of a sweep, or its first line is damaged: move it away to begin anew".into()
+        );
+    };
+    let fields = |it: &PlanEntry| match serde_json::to_value(it).expect("plain data") {
+        Value::Object(fields) => fields,
+        _ => unreachable!("a struct is an object"),
+    };
+    let (found, wanted) = (fields(&found), fields(&PlanEntry::new(plan)));
+    match wanted.iter().find(|(name, value)| found.get(*name) != Some(value)) {
+        None => Ok(()),
+        Some((name, value)) => Err(format!(
+            "is of another sweep: its `{name}` is {}, this one's is {value}; give another folder with -o",
+            found.get(name).unwrap_or(&Value::Null)
+        )),
+    }
+}
+
+impl PlanEntry {
+    fn new(it: &SweepPlan) -> PlanEntry {
+        PlanEntry {
+            format_version: FORMAT_VERSION,
+            model: it.model.name.clone(),
+            weights_sha256: it.model.weights_sha256.clone(),
+            contrasts_sha256: it.contrasts_sha256.clone(),
+            heldout_sha256: it.heldout_sha256.clone(),
+            n_heldout: it.n_heldout,
+            frame: it.frame.clone(),
+            tokens: it.tokens.clone(),
+            methods: it.methods.iter().map(|it| it.name().to_owned()).collect(),
+            layers: it.layers.clone(),
+            alphas: it.alphas.clone(),
+            unit: it.unit.name().into(),
+            neutral_sha256: it.neutral_sha256.clone(),
+            seed: it.seed,
+            tool: it.tool.clone(),
+        }
+    }
+}
+
+impl CellEntry {
+    fn new(it: &Cell) -> CellEntry {
+        CellEntry {
+            method: it.place.method.name().into(),
+            layers: it.place.layers.clone(),
+            alpha: it.place.alpha,
+            effect: it.effect(),
+            kl: it.kl,
+            neutral_perplexity_ratio: it.neutral_perplexity,
+            answer_perplexity_ratio: it.answer_perplexity,
+            repetition: it.repetition,
+            cosine: it.cosine,
+            shifts: it.shifts.clone(),
+        }
+    }
+
+    fn into_cell(self) -> Option<Cell> {
+        Some(Cell {
+            place: Place { method: self.method.parse().ok()?, layers: self.layers, alpha: self.alpha },
+            shifts: self.shifts,
+            kl: self.kl,
+            neutral_perplexity: self.neutral_perplexity_ratio,
+            answer_perplexity: self.answer_perplexity_ratio,
+            repetition: self.repetition,
+            cosine: self.cosine,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Method, ModelId, Unit};
+
+    fn plan() -> SweepPlan {
+        SweepPlan {
+            model: ModelId { name: "m".into(), weights_sha256: "aa".into(), d_model: 4, n_layers: 3 },
+            contrasts_sha256: "bb".into(),
+            heldout_sha256: "cc".into(),
+            n_heldout: 2,
+            frame: "plain".into(),
+            tokens: "answer".into(),
+            methods: vec![Method::Mean, Method::Pca],
+            layers: vec![vec![0], vec![1, 2]],
+            alphas: vec![-0.5, 0.1, 1.0],
+            unit: Unit::Gap,
+            neutral_sha256: String::new(),
+            seed: 3,
+            tool: "whipstaff test".into(),
+        }
+    }
+
+    fn cell(place: &Place) -> Cell {
+        let x = place.alpha / 3.0 + place.layers[0] as f64;
+        Cell {
+            place: place.clone(),
+            shifts: vec![x, -x / 7.0],
+            kl: x * x,
+            neutral_perplexity: 1.0 + x / 9.0,
+            answer_perplexity: 1.1,
+            repetition: 0.0,
+            cosine: 0.1 + 0.2,
+        }
+    }
+
+    /// Goes on until nothing is missing; says how many cells that took.
+    fn run(path: &Path) -> Result<usize, Error> {
+        let mut journal = Journal::open(path, &plan())?;
+        let columns = journal.missing();
+        for column in &columns {
+            journal.append(column.iter().map(cell).collect())?;
+        }
+        assert_eq!(journal.finish()?.len(), plan().places().len());
+        Ok(columns.iter().map(Vec::len).sum())
+    }
+
+    #[test]
+    fn whatever_happens_to_lines_the_file_ends_the_same_and_only_those_are_measured_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cells.jsonl");
+        assert_eq!(run(&path).unwrap(), 12);
+        let whole = std::fs::read(&path).unwrap();
+        let text = String::from_utf8(whole.clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let check = |name: &str, damaged: String, want: usize| {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!(run(&path).unwrap(), want, "{name}");
+            assert!(std::fs::read(&path).unwrap() == whole, "{name}");
+        };
+        check("nothing", text.clone(), 0);
+        check("a cut line", text[..text.len() - 20].to_owned(), 1);
+        check("cut after three", lines[..4].join("\n"), 9);
+        check("a number edited", text.replacen("\"kl\":", "\"kl\":1", 1), 1);
+        check(
+            "a digest edited",
+            text.replacen("\"digest\":\"", "\"digest\":\"f", 2).replacen(
+                "\"digest\":\"f",
+                "\"digest\":\"",
+                1,
+            ),
+            1,
+        );
+        let mut turned = lines.clone();
+        turned[1..].reverse();
+        check("another order", turned.join("\n"), 0);
+        check("a line twice", format!("{text}{}\n", lines[2]), 0);
+        check("noise", format!("{text}\u{0}garbage\n"), 0);
+    }
+
+    #[test]
+    fn the_file_of_another_sweep_is_refused_by_what_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cells.jsonl");
+        run(&path).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let check = |change: fn(&mut SweepPlan), want: &str| {
+            let mut other = plan();
+            change(&mut other);
+            let error = Journal::open(&path, &other).err().unwrap().to_string();
+            assert!(error.contains(want), "{error}");
+            assert!(std::fs::read(&path).unwrap() == before, "the file was touched");
+        };
+        check(
+            |it| it.model.weights_sha256 = "zz".into(),
+            "its `weights_sha256` is \"aa\", this one's is \"zz\"",
+        );
+        check(|it| it.alphas.push(2.0), "its `alphas` is");
+        check(|it| it.tool = "whipstaff 9".into(), "its `tool` is");
+        check(|it| it.heldout_sha256 = "d".into(), "its `heldout_sha256` is");
+        std::fs::write(&path, "{}\n").unwrap();
+        assert!(Journal::open(&path, &plan()).err().unwrap().to_string().contains("move it away"));
+    }
+}
