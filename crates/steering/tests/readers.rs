@@ -97,7 +97,7 @@ fn damaged(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
 fn check(reader: &str, names: &[&str], read: impl Fn(&[u8]) -> Result<(), String>) {
     let seeds = seeds(names);
     let (mut dice, started, mut n, mut refused) = (Dice(1), Instant::now(), 0usize, 0usize);
-    let mut run = |bytes: &[u8], what: &str| {
+    let run = |bytes: &[u8], what: &str| {
         let region = Region::new(ALLOCATOR);
         let answer = catch_unwind(AssertUnwindSafe(|| read(bytes)));
         let asked = region.change().bytes_allocated;
