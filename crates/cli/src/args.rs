@@ -3,7 +3,7 @@
 use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
-use whipstaff_engine::Site;
+use whipstaff_engine::{Dtype, Site};
 use whipstaff_steering::{Convention, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
@@ -72,6 +72,8 @@ pub enum Command {
     Figure(FigureArgs),
     /// Write activations to a safetensors file
     Capture(CaptureArgs),
+    /// Make a small, fast .gguf file of a safetensors model
+    Quantize(QuantizeArgs),
     /// Look at a model
     #[command(subcommand)]
     Model(ModelCommand),
@@ -180,6 +182,10 @@ pub struct ExtractArgs {
     /// every fourth contrast, left out of the fit while measuring]
     #[arg(long, value_name = "F.jsonl")]
     pub heldout: Option<PathBuf>,
+    /// The model in full precision that --model is a quantised form of: the vector is also made there, and
+    /// the two are compared layer by layer
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<String>,
     /// Held-out contrasts used to choose layers and alpha; 0 skips it
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub recommend: usize,
@@ -440,6 +446,43 @@ pub struct CaptureArgs {
     /// The file: tensors input_ids, <site>.<layer>, logits
     #[arg(short, long, value_name = "A.safetensors")]
     pub output: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct QuantizeArgs {
+    /// A Hugging Face directory, or a model of the hub: ORG/NAME, with @REVISION if you like
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// The type of the large matrices: q8_0 (8.5 bits a weight, hardly any loss) or q4_k (4.5 bits)
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    pub kind: KindArg,
+    /// The file [default: NAME-TYPE.gguf]
+    #[arg(short, long, value_name = "F.gguf")]
+    pub output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Quantised types that are written.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum KindArg {
+    /// Blocks of 32 with 8 bits each
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// Blocks of 256 with 4 bits each; the embedding and the head Q8_0
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
+impl KindArg {
+    /// The engine's name for it.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            KindArg::Q8_0 => Dtype::Q8_0,
+            KindArg::Q4K => Dtype::Q4K,
+        }
+    }
 }
 
 #[derive(clap::Args)]

@@ -170,7 +170,13 @@ impl Found {
         })
     }
 
-    fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
+    /// The folder or the file; none for the model that is compiled in.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
         match &self.path {
             Some(path) => Tokenizer::load(path),
             None => Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),

@@ -17,6 +17,7 @@ mod packs;
 mod plan;
 mod progress;
 mod steer;
+mod streamed;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -41,6 +42,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Generate(args) => commands::generate(args, on),
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),
+        Command::Quantize(args) => commands::quantize(args, on),
         Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
         Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
         Command::Vector(args::VectorCommand::Convert(args)) => commands::convert(args),

@@ -50,7 +50,7 @@ pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, famil
 pub use error::Error;
 pub use gate::{Fires, Gate, Pool, Score, decide};
 pub use generate::{Event, Finish, Generator, Request};
-pub use gguf::{Gguf, GgufValue, GgufWriter};
+pub use gguf::{Gguf, GgufValue, GgufWriter, Quantised};
 pub use model::{LoadOptions, Model, ModelFiles};
 pub use operator::Operator;
 pub use outline::Outline;

@@ -85,7 +85,8 @@ impl Outline {
         TOKENIZER * self.tokenizer_file
     }
 
-    /// Bytes of the keys and values of one sequence of `tokens` tokens, in whole blocks.
+    /// Bytes of the keys and values of one sequence of `tokens` tokens, in whole blocks. Layers that see a
+    /// window save nothing: the cache keeps every position, for forks and for replays.
     pub fn kv_bytes(&self, tokens: usize) -> u64 {
         let Config { n_layers, n_kv_heads, head_dim, .. } = *self.config();
         let per_token =
@@ -95,11 +96,17 @@ impl Outline {
 
     /// Bytes of the activations of a pass of `rows` rows, the head left out: what lives at once in a block
     /// and stays on the model's shelf. Five rows of the stream, queries and what they attend to, keys and
-    /// values, and the gated unit as floats and as what quantised weights are multiplied with.
+    /// values, and the gated unit as floats and as what quantised weights are multiplied with. Experts run one
+    /// after the other; at worst all rows go to one, gathered in a copy.
     pub fn activation_bytes(&self, rows: usize) -> u64 {
-        let Config { d_model, n_heads, n_kv_heads, head_dim, d_ff, .. } = *self.config();
+        let Config { d_model, n_heads, n_kv_heads, head_dim, d_ff, experts, ref layers, .. } = *self.config();
+        let is_dense = layers.iter().any(|layer| !layer.routed);
+        let routed = experts.filter(|_| layers.iter().any(|layer| layer.routed));
+        let widest = routed.map_or(0, |it| it.d_ff.max(it.shared_d_ff.unwrap_or(0)));
+        let d_ff = if is_dense { widest.max(d_ff) } else { widest };
+        let gathered = routed.map_or(0, |it| 2 * d_model + it.n);
         let (q, kv) = (n_heads * head_dim, n_kv_heads * head_dim);
-        let floats = 5 * d_model + 3 * q + 2 * kv + 2 * d_ff + d_ff / 2;
+        let floats = 5 * d_model + 3 * q + 2 * kv + 2 * d_ff + d_ff / 2 + gathered;
         (rows * floats * size_of::<f32>()) as u64
     }
 
@@ -116,15 +123,16 @@ impl Outline {
 
 /// What a Hugging Face directory says of its texts.
 fn texts(path: &Path) -> Texts {
-    let in_config = || {
-        let text = std::fs::read_to_string(path.join("tokenizer_config.json")).ok()?;
+    let is_in = |name: &str| {
+        let text = std::fs::read_to_string(path.join(name)).ok()?;
         let config: serde_json::Value = serde_json::from_str(&text).ok()?;
         Some(!config.get("chat_template")?.is_null())
     };
     let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
     Texts {
         has_tokenizer: tokenizer.is_ok(),
-        has_chat_template: path.join("chat_template.jinja").exists() || in_config() == Some(true),
+        has_chat_template: path.join("chat_template.jinja").exists()
+            || ["tokenizer_config.json", "chat_template.json"].into_iter().any(|it| is_in(it) == Some(true)),
         tokenizer_file: tokenizer.map_or(0, |it| it.len()),
     }
 }

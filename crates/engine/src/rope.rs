@@ -97,6 +97,13 @@ impl Rope {
         Frequencies { rope: self.clone(), within: self.frequencies_for(0), scale }
     }
 
+    /// What each pair's frequency is divided by, in sessions that begin with nothing.
+    pub(crate) fn factors(&self) -> Vec<f32> {
+        let plain = Rope { scaling: RopeScaling::Default, ..self.clone() };
+        let pairs = plain.frequencies_for(0).into_iter().zip(self.frequencies_for(0));
+        pairs.map(|(plain, scaled)| (f64::from(plain) / f64::from(scaled)) as f32).collect()
+    }
+
     /// The longest context, if the model was trained with `max` positions.
     pub(crate) fn reach(&self, max: usize) -> usize {
         match self.scaling {

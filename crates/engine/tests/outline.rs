@@ -47,6 +47,8 @@ fn tokenizers_and_templates_are_seen() {
     check("tokenizer_config.json", r#"{"chat_template": null}"#, false);
     check("tokenizer_config.json", r#"{"chat_template": "{{ messages }}"}"#, true);
     check("tokenizer_config.json", "{}", false);
+    check("chat_template.json", r#"{"chat_template": "{{ messages }}"}"#, true);
+    check("chat_template.json", r#"{"chat_template": null}"#, false);
     check("chat_template.jinja", "{{ messages }}", true);
 }
 

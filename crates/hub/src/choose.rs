@@ -13,12 +13,13 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// Used where they are there: stop tokens, tokenizer, chat template.
-pub(crate) const EXTRAS: [&str; 5] = [
+pub(crate) const EXTRAS: [&str; 6] = [
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
 ];
 
 /// A name of the lists above.

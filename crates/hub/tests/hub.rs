@@ -130,9 +130,11 @@ fn a_checkpoint_comes_with_what_belongs_to_it_and_nothing_else() {
     ] {
         place.hub.add(REPO, name, "not needed");
     }
+    place.hub.add(REPO, "chat_template.json", r#"{"chat_template": "{{ messages }}"}"#);
     place.hub.add(REPO, "model.safetensors.index.json", "not needed beside model.safetensors");
     let path = place.locate(REPO).unwrap();
     let want = [
+        "chat_template.json",
         "config.json",
         "generation_config.json",
         "model.safetensors",
@@ -156,7 +158,7 @@ fn the_cache_is_laid_out_as_the_python_tools_do_it() {
     assert_eq!(link("model.safetensors"), Path::new("../../blobs").join(sha256(&weights())));
     assert!(place.cached("blobs").join(config).is_file());
     assert_eq!(names(&place.cached("blobs")).len(), 5, "no partial file is left");
-    let absent = ["chat_template.jinja", "special_tokens_map.json"];
+    let absent = ["chat_template.jinja", "chat_template.json", "special_tokens_map.json"];
     assert_eq!(names(&place.cached(&format!(".no_exist/{COMMIT}"))), absent);
     let locks = names(&place.dir.path().join("hub/.locks/models--org--tiny"));
     assert!(locks.contains(&format!("{}.lock", sha256(&weights()))), "{locks:?}");

@@ -1,5 +1,6 @@
 use crate::args::{ComputeArgs, EvidenceArgs, ExtractArgs};
 use crate::commands::receipt::{Bench, Dose};
+use crate::commands::reference::Reference;
 use crate::commands::show::{print_vector, vector_json};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
@@ -20,6 +21,7 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let measures = args.recommend > 0 || args.evidence.receipt > 0;
     let work = |it: &Before| it.extraction(&set, heldout.as_ref(), measures);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let reference = args.reference.as_deref().map(|it| Reference::new(it, &loaded, &set, on)).transpose()?;
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),
@@ -33,15 +35,21 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let job =
         Job { loaded: &loaded, options, recommend: args.recommend, evidence: &args.evidence, bar: &bar };
     let vector = job.vector(&set, heldout.as_ref())?;
+    let options = job.options;
+    let compared = reference.map(|it| it.compare(loaded, options, &vector, &set, &bar)).transpose()?;
     bar.clear();
     bar.check()?;
     vector.write(&args.output)?;
     if args.json {
         let mut json = vector_json(&vector);
         json["vector"] = args.output.display().to_string().into();
+        if let Some(compared) = &compared {
+            json["reference"] = compared.json();
+        }
         return print_line(&json.to_string());
     }
     print_vector(&vector)?;
+    compared.iter().try_for_each(|it| it.print())?;
     print_line(&format!("\nwritten to {}", args.output.display()))
 }
 

@@ -36,7 +36,7 @@ const NAMES: &[(Part, &str)] = &[
 ];
 
 /// Where the file has a parameter.
-fn source(config: &Config, param: Param) -> Source {
+pub(super) fn source(config: &Config, param: Param) -> Source {
     let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
     let rows = |name: &'static str, rows, of| (name, Cut::Rows { rows, of });
     let (_, own) = NAMES.iter().find(|(part, _)| *part == param.part).expect("every part has a name");
@@ -127,7 +127,7 @@ fn as_matrix(name: &str, shape: Vec<usize>) -> Vec<usize> {
 
 /// Where the rows of a query or key projection lie. The model rotates elements `i` and
 /// `i + head_dim / 2` of a head together; files of this architecture hold each such pair as neighbours.
-fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
+pub(super) fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
     let half = head_dim / 2;
     let row = |row: usize| {
         let (head, i) = (row / head_dim, row % head_dim);

@@ -95,6 +95,8 @@ struct Tensor<'a> {
     id: u32,
     /// Row-major, the innermost dimension last; the file has them the other way round.
     shape: Vec<usize>,
+    n_bytes: usize,
+    /// Nothing for a tensor that is only declared.
     bytes: Cow<'a, [u8]>,
 }
 
@@ -139,36 +141,61 @@ impl<'a> GgufWriter<'a> {
     /// If the name is taken, or if shape and bytes do not fit each other.
     #[must_use]
     pub fn tensor(
-        mut self,
+        self,
         name: &str,
         dtype: Dtype,
         shape: &[usize],
         bytes: impl Into<Cow<'a, [u8]>>,
     ) -> GgufWriter<'a> {
+        let mut writer = self.declare(name, dtype, shape);
+        let (bytes, tensor) = (bytes.into(), writer.tensors.last_mut().expect("it was just declared"));
+        let (kind, n) = (dtype.name(), bytes.len());
+        assert!(n == tensor.n_bytes, "`{name}` has {n} bytes, not those of {kind} {shape:?}");
+        tensor.bytes = bytes;
+        writer
+    }
+
+    /// Adds a tensor whose bytes are at hand later: [`GgufWriter::begin`] says how such a file is written.
+    ///
+    /// # Panics
+    /// If the name is taken, or if rows are not whole blocks.
+    #[must_use]
+    pub fn declare(mut self, name: &str, dtype: Dtype, shape: &[usize]) -> GgufWriter<'a> {
         let (id, kind) = GgmlType::of(dtype);
-        let bytes = bytes.into();
         assert!(self.tensors.iter().all(|it| it.name != name), "there are two tensors `{name}`");
-        let blocks = shape.iter().product::<usize>() / kind.block_len;
         let whole = shape.last().is_some_and(|row| row.is_multiple_of(kind.block_len));
-        assert!(
-            whole && bytes.len() == blocks * kind.block_bytes,
-            "`{name}` has {} bytes, not those of {} {shape:?}",
-            bytes.len(),
-            kind.name
-        );
-        self.tensors.push(Tensor { name: name.to_owned(), id, shape: shape.to_vec(), bytes });
+        assert!(whole, "`{name}` {shape:?} is not whole blocks of {}", kind.name);
+        let n_bytes = shape.iter().product::<usize>() / kind.block_len * kind.block_bytes;
+        let (name, shape, bytes) = (name.to_owned(), shape.to_vec(), Cow::Borrowed(&[][..]));
+        self.tensors.push(Tensor { name, id, shape, n_bytes, bytes });
         self
+    }
+
+    /// What stands before the first tensor. Behind it follow the tensors in the order in which they were
+    /// added, each with its [`GgufWriter::padding`].
+    pub fn begin(&self) -> Vec<u8> {
+        let mut header = self.header();
+        header.extend(self.padding(header.len()));
+        header
+    }
+
+    /// Bytes of the whole file.
+    pub fn n_bytes(&self) -> u64 {
+        let aligned = |tensor: &Tensor| (tensor.n_bytes as u64).next_multiple_of(self.alignment);
+        self.begin().len() as u64 + self.tensors.iter().map(aligned).sum::<u64>()
     }
 
     /// Writes the file.
     ///
     /// # Errors
     /// What `out` says.
+    ///
+    /// # Panics
+    /// If a tensor has no bytes.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let header = self.header();
-        out.write_all(&header)?;
-        out.write_all(&self.padding(header.len()))?;
+        out.write_all(&self.begin())?;
         for tensor in &self.tensors {
+            assert!(tensor.bytes.len() == tensor.n_bytes, "`{}` was only declared", tensor.name);
             out.write_all(&tensor.bytes)?;
             out.write_all(&self.padding(tensor.bytes.len()))?;
         }
@@ -199,13 +226,13 @@ impl<'a> GgufWriter<'a> {
             tensor.shape.iter().rev().for_each(|n| header.extend((*n as u64).to_le_bytes()));
             header.extend(tensor.id.to_le_bytes());
             header.extend(offset.to_le_bytes());
-            offset += (tensor.bytes.len() as u64).next_multiple_of(self.alignment);
+            offset += (tensor.n_bytes as u64).next_multiple_of(self.alignment);
         }
         header
     }
 
-    /// What is missing behind `len` bytes to the next place where a tensor may start.
-    fn padding(&self, len: usize) -> Vec<u8> {
+    /// What is missing behind `len` bytes to the next place where a tensor may start: zeros.
+    pub fn padding(&self, len: usize) -> Vec<u8> {
         vec![0; (len as u64).next_multiple_of(self.alignment) as usize - len]
     }
 }

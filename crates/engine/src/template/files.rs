@@ -15,8 +15,8 @@ const VARIABLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A template as its model has it.
-pub(super) struct Found {
-    pub(super) source: String,
+pub(crate) struct Found {
+    pub(crate) source: String,
     /// `bos_token` and its like.
     pub(super) variables: BTreeMap<String, String>,
     /// The file that it is in.
@@ -24,7 +24,7 @@ pub(super) struct Found {
 }
 
 /// Looks into a folder or a GGUF file.
-pub(super) fn find(path: &Path) -> Result<Option<Found>, Error> {
+pub(crate) fn find(path: &Path) -> Result<Option<Found>, Error> {
     let found = if path.is_file() { in_gguf(path)? } else { in_folder(path)? };
     match found {
         Some(found) if found.source.len() > MAX_LEN => {
@@ -33,6 +33,12 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, Error> {
         }
         found => Ok(found),
     }
+}
+
+/// What the folder of a model calls its special tokens: `bos_token` and its like.
+pub(crate) fn special_tokens(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let fields = object(&dir.join("tokenizer_config.json"))?;
+    Ok(fields.as_ref().map(variables).unwrap_or_default())
 }
 
 fn in_gguf(path: &Path) -> Result<Option<Found>, Error> {

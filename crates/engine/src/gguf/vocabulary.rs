@@ -1,0 +1,245 @@
+//! A byte-level tokenizer as the metadata of a GGUF file: what `tokenizer.rs` reads, the other way round.
+
+use super::split::Rule;
+use super::{Gguf, GgufValue, GgufWriter};
+use crate::{Config, Error, Tokenizer, template};
+use serde_json::Value;
+use std::path::Path;
+
+/// Names of ways to cut text, the one that says most first where several mean the same.
+const CUTS: &[&str] = &["llama-bpe", "smollm", "qwen2", "tekken", "gpt-2"];
+
+/// What a token is, in SentencePiece's numbers.
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// Texts that must give the same ids from the file: every kind of character and of seam between them.
+const SAMPLES: &[&str] = &[
+    "",
+    " ",
+    "The harbour lies still. We'll SAIL at 5:30, don't you think?",
+    "  two spaces,\tone tab\n\nand\r\nlines \n ends  ",
+    "1234567890 3.14159 1,000,000 x2 2x ٣٤ ½",
+    "fn main() { println!(\"{:?}\", a[i] <<= 2); } // done -- =>",
+    "Zażółć gęślą jaźń; naïve café e\u{301}cole Å Straße",
+    "東京タワー 서울 Привет мир שלום العربية हिन्दी ไทย",
+    "🙂👩‍👩‍👧 ©™ “quoted” – dash… \u{a0}\u{200b}\u{fe0f}",
+    "HTMLParser camelCase snake_case o'clock 'S 'Ll we'RE",
+];
+
+/// Sets the keys of the tokenizer in `dir`, with its chat template.
+///
+/// # Errors
+/// [`Error::Malformed`] naming what such a file cannot say.
+pub(super) fn write<'a>(
+    dir: &Path,
+    config: &Config,
+    mut writer: GgufWriter<'a>,
+) -> Result<GgufWriter<'a>, Error> {
+    let path = dir.join("tokenizer.json");
+    let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let original = Tokenizer::from_bytes(&bytes, &path)?;
+    let wrong = |reason: String| Error::malformed(&path, reason);
+    let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    check_model(&json).map_err(wrong)?;
+    let cut = cut(&json).map_err(wrong)?;
+    let (texts, kinds) = tokens(&json, config.vocab_size).map_err(wrong)?;
+    let text = |text: &str| GgufValue::Text(text.to_owned());
+    writer = writer
+        .set("tokenizer.ggml.model", text("gpt2"))
+        .set("tokenizer.ggml.pre", text(cut))
+        .set("tokenizer.ggml.tokens", GgufValue::List(texts.iter().map(|it| text(it)).collect()))
+        .set("tokenizer.ggml.token_type", GgufValue::List(kinds.into_iter().map(GgufValue::I32).collect()))
+        .set("tokenizer.ggml.merges", GgufValue::List(merges(&json).map_err(wrong)?));
+    for (key, id) in special_tokens(dir, config, &original, &path)? {
+        writer = writer.set(&format!("tokenizer.ggml.{key}_token_id"), GgufValue::U32(id));
+    }
+    let (before, behind) = frame(&original, &path)?;
+    for (key, there) in [("bos", before.is_some()), ("eos", behind.is_some())] {
+        writer = writer.set(&format!("tokenizer.ggml.add_{key}_token"), GgufValue::Bool(there));
+    }
+    if let Some(template) = template::find(dir)? {
+        writer = writer.set("tokenizer.chat_template", GgufValue::Text(template.source));
+    }
+    check(&writer, &original, &json, &path)?;
+    Ok(writer)
+}
+
+/// Is it byte-level BPE without extras?
+fn check_model(json: &Value) -> Result<(), String> {
+    let model = &json["model"];
+    let kind = model["type"].as_str().unwrap_or("BPE");
+    let decoder = json["decoder"]["type"].as_str();
+    let byte_level = decoder == Some("ByteLevel") && model["byte_fallback"] != Value::Bool(true);
+    if kind != "BPE" || !byte_level {
+        let decoder = decoder.unwrap_or("no");
+        return Err(format!(
+            "is of the kind {kind} with {decoder} decoder; only byte-level BPE can be written to a GGUF file yet"
+        ));
+    }
+    for name in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
+        let value = &model[name];
+        if !(value.is_null() || value == "" || value.as_f64() == Some(0.0)) {
+            return Err(format!("`model.{name}` is {value}, which a GGUF file cannot say"));
+        }
+    }
+    Ok(())
+}
+
+/// The name of the way in which text is cut.
+fn cut(json: &Value) -> Result<&'static str, String> {
+    let (pre, normalizer) = (steps(&json["pre_tokenizer"]), steps(&json["normalizer"]));
+    let ignore_merges = json["model"]["ignore_merges"] == Value::Bool(true);
+    let is = |name: &&&str| {
+        let Some(rule) = Rule::named(name) else { return false };
+        let Ok(cut) = rule.pre_tokenizer(false) else { return false };
+        let normal = rule.normalizer().map(|it| serde_json::to_value(it).unwrap_or_default());
+        steps(&serde_json::to_value(cut).unwrap_or_default()) == pre
+            && steps(&normal.unwrap_or_default()) == normalizer
+            && rule.ignore_merges == ignore_merges
+    };
+    CUTS.iter().find(is).copied().ok_or_else(|| {
+        let with = if ignore_merges { " with `ignore_merges`" } else { "" };
+        format!(
+            "`pre_tokenizer` and `normalizer` are none of those that have a name in GGUF files (known: {}): {} \
+             {}{with}",
+            CUTS.join(", "),
+            json["pre_tokenizer"],
+            json["normalizer"]
+        )
+    })
+}
+
+/// The steps of a pre-tokenizer or a normalizer, without what only concerns offsets.
+fn steps(value: &Value) -> Vec<Value> {
+    let inside = value.get("pretokenizers").or(value.get("normalizers")).and_then(Value::as_array);
+    match (value, inside) {
+        (_, Some(inside)) => inside.iter().flat_map(steps).collect(),
+        (Value::Object(fields), None) => {
+            let mut fields = fields.clone();
+            fields.remove("trim_offsets");
+            if fields.get("type").is_some_and(|kind| kind == "ByteLevel") {
+                // As the library has it where a file leaves it out.
+                fields.entry("use_regex").or_insert(Value::Bool(true));
+            }
+            vec![Value::Object(fields)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Every token's text and kind, by id; rows of the embedding that are no token get a name.
+fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<i32>), String> {
+    let vocab = json["model"]["vocab"].as_object().ok_or("`model.vocab` is not an object")?;
+    let mut found: Vec<Option<(String, i32)>> = vec![None; n];
+    let mut put = |text: &str, id: &Value, kind: i32| {
+        let place = id.as_u64().and_then(|id| found.get_mut(usize::try_from(id).ok()?));
+        let place = place.ok_or_else(|| format!("`{text}` has the id {id}, but the model has only {n}"))?;
+        *place = Some((text.to_owned(), kind));
+        Ok::<(), String>(())
+    };
+    for (text, id) in vocab {
+        put(text, id, NORMAL)?;
+    }
+    for token in added(json) {
+        let text = token["content"].as_str().unwrap_or_default();
+        for flag in ["single_word", "lstrip", "rstrip"] {
+            if token[flag] == Value::Bool(true) {
+                return Err(format!(
+                    "`{flag}` of the added token `{text}` is true, which a GGUF file cannot say"
+                ));
+            }
+        }
+        let is_special = token["special"] == Value::Bool(true);
+        put(text, &token["id"], if is_special { CONTROL } else { USER_DEFINED })?;
+    }
+    let named =
+        |(id, it): (usize, Option<(String, i32)>)| it.unwrap_or_else(|| (format!("[PAD{id}]"), UNUSED));
+    Ok(found.into_iter().enumerate().map(named).unzip())
+}
+
+fn added(json: &Value) -> &[Value] {
+    json["added_tokens"].as_array().map_or(&[], |it| it)
+}
+
+/// Merges as lines of two tokens; newer files have them as pairs.
+fn merges(json: &Value) -> Result<Vec<GgufValue>, String> {
+    let lines = json["model"]["merges"].as_array().ok_or("`model.merges` is not a list")?;
+    let merge = |value: &Value| {
+        let line = match value {
+            Value::String(line) => Some(line.clone()),
+            Value::Array(pair) => match &pair[..] {
+                [Value::String(left), Value::String(right)] => Some(format!("{left} {right}")),
+                _ => None,
+            },
+            _ => None,
+        };
+        let line = line.filter(|line| line.matches(' ').count() == 1);
+        line.map(GgufValue::Text)
+            .ok_or_else(|| format!("`model.merges` has {value}, which is not two tokens"))
+    };
+    lines.iter().map(merge).collect()
+}
+
+/// What the tokenizer puts around a text: one token before it, one behind it, or nothing.
+fn frame(original: &Tokenizer, path: &Path) -> Result<(Option<u32>, Option<u32>), Error> {
+    let (whole, text) = (original.encode("a")?, original.encode_more("a")?);
+    let at = whole.windows(text.len().max(1)).position(|it| it == text);
+    match at.map(|at| (&whole[..at], &whole[at + text.len()..])) {
+        Some((before, behind)) if before.len() <= 1 && behind.len() <= 1 => {
+            Ok((before.first().copied(), behind.first().copied()))
+        }
+        _ => {
+            let reason = "`post_processor` puts more than one token before or behind a text, which a GGUF file \
+                          cannot say";
+            Err(Error::malformed(path, reason))
+        }
+    }
+}
+
+/// The keys of special tokens, with their ids. An answer ends at any of `eos`, `eot` and `eom`.
+fn special_tokens(
+    dir: &Path,
+    config: &Config,
+    original: &Tokenizer,
+    path: &Path,
+) -> Result<Vec<(&'static str, u32)>, Error> {
+    let names = template::special_tokens(dir)?;
+    let id = |name: &str| names.get(name).and_then(|text| original.0.token_to_id(text));
+    let (before, behind) = frame(original, path)?;
+    let mut ids: Vec<(&str, u32)> =
+        before.or(id("bos_token")).or(config.bos_token).map(|id| ("bos", id)).into_iter().collect();
+    let mut ends: Vec<u32> = Vec::new();
+    for id in behind.or(id("eos_token")).into_iter().chain(config.eos_tokens.iter().copied()) {
+        if !ends.contains(&id) {
+            ends.push(id);
+        }
+    }
+    if ends.len() > 3 {
+        let reason =
+            format!("`eos_token_id` names {} tokens, but a GGUF file has place for three", ends.len());
+        return Err(Error::malformed(dir.join("generation_config.json"), reason));
+    }
+    ids.extend(["eos", "eot", "eom"].into_iter().zip(ends));
+    for (key, name) in [("unknown", "unk_token"), ("padding", "pad_token")] {
+        ids.extend(id(name).map(|id| (key, id)));
+    }
+    Ok(ids)
+}
+
+/// Holds the tokenizer that a reader makes of the file against the original.
+fn check(writer: &GgufWriter, original: &Tokenizer, json: &Value, path: &Path) -> Result<(), Error> {
+    let written = Tokenizer(Gguf::from_bytes(writer.to_bytes(), path)?.tokenizer()?);
+    let between = |token: &Value| format!("one {} two", token["content"].as_str().unwrap_or_default());
+    let texts = SAMPLES.iter().map(|text| (*text).to_owned()).chain(added(json).iter().map(between));
+    for text in texts {
+        let (want, got) = (original.encode(&text)?, written.encode(&text)?);
+        if want != got || original.decode(&want)? != written.decode(&got)? {
+            let reason = format!("cuts `{}` in a way that a GGUF file cannot say", text.escape_debug());
+            return Err(Error::malformed(path, reason));
+        }
+    }
+    Ok(())
+}
