@@ -8,6 +8,7 @@ mod extract;
 mod figure;
 mod generate;
 mod model;
+mod monitor;
 mod receipt;
 mod show;
 
@@ -19,5 +20,6 @@ pub use extract::extract;
 pub use figure::figure;
 pub use generate::generate;
 pub use model::show_model;
+pub use monitor::monitor;
 pub use receipt::receipt;
 pub use show::{completions, show_vector};

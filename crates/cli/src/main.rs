@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod embedded;
 mod failure;
+mod heatmap;
 mod hub;
 mod loaded;
 mod memory;
@@ -37,6 +38,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Extract(args) => commands::extract(args, on),
         Command::Receipt(args) => commands::receipt(args, on),
         Command::Generate(args) => commands::generate(args, on),
+        Command::Monitor(args) => commands::monitor(args, on),
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),
         Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),

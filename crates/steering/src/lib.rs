@@ -8,7 +8,7 @@
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
 //! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
-//! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
+//! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`, `watch`.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ pub mod report;
 mod stats;
 mod tokens;
 mod vector;
+mod watch;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
@@ -59,3 +60,4 @@ pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use replay::passes;
 pub use tokens::TokenRule;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+pub use watch::{Ruler, Watched, midpoints, rulers, watch};
