@@ -9,7 +9,7 @@ use whipstaff_engine::{
     Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
-    ContrastSet, ExtractOptions, Frame, Method, ModelId, NoProgress, TokenRule, extract, measure_cosine,
+    ContrastSet, ExtractOptions, Frame, Method, ModelId, NoProgress, Text, TokenRule, extract, measure_cosine,
 };
 
 /// Part of a steering as the driver writes it: layer, row of the vectors' file, alpha.
@@ -122,10 +122,9 @@ impl Loaded {
 
     fn steering(&self, vectors: &[f32], places: &[Place]) -> Steering {
         let d_model = self.model.config().d_model;
-        Steering::new(places.iter().map(|(layer, row, alpha)| Edit {
-            layer: *layer,
-            site: Site::ResidPost,
-            add: vectors[row * d_model..][..d_model].iter().map(|x| alpha * x).collect(),
+        Steering::new(places.iter().map(|(layer, row, alpha)| {
+            let add = vectors[row * d_model..][..d_model].iter().map(|x| alpha * x).collect();
+            Edit::add(*layer, Site::ResidPost, add)
         }))
     }
 
@@ -199,7 +198,8 @@ impl Loaded {
             |layer: usize, alpha: f32| (f64::from(alpha), self.steering(vectors, &[(layer, layer, alpha)]));
         let steerings: Vec<(f64, Steering)> =
             layers.iter().flat_map(|layer| alphas.iter().map(|alpha| steering(*layer, *alpha))).collect();
-        let table = measure_cosine(&self.model, texts, skip, layers, &steerings, &NoProgress)?;
+        let texts: Vec<Text> = texts.iter().map(|ids| Text::new(ids, &[])).collect();
+        let table = measure_cosine(&self.model, &texts, skip, layers, &steerings, &NoProgress)?;
         let row = |run: usize| (0..n_layers).map(|layer| table.mean(run, layer)).collect();
         let of_layer = |i: usize| (i * alphas.len()..(i + 1) * alphas.len()).map(row).collect();
         let tables = (0..layers.len()).map(of_layer).collect();

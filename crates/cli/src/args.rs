@@ -78,6 +78,9 @@ pub enum Command {
     /// Look at a vector
     #[command(subcommand)]
     Vector(VectorCommand),
+    /// Look at the steering of a request
+    #[command(subcommand)]
+    Steering(SteeringCommand),
     /// Say what this machine offers, and what of it is used
     Doctor {
         /// Print JSON
@@ -103,6 +106,25 @@ pub enum VectorCommand {
     Show(ShowVectorArgs),
     /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
     Convert(ConvertArgs),
+}
+
+#[derive(Subcommand)]
+pub enum SteeringCommand {
+    /// Read a steering file and the vectors that it names, and say in words what they will do
+    Check(CheckSteeringArgs),
+}
+
+#[derive(clap::Args)]
+pub struct CheckSteeringArgs {
+    /// The file (.toml or .json)
+    #[arg(value_name = "F.toml", required_unless_present = "steer")]
+    pub file: Option<PathBuf>,
+    /// A vector as for generate, beside or instead of the file; may be given several times
+    #[arg(long, value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]")]
+    pub steer: Vec<String>,
+    /// Print the steering as JSON, nothing left out that was given
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which model.
@@ -234,6 +256,37 @@ pub struct ReceiptArgs {
     pub json: bool,
 }
 
+/// What to do to the activations.
+#[derive(clap::Args)]
+pub struct SteerArgs {
+    /// A vector, how much and where; may be given several times. For control vectors of other
+    /// tools: V.gguf:COEFFICIENT. LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto.
+    /// What else may be said (docs/REFERENCE.md has the formulas):
+    ///   op=add         adds ALPHA; with until=T only as far as a projection of T
+    ///   op=project     removes the share ALPHA of what lies along the vector
+    ///   op=cap         holds the projection within lo=A and hi=B, or one of them
+    ///   op=push        raises the projection to at least to=T
+    ///   op=set         sets the projection to to=T
+    ///   op=rotate      turns by ALPHA degrees, norm kept
+    ///   keep_norm=true gives every row its old norm back
+    ///   scope=S        all, prompt, answer or positions A..B (-1: the prompt's last)
+    ///   tokens=REGEX   only tokens that match; skip_special=true
+    ///   schedule=S     decay:N, ramp:N or window:A..B, in generated tokens
+    ///   site=S, unit=U as everywhere
+    ///   gate=C         only if the prompt scores gate.above=X (or gate.below=X) on vector C;
+    ///                  gate.layer=L, gate.score=cosine|projection|cast, gate.pool=mean|last,
+    ///                  gate.unit=U
+    #[arg(long, value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]", verbatim_doc_comment)]
+    pub steer: Vec<String>,
+    /// A file (.toml or .json) with the same: a list `steer` of entries with `vector`, `alpha`, `layers`, `op` …
+    #[arg(long, value_name = "F.toml")]
+    pub steering: Option<PathBuf>,
+    /// What alpha and targets are counted in: gap (1 is one full contrast), rms (of the stream) or unit [default:
+    /// gap; for a control vector the unit of its coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+}
+
 #[derive(clap::Args)]
 pub struct GenerateArgs {
     #[command(flatten)]
@@ -241,15 +294,8 @@ pub struct GenerateArgs {
     /// What the user says
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
-    /// A vector, how much and where: V.safetensors[:ALPHA][@LAYERS], or V.gguf:COEFFICIENT for the control
-    /// vectors of other tools; may be given several times.
-    /// LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto
-    #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
-    pub steer: Vec<String>,
-    /// What alpha is counted in: gap (1 is one full contrast), rms (of the stream) or unit [default: gap;
-    /// for a control vector the unit of its coefficients]
-    #[arg(long)]
-    pub unit: Option<Unit>,
+    #[command(flatten)]
+    pub steer: SteerArgs,
     /// New tokens at most
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_tokens: usize,
@@ -258,7 +304,7 @@ pub struct GenerateArgs {
     /// End the answer at this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
-    /// Run unsteered, at +alpha and at -alpha, and print the three side by side
+    /// Run unsteered, at +alpha and (where that means something) at -alpha, and print them side by side
     #[arg(long)]
     pub compare: bool,
     #[command(flatten)]
@@ -294,9 +340,13 @@ pub struct SamplingArgs {
 pub struct FigureArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// The vector and the layers to inject at: V.safetensors[@LAYERS]
-    #[arg(long, value_name = "V[@LAYERS]")]
-    pub steer: String,
+    /// The vector, the layers to inject at and, if you like, how: V.safetensors[@LAYERS][,KEY=VALUE…], as for
+    /// generate
+    #[arg(long, value_name = "V[@LAYERS][,KEY=VALUE…]", required_unless_present = "steering")]
+    pub steer: Option<String>,
+    /// A file (.toml or .json) with the same, one entry without alpha
+    #[arg(long, value_name = "F.toml", conflicts_with = "steer")]
+    pub steering: Option<PathBuf>,
     /// Alphas, separated by commas
     #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
     pub alphas: String,
@@ -333,12 +383,8 @@ pub struct MonitorArgs {
     /// of the positive answers and -0.5 that of the negative ones [default: values in rms of the stream from zero]
     #[arg(long, value_name = "F.jsonl")]
     pub contrasts: Option<PathBuf>,
-    /// Run the text under this steering; may be given several times
-    #[arg(long, value_name = "V[:ALPHA][@LAYERS]")]
-    pub steer: Vec<String>,
-    /// What the alpha of --steer is counted in: gap, rms or unit
-    #[arg(long, requires = "steer")]
-    pub unit: Option<Unit>,
+    #[command(flatten)]
+    pub steer: SteerArgs,
     /// Show the shift from another text (unsteered, as it is), or without TEXT from the same text unsteered
     #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
     pub baseline: Option<String>,

@@ -11,6 +11,7 @@ mod model;
 mod monitor;
 mod receipt;
 mod show;
+mod steering;
 
 pub use capture::capture;
 pub use convert::convert;
@@ -23,3 +24,4 @@ pub use model::show_model;
 pub use monitor::monitor;
 pub use receipt::receipt;
 pub use show::{completions, show_vector};
+pub use steering::check_steering;

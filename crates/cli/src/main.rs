@@ -17,6 +17,7 @@ mod output;
 mod packs;
 mod plan;
 mod progress;
+mod steer;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -44,6 +45,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
         Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
         Command::Vector(args::VectorCommand::Convert(args)) => commands::convert(args),
+        Command::Steering(args::SteeringCommand::Check(args)) => commands::check_steering(args),
         Command::Doctor { json } => commands::doctor(json, on),
         Command::Completions { shell } => commands::completions(shell),
     }

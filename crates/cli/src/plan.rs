@@ -75,6 +75,23 @@ impl PlannedVector {
                 loaded.name
             ));
         }
+        PlannedVector::filled(arg, unit, (vector, unit_of_file), config.n_layers)
+    }
+
+    /// The same without a model to hold it against: its layers are those of the one it was made on.
+    pub fn without_model(arg: &SteerArg, unit: Option<Unit>) -> Result<PlannedVector, Failure> {
+        let read = PersonaVector::read_from(&arg.path, Convention::default())?;
+        let past_last = read.0.layers.keys().next_back().map_or(0, |last| last + 1);
+        let n_layers = read.0.provenance.model.n_layers.max(past_last);
+        PlannedVector::filled(arg, unit, read, n_layers)
+    }
+
+    fn filled(
+        arg: &SteerArg,
+        unit: Option<Unit>,
+        (vector, unit_of_file): (PersonaVector, Unit),
+        n_layers: usize,
+    ) -> Result<PlannedVector, Failure> {
         let (auto_layers, auto_alpha) = vector.default_dose();
         let unit_of_dose = match (arg.alpha, vector.is_foreign()) {
             (Some(_), _) => unit_of_file,
@@ -98,9 +115,9 @@ impl PlannedVector {
         let layers = match spec {
             // `all` means all that the vector has directions for.
             LayerSpec::All => vector.layers.keys().copied().collect(),
-            spec => spec
-                .resolve(config.n_layers, &auto_layers)
-                .map_err(|error| Failure::from(error).about("--steer"))?,
+            spec => {
+                spec.resolve(n_layers, &auto_layers).map_err(|error| Failure::from(error).about("--steer"))?
+            }
         };
         Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), unit, vector, layers })
     }
@@ -112,8 +129,12 @@ impl PlannedVector {
 
 /// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than
 /// the vector's is worth a remark.
-pub fn frame(args: &FrameArgs, loaded: &Loaded, vectors: &[PlannedVector]) -> Result<Frame, Failure> {
-    let of_vector = vectors.iter().map(|it| &it.vector.provenance.frame).find(|it| !it.is_unknown());
+pub fn frame<'v>(
+    args: &FrameArgs,
+    loaded: &Loaded,
+    vectors: impl IntoIterator<Item = &'v PlannedVector>,
+) -> Result<Frame, Failure> {
+    let of_vector = vectors.into_iter().map(|it| &it.vector.provenance.frame).find(|it| !it.is_unknown());
     let asked = match args {
         FrameArgs { raw: true, .. } => Some("none"),
         FrameArgs { chat: true, .. } => Some("chat"),

@@ -809,7 +809,10 @@ fn every_command_explains_itself() {
         parts.iter().for_each(|part| assert!(help.contains(part), "{part}\n{help}"));
         assert!(!help.contains('\x1b'), "{help}");
     };
-    check("", &["demo", "extract", "generate", "figure", "capture", "model", "vector", "completions"]);
+    check(
+        "",
+        &["demo", "extract", "generate", "figure", "capture", "model", "vector", "steering", "completions"],
+    );
     check("", &["Exit codes", "130", "WHIPSTAFF_KERNELS", "NO_COLOR", "--threads"]);
     check("demo", &["--model", "--output", "--seed"]);
     check(
@@ -819,13 +822,26 @@ fn every_command_explains_itself() {
     check("extract", &["--frame", "--chat", "--system", "--output", "--json"]);
     check(
         "generate",
-        &["--model", "--prompt", "--steer", "--unit", "--max-tokens", "--temperature", "--seed"],
+        &[
+            "--model",
+            "--prompt",
+            "--steer",
+            "--steering",
+            "--unit",
+            "--max-tokens",
+            "--temperature",
+            "--seed",
+        ],
     );
     check(
         "generate",
         &["--compare", "--json", "--raw", "--frame", "--chat", "--system", "--stop", "--top-k", "--min-p"],
     );
-    check("figure", &["--model", "--steer", "--alphas", "--unit", "--prompts", "--raw", "--output"]);
+    check("steering check", &["F.toml", "--steer", "--json"]);
+    check(
+        "figure",
+        &["--model", "--steer", "--steering", "--alphas", "--unit", "--prompts", "--raw", "--output"],
+    );
     check("capture", &["--model", "--text", "--ids", "--layers", "--sites", "--logits", "--raw", "--output"]);
     check("model", &["show"]);
     check("model show", &["--json", "--context", "--max-memory"]);

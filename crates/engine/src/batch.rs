@@ -20,7 +20,14 @@ pub struct Batch<'a> {
 pub struct RowPlan {
     rows: SmallVec<[Row; INLINE]>,
     spans: SmallVec<[Range<usize>; INLINE]>,
-    steerings: SmallVec<[Steering; INLINE]>,
+    steered: SmallVec<[Steered; INLINE]>,
+}
+
+/// What a sequence is steered by, and where its prompt ends: all that an edit may depend on beside the row.
+#[derive(Clone)]
+pub(crate) struct Steered {
+    pub(crate) steering: Steering,
+    pub(crate) n_prompt: usize,
 }
 
 /// One row: one token of one sequence.
@@ -77,7 +84,9 @@ impl<'a> Batch<'a> {
         let tokens = session.tokens.iter().copied().enumerate().skip(start);
         self.plan.rows.extend(tokens.map(|(position, token)| Row { sequence, position, token }));
         self.plan.spans.push(first..self.plan.rows.len());
-        self.plan.steerings.push(session.steering.clone());
+        // Steering that asks for it is refused where it is not known (`Model::check`).
+        let n_prompt = session.n_prompt().unwrap_or(0);
+        self.plan.steered.push(Steered { steering: session.steering.clone(), n_prompt });
         self.sessions.push(session);
         sequence
     }
@@ -119,9 +128,9 @@ impl RowPlan {
     }
 
     /// The sequences under any steering, with their rows.
-    pub(crate) fn steered_spans(&self) -> impl Iterator<Item = (&Steering, Range<usize>)> {
-        let all = self.steerings.iter().zip(self.spans.iter().cloned());
-        all.filter(|(steering, _)| !steering.is_empty())
+    pub(crate) fn steered_spans(&self) -> impl Iterator<Item = (&Steered, Range<usize>)> {
+        let all = self.steered.iter().zip(self.spans.iter().cloned());
+        all.filter(|(it, _)| !it.steering.is_empty())
     }
 }
 

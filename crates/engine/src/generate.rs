@@ -1,7 +1,8 @@
 //! Generation as an iterator over events, any number of requests at once.
 
 use crate::{
-    Batch, Error, Model, NoTap, ROW_BUDGET, Sampler, Sampling, Session, Steering, TextStream, Tokenizer,
+    Batch, Error, Model, NoTap, PrefixTree, ROW_BUDGET, Sampler, Sampling, Session, Steering, TextStream,
+    Tokenizer, decide,
 };
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use std::collections::VecDeque;
 pub struct Request {
     /// The tokens to continue, at least one.
     pub prompt: Vec<u32>,
-    /// The steering it runs under.
+    /// The steering it runs under; what follows the prompt is its answer.
     pub steering: Steering,
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -54,6 +55,7 @@ pub struct Generator<'m> {
     model: &'m Model,
     tokenizer: &'m Tokenizer,
     running: Vec<Running>,
+    prepared: bool,
     events: VecDeque<Event>,
 }
 
@@ -89,7 +91,7 @@ impl<'m> Generator<'m> {
                 return Err(Error::TooLong { tokens: it.prompt.len(), max });
             }
             it.steering.check(model.config())?;
-            let mut session = Session::steered(it.steering);
+            let mut session = Session::steered(it.steering).with_prompt(it.prompt.len());
             session.expect(it.prompt.len());
             running.push(Running {
                 request,
@@ -102,7 +104,7 @@ impl<'m> Generator<'m> {
                 n_generated: 0,
             });
         }
-        let mut generator = Generator { model, tokenizer, running, events: VecDeque::new() };
+        let mut generator = Generator { model, tokenizer, running, prepared: false, events: VecDeque::new() };
         generator.running.retain(|it| {
             let nothing_to_do = it.max_tokens == 0;
             if nothing_to_do {
@@ -119,8 +121,36 @@ impl<'m> Generator<'m> {
         Ok(generator)
     }
 
+    /// Before the first step: gates are decided, and what prompts have in common runs once as far as no steering
+    /// changes it.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let prompts: Vec<Vec<u32>> = self.running.iter().map(|it| it.pending.clone()).collect();
+        let prompts: Vec<&[u32]> = prompts.iter().map(|ids| &ids[..]).collect();
+        let steerings: Vec<Steering> = self.running.iter().map(|it| it.session.steering().clone()).collect();
+        let steerings = decide(self.model, &prompts, &steerings)?;
+        let plain = |i: &usize| steerings[*i].first_position(prompts[*i].len()) >= prompts[*i].len();
+        let (plain, steered): (Vec<usize>, Vec<usize>) = (0..prompts.len()).partition(plain);
+        for i in steered {
+            self.running[i].session.steering = steerings[i].clone();
+        }
+        let texts: Vec<&[u32]> = plain.iter().map(|i| prompts[*i]).collect();
+        let tree = PrefixTree::new(self.model, &texts);
+        let prefixes = tree.run(self.model, &texts, self.model.config().n_layers)?;
+        for (text, i) in plain.into_iter().enumerate() {
+            let shared = prefixes.session(text).with_prompt(prompts[i].len());
+            let it = &mut self.running[i];
+            it.session = shared.fork_before(steerings[i].clone());
+            it.session.expect(prompts[i].len());
+            it.pending.drain(..tree.shared_len(text));
+        }
+        Ok(())
+    }
+
     /// Plan rows, run them, sample, emit.
     fn step(&mut self) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.prepared, true) {
+            self.prepare()?;
+        }
         let plan = self.plan();
         let chosen = self.run(&plan)?;
         for (at, token) in chosen {
@@ -215,5 +245,43 @@ impl Iterator for Generator<'_> {
             }
         }
         self.events.pop_front().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Edit, Isa, Scope, Site, Span};
+    use std::path::Path;
+
+    /// How many tokens of its prompt each request has left to run by itself, under steering with these spans.
+    #[track_caller]
+    fn check(spans: &[Option<Span>], want: &[usize]) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+        let (model, tokenizer) = (Model::load(&dir, Isa::best()).unwrap(), Tokenizer::load(&dir).unwrap());
+        let steering = |span: &Option<Span>| {
+            let edit = Edit::add(1, Site::ResidPost, vec![1.0; 64]);
+            let scope = |span| Scope { span, ..Scope::default() };
+            Steering::new(span.map(|span| Edit { scope: scope(span), ..edit }))
+        };
+        let request = |span| Request {
+            prompt: (0..70).collect(),
+            steering: steering(span),
+            max_tokens: 1,
+            ..Request::default()
+        };
+        let mut generator = Generator::new(&model, &tokenizer, spans.iter().map(request)).unwrap();
+        generator.prepare().unwrap();
+        let left: Vec<usize> = generator.running.iter().map(|it| it.pending.len()).collect();
+        assert_eq!(left, want, "{spans:?}");
+    }
+
+    #[test]
+    fn prompts_are_shared_as_far_as_no_steering_changes_them() {
+        let (all, answer) = (Some(Span::All), Some(Span::Answer));
+        check(&[None, answer, answer], &[1, 1, 1]);
+        check(&[None, all, answer], &[1, 70, 1]);
+        check(&[all, all, Some(Span::Prompt)], &[70, 70, 70]);
+        check(&[answer], &[70]);
     }
 }

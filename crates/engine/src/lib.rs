@@ -2,14 +2,14 @@
 //!
 //! Three nouns carry the crate. A [`Model`] is loaded weights: immutable, shareable. A [`Session`]
 //! is one mutable timeline: tokens, their keys and values, and the steering they run under. A
-//! [`Steering`] is a plain value: which vectors are added where. One [`Batch`] of rows, taken from
+//! [`Steering`] is a plain value: what is done to the stream, where and when. One [`Batch`] of rows, taken from
 //! any number of sessions and packed without padding, is the only way to run a model.
 //!
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
 //! Reading order: `config` (what a model is; `config/family` is the table of families), `params` and
 //! `names`, `weights`, `gguf`, `load`, `model` (the forward pass: the page to show visitors), `ops` (the
-//! seam under it), `experts`, `tap`, `steering`, `batch`, `session`, `generate`.
+//! seam under it), `experts`, `tap`, `steering`, `operator`, `scope`, `gate`, `batch`, `session`, `generate`.
 
 #![forbid(unsafe_code)]
 
@@ -18,12 +18,14 @@ mod capture;
 mod config;
 mod error;
 mod experts;
+mod gate;
 mod generate;
 mod gguf;
 mod kv;
 mod load;
 mod model;
 mod names;
+mod operator;
 mod ops;
 mod outline;
 mod packs;
@@ -32,6 +34,7 @@ mod prefix;
 mod rope;
 mod rows;
 mod sample;
+mod scope;
 mod score;
 mod session;
 mod steering;
@@ -45,15 +48,18 @@ pub use batch::{Batch, Row, RowPlan, pack};
 pub use capture::{KeepRows, SumRows};
 pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, families};
 pub use error::Error;
+pub use gate::{Fires, Gate, Pool, Score, decide};
 pub use generate::{Event, Finish, Generator, Request};
 pub use gguf::{Gguf, GgufValue, GgufWriter};
 pub use model::{LoadOptions, Model, ModelFiles};
+pub use operator::Operator;
 pub use outline::Outline;
 pub use packs::PackCache;
 pub use prefix::{PrefixTree, Prefixes};
 pub use rope::{Rope, RopeScaling};
 pub use rows::Rows;
 pub use sample::{Sampler, Sampling};
+pub use scope::{Position, Schedule, Scope, Span, TokenSet};
 pub use score::{Continuation, log_probs, score};
 pub use session::Session;
 pub use steering::{Edit, Steering};

@@ -186,7 +186,20 @@ impl Model {
                 return Err(Error::TooLong { tokens, max });
             }
         }
-        batch.sessions.iter().try_for_each(|session| session.steering().check(&self.config))
+        batch.sessions.iter().try_for_each(|session| {
+            let steering = session.steering();
+            steering.check(&self.config)?;
+            if steering.is_gated() {
+                return Err(Error::SteeringMismatch(
+                    "the steering has a gate that nobody has decided".into(),
+                ));
+            }
+            if steering.asks_for_prompt() && session.n_prompt().is_none() {
+                let reason = "the steering tells prompt from answer, but not where the prompt ends";
+                return Err(Error::SteeringMismatch(reason.into()));
+            }
+            Ok(())
+        })
     }
 }
 

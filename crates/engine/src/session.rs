@@ -13,6 +13,8 @@ pub struct Session {
     pub(crate) steering: Steering,
     /// How long its first text is, once it has one.
     reach: usize,
+    /// Tokens of the prompt, if it was told.
+    n_prompt: Option<usize>,
 }
 
 impl Session {
@@ -46,6 +48,34 @@ impl Session {
             );
         }
         Session { steering, ..self.clone() }
+    }
+
+    /// A second timeline over the same tokens under a steering that leaves them alone: what follows is steered. The
+    /// cache stays valid because neither steering changes a position that it holds.
+    ///
+    /// # Panics
+    /// If one of the two does.
+    pub fn fork_before(&self, steering: Steering) -> Session {
+        for steering in [&self.steering, &steering] {
+            let n_prompt = self.n_prompt.unwrap_or(0);
+            assert!(
+                steering.first_position(n_prompt) >= self.tokens.len(),
+                "steering changes what is in the cache"
+            );
+        }
+        Session { steering, ..self.clone() }
+    }
+
+    /// Says that the first `n_prompt` tokens are the prompt and what follows is the answer, for steering that
+    /// tells them apart.
+    #[must_use]
+    pub fn with_prompt(self, n_prompt: usize) -> Session {
+        Session { n_prompt: Some(n_prompt), ..self }
+    }
+
+    /// How many of its tokens are the prompt, if it was told.
+    pub fn n_prompt(&self) -> Option<usize> {
+        self.n_prompt
     }
 
     /// Says, before the first pass, how many tokens the first text has that will run in several passes.

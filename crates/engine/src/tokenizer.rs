@@ -1,7 +1,7 @@
 //! Text to ids and back, by the `tokenizers` crate.
 
-use crate::Error;
 use crate::gguf::Gguf;
+use crate::{Error, TokenSet};
 use std::path::Path;
 
 /// A model's tokenizer.
@@ -54,6 +54,25 @@ impl Tokenizer {
     /// [`Error::Tokenize`].
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         self.0.decode(ids, true).map_err(|error| Error::Tokenize(error.to_string()))
+    }
+
+    /// The ids of the vocabulary that `wanted` says yes to, asked with the text of each token (spaces as spaces;
+    /// characters that a token holds a part of as U+FFFD) and whether it is special.
+    pub fn tokens_where(&self, wanted: impl Fn(&str, bool) -> bool) -> TokenSet {
+        let added = self.0.get_added_tokens_decoder();
+        let chosen = |id: &u32| {
+            let special = added.get(id).is_some_and(|it| it.special);
+            // A piece by itself may lose the space in front that it has within a text: it is decoded behind another.
+            let text = if special { self.0.id_to_token(*id) } else { self.piece(*id) };
+            wanted(&text.unwrap_or_default(), special)
+        };
+        (0..self.0.get_vocab_size(true) as u32).filter(chosen).collect()
+    }
+
+    /// The text that a token adds to what stands before it.
+    fn piece(&self, id: u32) -> Option<String> {
+        let (once, twice) = (self.0.decode(&[id], false).ok()?, self.0.decode(&[id, id], false).ok()?);
+        Some(twice.strip_prefix(&once).map_or(once.clone(), str::to_owned))
     }
 
     fn encode_with(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {

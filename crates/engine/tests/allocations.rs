@@ -12,10 +12,17 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Allocations per step of `n` sequences, steered each in its own way, from the third step on.
 fn per_step(model: &Model, n: usize) -> Vec<usize> {
     let steering = |i: usize| {
-        let add = (0..model.config().d_model).map(|j| 0.01 * (i + j) as f32).collect();
-        Steering::new([Edit { layer: 1, site: Site::ResidPost, add }])
+        let direction = || (0..model.config().d_model).map(|j| 0.01 * (i + j) as f32).collect();
+        let edit = |operator| Edit::new(1, Site::ResidPost, direction(), operator);
+        let scope = Scope { span: Span::Answer, schedule: Schedule::Decay { half_life: 9.0 }, tokens: None };
+        Steering::new([
+            Edit::add(1, Site::ResidPost, direction()),
+            Edit { keeps_norm: true, ..edit(Operator::Cap { alpha: 1.0, low: -0.1, high: 0.1 }) },
+            Edit { scope, ..edit(Operator::Rotate { alpha: 0.1 }) },
+        ])
     };
-    let mut sessions: Vec<Session> = (0..n).map(|i| Session::steered(steering(i))).collect();
+    let session = |i: usize| Session::steered(steering(i)).with_prompt(2);
+    let mut sessions: Vec<Session> = (0..n).map(session).collect();
     let mut step = |token: u32| {
         let mut batch = Batch::new();
         for session in &mut sessions {

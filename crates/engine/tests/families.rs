@@ -131,7 +131,7 @@ fn greedy_tokens_equal_transformers() {
 
 fn steering(model: &Model, layer: usize, site: Site, scale: f32) -> Steering {
     let add = (0..model.config().d_model).map(|i| scale * (i as f32).cos()).collect();
-    Steering::new([Edit { layer, site, add }])
+    Steering::new([Edit::add(layer, site, add)])
 }
 
 fn prompt(model: &Model, n: usize, seed: u32) -> Vec<u32> {

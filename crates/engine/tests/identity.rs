@@ -20,7 +20,7 @@ fn prompt(n: usize, seed: u32) -> Vec<u32> {
 
 fn steering(model: &Model, layer: usize, scale: f32) -> Steering {
     let add = (0..model.config().d_model).map(|i| scale * (i as f32).cos()).collect();
-    Steering::new([Edit { layer, site: Site::ResidPost, add }])
+    Steering::new([Edit::add(layer, Site::ResidPost, add)])
 }
 
 /// Logits of the last token, run alone in one pass.
@@ -154,7 +154,7 @@ fn what_does_not_fit_the_model_is_refused_before_anything_runs() {
     check(&[5000], Steering::default(), "5000");
     check(&vec![1; 257], Steering::default(), "context of 256");
     check(&[1], steering(&model, 3, 1.0), "layer 3");
-    let edit = |add| Steering::new([Edit { layer: 0, site: Site::ResidPost, add }]);
+    let edit = |add| Steering::new([Edit::add(0, Site::ResidPost, add)]);
     check(&[1], edit(vec![1.0; 5]), "5 elements");
     check(&[1], edit(vec![f32::NAN; 64]), "not finite");
 }

@@ -1,7 +1,7 @@
 //! How far steering turns the stream: cosine of steered and unsteered `resid_post`.
 
 use crate::figure::{Curve, Panel, Point};
-use crate::replay::{Replay, batches, passes};
+use crate::replay::{Replay, Text, batches, passes};
 use crate::{Error, Progress};
 use std::fmt::Write;
 use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
@@ -26,7 +26,7 @@ pub(crate) struct Cell {
 }
 
 /// Measures the cosine of steered and unsteered `resid_post` at every layer, teacher-forced: both
-/// runs see the same tokens. `texts` are token ids, of which the first `skip` of each do not count
+/// runs see the same tokens. The first `skip` tokens of each text do not count
 /// (a bos token soaks up attention and hardly moves). Steerings that begin at
 /// the same place run side by side; the blocks below it run once for all of them, so a grid of alphas
 /// and single layers costs about half of what its full passes would.
@@ -35,7 +35,7 @@ pub(crate) struct Cell {
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
 pub fn measure_cosine(
     model: &Model,
-    texts: &[Vec<u32>],
+    texts: &[Text],
     skip: usize,
     injected: &[usize],
     steerings: &[(f64, Steering)],
@@ -43,21 +43,20 @@ pub fn measure_cosine(
 ) -> Result<CosineTable, Error> {
     let n_layers = model.config().n_layers;
     let mut per_prompt = vec![vec![vec![1.0; texts.len()]; n_layers]; steerings.len()];
-    let lens: Vec<usize> = texts.iter().map(Vec::len).collect();
+    let lens: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
     progress.stage("measuring cosines", texts.len());
     for pass in passes(&lens) {
         let lens = &lens[pass.clone()];
-        let ids: Vec<&[u32]> = texts[pass.clone()].iter().map(|ids| &ids[..]).collect();
-        let replay = Replay::new(model, &ids)?;
+        let replay = Replay::new(model, &texts[pass.clone()])?;
         // Copies that change nothing stay at 1 by definition; only the others run.
         let copies = steerings.iter().enumerate().filter(|(_, (_, steering))| !steering.is_empty());
         let copies =
-            copies.flat_map(|(s, (_, steering))| (0..ids.len()).map(move |text| (s, text, steering)));
+            copies.flat_map(|(s, (_, steering))| (0..lens.len()).map(move |text| (s, text, steering)));
         for copies in batches(copies, lens) {
             let runs: Vec<(usize, Steering)> =
                 copies.iter().map(|(s, text)| (*text, steerings[*s].1.clone())).collect();
             let mut compare = Compare { replay: &replay, copies: &copies, skip, found: Vec::new() };
-            replay.run(&runs, &mut compare);
+            replay.run(&runs, &mut compare)?;
             for (layer, copy, cosine) in compare.found {
                 let (s, text) = copies[copy];
                 per_prompt[s][layer][pass.start + text] = cosine;

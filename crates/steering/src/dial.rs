@@ -90,7 +90,7 @@ impl Dose<'_> {
             if !add.iter().all(|x| x.is_finite()) {
                 return Err(Error::Setting(format!("alpha {:e} is too large to compute with", self.alpha)));
             }
-            Ok(Edit { layer: *layer, site: self.vector.provenance.site, add })
+            Ok(Edit::add(*layer, self.vector.provenance.site, add))
         };
         self.layers.iter().map(edit).collect()
     }

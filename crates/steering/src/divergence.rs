@@ -1,7 +1,7 @@
 //! How far steering moves what a model expects of given texts.
 
 use crate::Error;
-use crate::replay::{Replay, batches, passes};
+use crate::replay::{Replay, Text, batches, passes};
 use whipstaff_engine::{Continuation, Model, NoTap, Rows, Steering};
 
 /// What steering does to the next-token distributions along texts.
@@ -26,20 +26,19 @@ pub fn divergences(
     texts: &[Continuation],
     steerings: &[Steering],
 ) -> Result<Vec<Divergence>, Error> {
-    let whole: Vec<Vec<u32>> = texts.iter().map(|it| [&it.prompt[..], &it.tokens].concat()).collect();
-    let lens: Vec<usize> = whole.iter().map(Vec::len).collect();
+    let whole: Vec<Text> = texts.iter().map(Text::from).collect();
+    let lens: Vec<usize> = whole.iter().map(|it| it.ids.len()).collect();
     let n_tokens: usize = texts.iter().map(|it| it.tokens.len()).sum();
     let mut sums = vec![Divergence::default(); steerings.len()];
     for pass in passes(&lens) {
-        let ids: Vec<&[u32]> = whole[pass.clone()].iter().map(|it| &it[..]).collect();
+        let replay = Replay::new(model, &whole[pass.clone()])?;
         let (texts, lens) = (&texts[pass.clone()], &lens[pass]);
-        let replay = Replay::new(model, &ids)?;
         let plain = replay.resid_post(model.config().n_layers - 1);
         let all =
-            steerings.iter().enumerate().flat_map(|(s, it)| (0..ids.len()).map(move |text| (s, text, it)));
+            steerings.iter().enumerate().flat_map(|(s, it)| (0..texts.len()).map(move |text| (s, text, it)));
         for batch in batches(all, lens) {
             let copies: Vec<_> = batch.iter().map(|(s, text)| (*text, steerings[*s].clone())).collect();
-            let steered = replay.run(&copies, &mut NoTap);
+            let steered = replay.run(&copies, &mut NoTap)?;
             let mut start = 0;
             for (s, text) in batch {
                 let Continuation { prompt, tokens } = &texts[text];

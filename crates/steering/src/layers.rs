@@ -1,7 +1,7 @@
 //! Layers as people write them: `8`, `8,10`, `8-11`, `-1`, `50%`, `all`, `auto`.
 
 use crate::Error;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// Which layers are meant, before the number of layers is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,27 @@ impl FromStr for LayerSpec {
                         "`{text}` does not name layers: write 8 or 8,10 or 8-11 or -1 or 50% or 25%-75% or all or auto"
                     ))
                 })
+            }
+        }
+    }
+}
+
+impl fmt::Display for LayerSpec {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = |it: &LayerMark| match it {
+            LayerMark::Index(index) => index.to_string(),
+            LayerMark::Percent(percent) => format!("{percent}%"),
+        };
+        match self {
+            LayerSpec::Auto => f.write_str("auto"),
+            LayerSpec::All => f.write_str("all"),
+            LayerSpec::List(ranges) => {
+                let range = |(from, to): &(LayerMark, LayerMark)| match from == to {
+                    true => mark(from),
+                    false => format!("{}-{}", mark(from), mark(to)),
+                };
+                f.write_str(&ranges.iter().map(range).collect::<Vec<_>>().join(","))
             }
         }
     }

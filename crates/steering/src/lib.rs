@@ -2,13 +2,15 @@
 //!
 //! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
 //! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
-//! it came from. A vector with an alpha, a [`Unit`] and layers becomes the engine's `Steering`.
+//! it came from. A vector with an alpha, a [`Unit`] and layers is a [`Dose`], with an operator, a scope and a gate an
+//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down.
 //! [`measure_cosine`] and [`recommend`] say what that does to the model.
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`, `replay`,
-//! `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`, `watch`.
+//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
+//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
+//! `watch`.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +27,7 @@ mod extract;
 pub mod figure;
 mod file;
 mod frame;
+mod instruction;
 mod layers;
 mod linalg;
 mod margin;
@@ -35,10 +38,12 @@ mod receipt;
 mod recommend;
 mod replay;
 pub mod report;
+mod schema;
 mod stats;
 mod tokens;
 mod vector;
 mod watch;
+mod words;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
@@ -52,12 +57,14 @@ pub use error::Error;
 pub use extract::{AnswerRows, ExtractOptions, extract};
 pub use file::{FORMAT_VERSION, write_atomically};
 pub use frame::{Frame, FrameId};
+pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
 pub use layers::LayerSpec;
 pub use methods::Method;
 pub use progress::{NoProgress, Progress};
 pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
-pub use replay::passes;
+pub use replay::{Text, passes};
+pub use schema::{FieldError, GateRequest, SteerSpec};
 pub use tokens::TokenRule;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 pub use watch::{Ruler, Watched, midpoints, rulers, watch};

@@ -1,7 +1,7 @@
 //! How much likelier a model finds the positive answer of a contrast than the negative one.
 
 use crate::extract::ContrastIds;
-use crate::replay::{Replay, passes};
+use crate::replay::{Replay, Text, passes};
 use crate::{Error, Progress};
 use whipstaff_engine::{Continuation, Model, NoTap, Steering, log_probs, score};
 
@@ -13,18 +13,10 @@ pub(crate) struct Margins<'m> {
     texts: Vec<Text>,
 }
 
-/// An answer behind its prompt.
-struct Text {
-    ids: Vec<u32>,
-    answer_at: usize,
-}
-
 impl<'m> Margins<'m> {
     pub(crate) fn new(model: &'m Model, contrasts: &[ContrastIds]) -> Margins<'m> {
         let both = |ContrastIds { prompt, answers }: &ContrastIds| {
-            answers
-                .each_ref()
-                .map(|answer| Text { ids: [&prompt[..], answer].concat(), answer_at: prompt.len() })
+            answers.each_ref().map(|answer| Text::new(prompt, answer))
         };
         Margins { model, texts: contrasts.iter().flat_map(both).collect() }
     }
@@ -44,10 +36,9 @@ impl<'m> Margins<'m> {
         let mut margins = vec![vec![0.0; self.texts.len() / 2]; steerings.len()];
         let lens: Vec<usize> = self.texts.iter().map(|text| text.ids.len()).collect();
         for pass in passes(&lens) {
-            let ids: Vec<&[u32]> = self.texts[pass.clone()].iter().map(|text| &text.ids[..]).collect();
-            let replay = Replay::new(self.model, &ids)?;
+            let replay = Replay::new(self.model, &self.texts[pass.clone()])?;
             for (steering, margins) in steerings.iter().zip(&mut margins) {
-                let scores = self.scores(&replay, &self.texts[pass.clone()], steering);
+                let scores = self.scores(&replay, &self.texts[pass.clone()], steering)?;
                 for (i, score) in pass.clone().zip(scores) {
                     margins[i / 2] += if i.is_multiple_of(2) { score } else { -score };
                 }
@@ -58,17 +49,17 @@ impl<'m> Margins<'m> {
     }
 
     /// The mean log-probability per answer token of each text under `steering`.
-    fn scores(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Vec<f64> {
+    fn scores(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Result<Vec<f64>, Error> {
         let copies: Vec<_> = (0..texts.len()).map(|text| (text, steering.clone())).collect();
-        let resid = replay.run(&copies, &mut NoTap);
-        let score = |(i, Text { ids, answer_at }): (usize, &Text)| {
+        let resid = replay.run(&copies, &mut NoTap)?;
+        let score = |(i, Text { ids, n_prompt }): (usize, &Text)| {
             // The row before a token is the one that predicts it.
             let start = replay.span(i).start;
             let targets: Vec<(usize, u32)> =
-                (*answer_at..ids.len()).map(|at| (start + at - 1, ids[at])).collect();
+                (*n_prompt..ids.len()).map(|at| (start + at - 1, ids[at])).collect();
             mean(&log_probs(self.model, &resid, &targets))
         };
-        texts.iter().enumerate().map(score).collect()
+        Ok(texts.iter().enumerate().map(score).collect())
     }
 
     /// The margins of the same answers behind other prompts, unsteered.

@@ -2,7 +2,31 @@
 
 use crate::Error;
 use std::ops::Range;
-use whipstaff_engine::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, Site, Steering, Tap};
+use whipstaff_engine::{
+    Batch, Continuation, Model, NoTap, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
+};
+
+/// A text to be read: a prompt and, perhaps, an answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Prompt and answer.
+    pub ids: Vec<u32>,
+    /// Tokens of the prompt; what comes after it is the answer to a steering that tells them apart.
+    pub n_prompt: usize,
+}
+
+impl Text {
+    /// A prompt and an answer.
+    pub fn new(prompt: &[u32], answer: &[u32]) -> Text {
+        Text { ids: [prompt, answer].concat(), n_prompt: prompt.len() }
+    }
+}
+
+impl From<&Continuation> for Text {
+    fn from(it: &Continuation) -> Text {
+        Text::new(&it.prompt, &it.tokens)
+    }
+}
 
 /// A few texts that have run unsteered, with what entered every block kept.
 pub(crate) struct Replay<'m> {
@@ -15,11 +39,12 @@ pub(crate) struct Replay<'m> {
 
 impl<'m> Replay<'m> {
     /// Runs the texts unsteered.
-    pub(crate) fn new(model: &'m Model, texts: &[&[u32]]) -> Result<Replay<'m>, Error> {
-        let mut sessions = vec![Session::new(); texts.len()];
+    pub(crate) fn new(model: &'m Model, texts: &[Text]) -> Result<Replay<'m>, Error> {
+        let session = |text: &Text| Session::new().with_prompt(text.n_prompt);
+        let mut sessions: Vec<Session> = texts.iter().map(session).collect();
         let mut batch = Batch::new();
         for (session, text) in sessions.iter_mut().zip(texts) {
-            batch.push(session, text);
+            batch.push(session, &text.ids);
         }
         let mut entering = vec![model.embed(&batch)?];
         for layer in 0..model.config().n_layers {
@@ -43,7 +68,11 @@ impl<'m> Replay<'m> {
 
     /// Runs `(text, steering)` copies in one batch, from the first place that any of them changes;
     /// what lies below has run already. Returns what leaves the last block, copies in order.
-    pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Rows {
+    ///
+    /// # Errors
+    /// [`Error::Engine`] for a steering that does not fit the model.
+    pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Result<Rows, Error> {
+        let copies = &self.decide(copies)?[..];
         let n_layers = self.model.config().n_layers;
         let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
         let (first, site) = first.unwrap_or((n_layers, Site::ResidPre));
@@ -55,12 +84,24 @@ impl<'m> Replay<'m> {
             batch.again(session, 0);
         }
         let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
-        if site == Site::ResidPost {
+        Ok(if site == Site::ResidPost {
             let leaving = self.resid_post(first).select(&rows);
             self.model.run_blocks_above(&mut batch, leaving, first, tap)
         } else {
             self.model.run_blocks(&mut batch, self.entering[first].select(&rows), first..n_layers, tap)
-        }
+        })
+    }
+
+    /// The copies with their gates decided.
+    fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
+        let prompt = |text: usize| {
+            let session = &self.sessions[text];
+            &session.tokens()[..session.n_prompt().expect("told when it began")]
+        };
+        let prompts: Vec<&[u32]> = copies.iter().map(|(text, _)| prompt(*text)).collect();
+        let steerings: Vec<Steering> = copies.iter().map(|(_, steering)| steering.clone()).collect();
+        let decided = decide(self.model, &prompts, &steerings)?;
+        Ok(copies.iter().zip(decided).map(|((text, _), steering)| (*text, steering)).collect())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Watching: where each token of a text stands on a vector.
 
 use crate::linalg::{dot, mean_row, unit};
-use crate::{AnswerRows, Error, PersonaVector, Progress, Unit};
+use crate::{AnswerRows, Error, PersonaVector, Progress, Text, Unit};
 use std::collections::BTreeMap;
-use whipstaff_engine::{Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap};
+use whipstaff_engine::{Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide};
 
 /// How projections of a layer are counted: `(h · d − midpoint) / size`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,14 +88,14 @@ pub fn rulers(
 /// [`Error::NotFinite`], [`Error::Interrupted`].
 pub fn watch(
     model: &Model,
-    ids: &[u32],
+    text: &Text,
     vector: &PersonaVector,
     layers: &[usize],
     rulers: &[Ruler],
     steering: &Steering,
     progress: &dyn Progress,
 ) -> Result<Vec<Watched>, Error> {
-    let max = model.config().max_positions;
+    let (ids, max) = (&text.ids, model.config().max_positions);
     if ids.is_empty() {
         return Err(EngineError::Empty.into());
     }
@@ -105,7 +105,9 @@ pub fn watch(
     let directions: Vec<Vec<f64>> = layers.iter().map(|it| direction(vector, *it)).collect::<Result<_, _>>()?;
     let found = vec![Vec::new(); layers.len()];
     let mut tap = Project { site: vector.provenance.site, layers, directions, found };
-    let mut session = Session::steered(steering.clone());
+    let decided = decide(model, &[&ids[..text.n_prompt]], std::slice::from_ref(steering))?;
+    let mut session = decided.into_iter().map(Session::steered).next().expect("one for each prompt");
+    session = session.with_prompt(text.n_prompt);
     session.expect(ids.len());
     progress.stage("watching", ids.len());
     let above = layers.iter().max().map_or(0, |last| last + 1);

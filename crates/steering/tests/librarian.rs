@@ -178,9 +178,9 @@ fn randomised(vector: &PersonaVector, seed: u64) -> PersonaVector {
 fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
     let Librarian { model, tokenizer, questions, vector, .. } = &*LIBRARIAN;
     let n_layers = model.config().n_layers;
-    let texts: Vec<Vec<u32>> = questions[..12]
+    let texts: Vec<Text> = questions[..12]
         .iter()
-        .map(|question| Frame::default().prompt_ids(tokenizer, question).unwrap())
+        .map(|question| Text::new(&Frame::default().prompt_ids(tokenizer, question).unwrap(), &[]))
         .collect();
     let check = |layers: Vec<usize>, alphas: &[f64]| {
         let first = layers[0];

@@ -46,8 +46,8 @@ impl Scene {
     }
 
     fn watch(&self, ids: &[u32], steering: &Steering) -> Vec<Watched> {
-        let rulers = self.rulers();
-        watch(&self.model, ids, &self.vector, &self.layers, &rulers, steering, &NoProgress).unwrap()
+        let (rulers, text) = (self.rulers(), Text::new(ids, &[]));
+        watch(&self.model, &text, &self.vector, &self.layers, &rulers, steering, &NoProgress).unwrap()
     }
 }
 
@@ -116,7 +116,7 @@ fn what_cannot_be_watched_is_refused() {
     let run = |ids: &[u32], layers: &[usize]| {
         let rulers = vec![Ruler { unit: Unit::Unit, size: 1.0, midpoint: 0.0 }; layers.len()];
         let none = Steering::default();
-        watch(&scene.model, ids, &scene.vector, layers, &rulers, &none, &NoProgress).unwrap_err().to_string()
+        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &NoProgress).unwrap_err().to_string()
     };
     let check = |ids: &[u32], layers: &[usize], part: &str| {
         let error = run(ids, layers);

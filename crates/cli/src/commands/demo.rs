@@ -13,8 +13,9 @@ use std::path::Path;
 use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
-    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Progress,
-    Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
+    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Op,
+    Progress, Text, Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities,
+    write_atomically,
 };
 
 /// Questions in the report, of which the first few are printed.
@@ -165,7 +166,7 @@ impl Demo<'_> {
         let tokenizer = self.loaded.tokenizer()?;
         let text = |(question, it): (&Vec<Message>, &Answers)| {
             let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
-            Ok([prompt, answers.concat()].concat())
+            Ok(Text::new(&prompt, &answers.concat()))
         };
         let asked = self.material.questions.iter().zip(answers);
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
@@ -225,7 +226,7 @@ impl Demo<'_> {
         let n_layers = every.n_layers();
         let figure = Figure {
             title: "How far the librarian vector turns the residual stream".into(),
-            subtitle: crate::commands::figure::subtitle(self.loaded, Unit::Gap, answers.len()),
+            subtitle: crate::commands::figure::subtitle(self.loaded, &Op::Add.dial(Unit::Gap), answers.len()),
             panels: tables.iter().map(|it| it.panel(&panel_title(&it.injected, n_layers))).collect(),
         };
         planned.vector.write(&dir.join("librarian.safetensors"))?;

@@ -1,26 +1,22 @@
-use crate::args::{ComputeArgs, FigureArgs};
+use crate::args::{ComputeArgs, FigureArgs, SteerArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::{Before, FRAME};
 use crate::output::print_line;
-use crate::plan::{self, PlannedVector, PromptLine, SteerArg};
+use crate::plan::{self, PlannedVector, PromptLine};
 use crate::progress::Bar;
+use crate::steer::PlannedSteer;
 use serde_json::json;
 use std::path::Path;
 use whipstaff_engine::Steering;
 use whipstaff_steering::{
-    CosineTable, Dose, Frame, Unit, combine, figure::Figure, measure_cosine, write_atomically,
+    CosineTable, Dose, Frame, SteerSpec, Text, combine, figure::Figure, measure_cosine, steering_of,
+    write_atomically,
 };
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
 pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let steer = SteerArg::parse(&args.steer)?;
-    if steer.alpha.is_some() {
-        return Err(Failure::Usage(format!(
-            "--steer {}: the alphas of a figure are given by --alphas",
-            args.steer
-        )));
-    }
+    let spec = spec(&args)?;
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
     let len = |before: &Before, it: &PromptLine| {
@@ -29,12 +25,17 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |it: &Before| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     // The alphas are given, so the vector's own does not matter.
-    let steer = SteerArg { alpha: Some(1.0), ..steer };
-    let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
-    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
+    let steer = PlannedSteer::new(&spec, Some(1.0), &loaded)?;
+    let planned = &steer.planned;
+    let frame = plan::frame(&args.frame, &loaded, [planned])?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steerings =
-        steerings(&planned, &planned.layers, &alphas).map_err(|failure| failure.about("--alphas"))?;
+    let steering = |alpha: &f64| {
+        let mut instruction = steer.instruction();
+        instruction.dose.alpha = *alpha;
+        Ok((*alpha, steering_of(&[instruction], 1.0)?))
+    };
+    let steerings = alphas.iter().map(steering).collect::<Result<Vec<_>, Failure>>();
+    let steerings = steerings.map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
@@ -45,16 +46,34 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: subtitle(&loaded, planned.unit, texts.len()),
+        subtitle: subtitle(&loaded, &steer.how.op.dial(planned.unit), texts.len()),
         panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
-    write_atomically(&args.output.join("cosine.json"), to_json(&loaded, &planned, &table).as_bytes())?;
+    write_atomically(&args.output.join("cosine.json"), to_json(&loaded, &steer, &table).as_bytes())?;
     print_line(&format!(
         "cosine.svg, cosine.png, cosine.csv and cosine.json written to {}",
         args.output.display()
     ))
+}
+
+/// The one vector to draw, without an alpha of its own.
+fn spec(args: &FigureArgs) -> Result<SteerSpec, Failure> {
+    let (steer, steering) = (args.steer.iter().cloned().collect(), args.steering.clone());
+    let mut specs = SteerArgs { steer, steering, unit: args.unit }.specs()?;
+    let flag = match (&args.steer, &args.steering) {
+        (Some(text), _) => format!("--steer {text}"),
+        (None, Some(path)) => format!("--steering {}", path.display()),
+        (None, None) => "--steer".into(),
+    };
+    let n = specs.len();
+    let spec = specs.pop().filter(|_| n == 1);
+    let spec = spec.ok_or_else(|| Failure::Usage(format!("{flag}: a figure draws one vector, not {n}")))?;
+    match spec.alpha {
+        Some(_) => Err(Failure::Usage(format!("{flag}: the alphas of a figure are given by --alphas"))),
+        None => Ok(spec),
+    }
 }
 
 /// Refuses alphas so large that the activations overflow: a figure of nothing is no result.
@@ -83,18 +102,17 @@ pub fn steerings(
 }
 
 /// How many leading tokens do not count: the bos token, where there is one.
-pub fn skipped_tokens(loaded: &Loaded, texts: &[Vec<u32>]) -> usize {
+pub fn skipped_tokens(loaded: &Loaded, texts: &[Text]) -> usize {
     let bos = loaded.model.config().bos_token;
-    let starts_with_bos = |ids: &Vec<u32>| ids.len() > 1 && ids.first().copied() == bos;
+    let starts_with_bos = |Text { ids, .. }: &Text| ids.len() > 1 && ids.first().copied() == bos;
     usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
 }
 
 /// What the figure was measured on and what its parts mean.
-pub fn subtitle(loaded: &Loaded, unit: Unit, n_texts: usize) -> String {
+pub fn subtitle(loaded: &Loaded, dial: &str, n_texts: usize) -> String {
     format!(
-        "{} · alpha in units of {} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
+        "{} · {dial} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
         loaded.name,
-        unit.describe(),
         if n_texts == 1 { "" } else { "s" }
     )
 }
@@ -116,36 +134,32 @@ pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     Ok(())
 }
 
-fn encode(
-    loaded: &Loaded,
-    frame: &Frame,
-    prompts: &[PromptLine],
-    path: &Path,
-) -> Result<Vec<Vec<u32>>, Failure> {
+fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -> Result<Vec<Text>, Failure> {
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
         let answer: Vec<&str> = line.answer.iter().map(String::as_str).collect();
-        let ids = if answer.is_empty() {
-            frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?
+        let text = if answer.is_empty() {
+            Text::new(&frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?, &[])
         } else {
             let (prompt, answers) = frame.answered_ids(tokenizer, &plan::said(&line.prompt), &answer)?;
-            [prompt, answers.concat()].concat()
+            Text::new(&prompt, &answers.concat())
         };
-        if ids.len() > max {
+        if text.ids.len() > max {
             return Err(Failure::BadInput(format!(
                 "{}: prompt {} has {} tokens, the model's context is {max}",
                 path.display(),
                 i + 1,
-                ids.len()
+                text.ids.len()
             )));
         }
-        Ok(ids)
+        Ok(text)
     };
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &Loaded, planned: &PlannedVector, table: &CosineTable) -> String {
+fn to_json(loaded: &Loaded, steer: &PlannedSteer, table: &CosineTable) -> String {
+    let planned = &steer.planned;
     let curves: Vec<_> = table
         .panel("")
         .curves
@@ -159,7 +173,7 @@ fn to_json(loaded: &Loaded, planned: &PlannedVector, table: &CosineTable) -> Str
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": planned.vector.name, "unit": planned.unit.name(), "injected": table.injected,
+        "model": loaded.name, "vector": planned.vector.name, "op": steer.how.op.name(), "unit": planned.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -3,31 +3,30 @@ use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::Before;
 use crate::output::{Tone, columns, print, print_line, printable, width};
-use crate::plan::{self, PlannedVector, SteerArg};
+use crate::plan;
 use crate::progress::Bar;
+use crate::steer::{self, PlannedSteer};
 use serde_json::{Value, json};
 use whipstaff_engine::{Event, Finish, Generator, Request, Steering};
-use whipstaff_steering::{Answer, Unit, combine};
+use whipstaff_steering::{Answer, Op, SteerSpec};
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
 pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let steers = args.steer.iter().map(|text| SteerArg::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let specs = args.steer.specs()?;
     let sampling = plan::sampling(&args.sampling)?;
-    if args.compare && steers.is_empty() {
+    if args.compare && specs.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
     }
-    let n_runs = if args.compare { 3 } else { 1 };
-    let work = |it: &Before| it.generation(&args.prompt, n_runs, args.max_tokens);
+    let factors = factors(&specs, args.compare);
+    let work = |it: &Before| it.generation(&args.prompt, factors.len(), args.max_tokens);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let vectors = steers
-        .iter()
-        .map(|arg| PlannedVector::new(arg, args.unit, &loaded))
-        .collect::<Result<Vec<_>, _>>()?;
-    let frame = plan::frame(&args.frame, &loaded, &vectors)?;
+    let steers =
+        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
+    let frame = plan::frame(&args.frame, &loaded, steers.iter().map(|it| &it.planned))?;
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let runs = plan_runs(&vectors, args.compare).map_err(|failure| failure.about("--steer"))?;
+    let runs = plan_runs(&steers, factors).map_err(|failure| failure.about("--steer"))?;
     let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
@@ -47,8 +46,7 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     }
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
-        let cell =
-            |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&vectors), printable(&answer.text));
+        let cell = |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&steers), printable(&answer.text));
         return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
     }
     collect(&|piece| print(&printable(piece)))?;
@@ -57,17 +55,28 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// One way to run the prompt.
 struct Run {
+    /// What every alpha is multiplied with: 1 as asked for, 0 for the baseline, -1 for the other way.
+    factor: f64,
     /// Of the first vector; 0 for the baseline.
     alpha: f64,
     steering: Steering,
 }
 
-/// One run, or three: the baseline, as asked for, and the other way.
-fn plan_runs(vectors: &[PlannedVector], compare: bool) -> Result<Vec<Run>, Failure> {
-    let doses: Vec<_> = vectors.iter().map(PlannedVector::dose).collect();
-    let alpha = doses.first().map_or(0.0, |dose| dose.alpha);
-    let factors: &[f64] = if compare { &[0.0, 1.0, -1.0] } else { &[1.0] };
-    let run = |factor: &f64| Ok(Run { alpha: alpha * factor + 0.0, steering: combine(&doses, *factor)? });
+/// As asked for; or the baseline, as asked for and, if each operator has one, the other way.
+fn factors(specs: &[SteerSpec], compare: bool) -> &'static [f64] {
+    match (compare, specs.iter().all(|it| it.how.op.has_opposite())) {
+        (false, _) => &[1.0],
+        (true, true) => &[0.0, 1.0, -1.0],
+        (true, false) => &[0.0, 1.0],
+    }
+}
+
+fn plan_runs(steers: &[PlannedSteer], factors: &[f64]) -> Result<Vec<Run>, Failure> {
+    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha);
+    let run = |factor: &f64| {
+        let steering = steer::steering(steers, *factor)?;
+        Ok(Run { factor: *factor, alpha: alpha * factor + 0.0, steering })
+    };
     factors.iter().map(run).collect()
 }
 
@@ -80,12 +89,18 @@ impl Run {
         }
     }
 
-    fn label(&self, vectors: &[PlannedVector]) -> String {
-        let unit = vectors.first().map_or(Unit::Gap, |it| it.unit);
-        match (self.alpha, vectors.len()) {
-            (0.0, _) => "baseline".into(),
-            (alpha, 1) => format!("{alpha:+} {unit}"),
-            (alpha, n) => format!("{alpha:+} {unit}, {} more", n - 1),
+    fn label(&self, steers: &[PlannedSteer]) -> String {
+        let Some(first) = steers.first().filter(|_| self.factor != 0.0) else { return "baseline".into() };
+        let label = match first.how.op {
+            Op::Add | Op::AddUntil(_) if self.alpha == 0.0 => "baseline".into(),
+            Op::Add | Op::AddUntil(_) => format!("{:+} {}", self.alpha, first.planned.unit),
+            Op::Rotate => format!("{:+} degrees", self.alpha),
+            op if self.alpha == 1.0 => op.name().into(),
+            op => format!("{} {}", op.name(), self.alpha),
+        };
+        match steers.len() {
+            1 => label,
+            n => format!("{label}, {} more", n - 1),
         }
     }
 }

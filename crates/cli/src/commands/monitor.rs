@@ -6,18 +6,19 @@ use crate::memory::{Before, FRAME};
 use crate::output::{note, print, print_line};
 use crate::plan::{self, PlannedVector, SteerArg};
 use crate::progress::Bar;
+use crate::steer::PlannedSteer;
 use serde_json::{Value, json};
 use std::path::Path;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, TokenRule, Watched, combine, midpoints,
-    rulers, watch, write_atomically,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, TokenRule, Text, Watched, midpoints,
+    rulers, steering_of, watch, write_atomically,
 };
 
 /// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
 pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let steers = args.steer.iter().map(|text| SteerArg::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    if args.baseline.as_deref() == Some("") && steers.is_empty() {
+    let specs = args.steer.specs()?;
+    if args.baseline.as_deref() == Some("") && specs.is_empty() {
         return Err(Failure::Usage("--baseline: give a text to compare with, or a --steer".into()));
     }
     let messages = args.watched.messages.as_deref().map(read_messages).transpose()?;
@@ -34,13 +35,14 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: Some(args.layers.clone()) };
     let watched = PlannedVector::new(&watched, None, &loaded)?;
     let layers = layers(&args, &watched, &loaded)?;
-    let vectors =
-        steers.iter().map(|arg| PlannedVector::new(arg, args.unit, &loaded)).collect::<Result<Vec<_>, _>>()?;
-    let doses: Vec<_> = vectors.iter().map(PlannedVector::dose).collect();
-    let steering = combine(&doses, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
-    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&watched))?;
+    let steers =
+        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
+    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
+    let steering =
+        steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
+    let frame = plan::frame(&args.frame, &loaded, [&watched])?;
     let tokenizer = loaded.tokenizer()?;
-    let ids = encode(&args, messages, &frame, tokenizer)?;
+    let text = encode(&args, messages, &frame, tokenizer)?;
 
     let (bar, vector) = (Bar::new()?, &watched.vector);
     let at = contrasts.map(|set| {
@@ -56,29 +58,30 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         midpoints(&rows, vector, &layers)
     });
     let rulers = rulers(vector, &layers, at.transpose()?.as_ref())?;
-    let run = |ids: &[u32], steering: &Steering| {
-        watch(&loaded.model, ids, vector, &layers, &rulers, steering, &bar)
+    let run = |text: &Text, steering: &Steering| {
+        watch(&loaded.model, text, vector, &layers, &rulers, steering, &bar)
     };
-    let rows = run(&ids, &steering)?;
+    let rows = run(&text, &steering)?;
     let baseline = match args.baseline.as_deref() {
         None => None,
-        Some("") => Some((ids.clone(), run(&ids, &Steering::default())?)),
+        Some("") => Some((text.clone(), run(&text, &Steering::default())?)),
         Some(text) => {
-            let other = tokenizer.encode(text)?;
-            let rows = run(&other, &Steering::default()).map_err(|it| Failure::from(it).about("--baseline"))?;
+            let other = Text::new(&tokenizer.encode(text)?, &[]);
+            let rows = run(&other, &Steering::default())?;
             Some((other, rows))
         }
     };
     bar.clear();
     bar.check()?;
-    let skip = |ids: &[u32]| super::figure::skipped_tokens(&loaded, std::slice::from_ref(&ids.to_vec()));
+    let ids = &text.ids;
+    let skip = |text: &Text| super::figure::skipped_tokens(&loaded, std::slice::from_ref(text));
     let map = Heatmap {
         vector: vector.name.clone(),
         model: loaded.name.clone(),
-        skip: skip(&ids),
-        tokens: pieces(&ids, tokenizer)?,
+        skip: skip(&text),
+        tokens: pieces(ids, tokenizer)?,
         same_tokens: args.baseline.as_deref() == Some(""),
-        baseline: baseline.map(|(ids, rows)| (skip(&ids), rows)),
+        baseline: baseline.map(|(text, rows)| (skip(&text), rows)),
         rows,
     };
     if rulers[0].midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
@@ -88,7 +91,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         write_atomically(path, map.html().as_bytes())?;
     }
     match (args.json, &args.output) {
-        (true, _) => print_line(&to_json(&map, &ids).to_string()),
+        (true, _) => print_line(&to_json(&map, ids).to_string()),
         (false, Some(path)) => print_line(&format!("{} tokens written to {}", ids.len(), path.display())),
         (false, None) => print(&heatmap::terminal(&map)),
     }
@@ -134,9 +137,9 @@ fn encode(
     messages: Option<Vec<Message>>,
     frame: &Frame,
     tokenizer: &Tokenizer,
-) -> Result<Vec<u32>, Failure> {
+) -> Result<Text, Failure> {
     if let Some(text) = &args.watched.text {
-        return Ok(tokenizer.encode(text)?);
+        return Ok(Text::new(&tokenizer.encode(text)?, &[]));
     }
     let prompt = args.watched.prompt.as_deref();
     let mut messages = messages.unwrap_or_else(|| prompt.map(plan::said).unwrap_or_default());
@@ -147,9 +150,9 @@ fn encode(
     match args.answer.clone().or(last) {
         Some(answer) => {
             let (prompt, answers) = frame.answered_ids(tokenizer, &messages, &[&answer])?;
-            Ok([prompt, answers.concat()].concat())
+            Ok(Text::new(&prompt, &answers.concat()))
         }
-        None => Ok(frame.prompt_ids(tokenizer, &messages)?),
+        None => Ok(Text::new(&frame.prompt_ids(tokenizer, &messages)?, &[])),
     }
 }
 
