@@ -57,7 +57,9 @@ impl Heatmap {
     /// What a value says.
     fn meaning(&self) -> String {
         let from = match self.unit() {
-            Unit::Gap => "gaps from the midpoint of the contrasts (+0.5 is their positive side, -0.5 the negative)",
+            Unit::Gap => {
+                "gaps from the midpoint of the contrasts (+0.5 is their positive side, -0.5 the negative)"
+            }
             Unit::Rms => "rms of the stream, from zero",
             Unit::Unit => "plain projections, from zero",
         };
@@ -83,7 +85,8 @@ impl Heatmap {
 /// Text for a terminal: coloured where colour is wanted, else a number for each token.
 pub fn terminal(map: &Heatmap) -> String {
     let many = map.rows.len() > 1;
-    let mut text = format!("{}\n", paint(Tone::Heading, &printable(&format!("{} on {}", map.vector, map.model))));
+    let mut text =
+        format!("{}\n", paint(Tone::Heading, &printable(&format!("{} on {}", map.vector, map.model))));
     text += &format!("  {}\n", map.meaning());
     for i in 0..map.rows.len() {
         let (values, full) = (map.values(i), map.full(i));
@@ -100,7 +103,8 @@ pub fn terminal(map: &Heatmap) -> String {
             let numbers: Vec<String> = values.iter().map(|it| format!("{it:+.2}")).collect();
             text += &format!("\n  {}\n", numbers.join(" "));
         } else {
-            let line = |(token, value): (&String, &f64)| format!("  {value:>+9.3}  {}\n", token.escape_debug());
+            let line =
+                |(token, value): (&String, &f64)| format!("  {value:>+9.3}  {}\n", token.escape_debug());
             text += &format!("\n{}", map.tokens.iter().zip(&values).map(line).collect::<String>());
         }
     }

@@ -3,7 +3,9 @@
 use crate::linalg::{dot, mean_row, unit};
 use crate::{AnswerRows, Error, PersonaVector, Progress, Text, Unit};
 use std::collections::BTreeMap;
-use whipstaff_engine::{Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide};
+use whipstaff_engine::{
+    Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
+};
 
 /// How projections of a layer are counted: `(h · d − midpoint) / size`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +44,11 @@ impl Watched {
 ///
 /// # Errors
 /// [`Error::Vector`] for a layer without a direction.
-pub fn midpoints(rows: &AnswerRows, vector: &PersonaVector, layers: &[usize]) -> Result<BTreeMap<usize, f64>, Error> {
+pub fn midpoints(
+    rows: &AnswerRows,
+    vector: &PersonaVector,
+    layers: &[usize],
+) -> Result<BTreeMap<usize, f64>, Error> {
     let midpoint = |layer: &usize| {
         let direction = direction(vector, *layer)?;
         let [positive, negative] = rows.sides(*layer).map(|side| dot(&mean_row(&side), &direction));
@@ -102,7 +108,8 @@ pub fn watch(
     if ids.len() > max {
         return Err(EngineError::TooLong { tokens: ids.len(), max }.into());
     }
-    let directions: Vec<Vec<f64>> = layers.iter().map(|it| direction(vector, *it)).collect::<Result<_, _>>()?;
+    let directions: Vec<Vec<f64>> =
+        layers.iter().map(|it| direction(vector, *it)).collect::<Result<_, _>>()?;
     let found = vec![Vec::new(); layers.len()];
     let mut tap = Project { site: vector.provenance.site, layers, directions, found };
     let decided = decide(model, &[&ids[..text.n_prompt]], std::slice::from_ref(steering))?;

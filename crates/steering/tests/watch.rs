@@ -116,7 +116,9 @@ fn what_cannot_be_watched_is_refused() {
     let run = |ids: &[u32], layers: &[usize]| {
         let rulers = vec![Ruler { unit: Unit::Unit, size: 1.0, midpoint: 0.0 }; layers.len()];
         let none = Steering::default();
-        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &NoProgress).unwrap_err().to_string()
+        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &NoProgress)
+            .unwrap_err()
+            .to_string()
     };
     let check = |ids: &[u32], layers: &[usize], part: &str| {
         let error = run(ids, layers);

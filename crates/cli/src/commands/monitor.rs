@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, TokenRule, Text, Watched, midpoints,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Text, TokenRule, Watched, midpoints,
     rulers, steering_of, watch, write_atomically,
 };
 
@@ -38,8 +38,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     let steers =
         specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
     let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
-    let steering =
-        steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
+    let steering = steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
     let frame = plan::frame(&args.frame, &loaded, [&watched])?;
     let tokenizer = loaded.tokenizer()?;
     let text = encode(&args, messages, &frame, tokenizer)?;
