@@ -103,7 +103,7 @@ fn what_cannot_be_watched_is_refused() {
     check("", 2, "--text");
     check("--text a --prompt b", 2, "cannot be used with");
     check("--text a --answer b", 2, "--prompt");
-    check("--text a --layers 7", 2, "7");
+    check("--text a --layers 7", 2, "--layers");
     check("--text a --baseline", 2, "--baseline: give a text");
     check("--text a --steer nowhere:1", 3, "nowhere");
     check("--text a --steer v.safetensors:x", 2, "not a number");

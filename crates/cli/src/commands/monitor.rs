@@ -32,7 +32,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         contrasts.as_ref().map_or_else(|| it.replaying(&[n]), |set| it.extraction(set, None, false))
     };
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: Some(args.layers.clone()) };
+    let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
     let watched = PlannedVector::new(&watched, None, &loaded)?;
     let layers = layers(&args, &watched, &loaded)?;
     let steers =
@@ -101,7 +101,10 @@ fn layers(args: &MonitorArgs, watched: &PlannedVector, loaded: &Loaded) -> Resul
     let of_vector: Vec<usize> = watched.vector.layers.keys().copied().collect();
     let layers = match &args.layers {
         LayerSpec::All => of_vector,
-        spec => spec.resolve(loaded.model.config().n_layers, &watched.layers)?,
+        spec => {
+            let resolved = spec.resolve(loaded.model.config().n_layers, &watched.layers);
+            resolved.map_err(|error| Failure::from(error).about("--layers"))?
+        }
     };
     match layers.iter().find(|layer| !watched.vector.layers.contains_key(layer)) {
         Some(layer) => Err(Failure::Usage(format!(
