@@ -68,6 +68,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Write text, steered or not
     Generate(GenerateArgs),
+    /// Watch where each token of a text or chat stands on a vector
+    Monitor(MonitorArgs),
     /// Draw how far steering turns the activations, per layer and alpha
     Figure(FigureArgs),
     /// Write activations to a safetensors file
@@ -420,6 +422,55 @@ pub struct FigureArgs {
     /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct MonitorArgs {
+    /// The vector to project on
+    #[arg(value_name = "V.safetensors")]
+    pub vector: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub watched: WatchedArgs,
+    /// What an assistant answers to the prompt
+    #[arg(long, value_name = "TEXT", requires = "prompt")]
+    pub answer: Option<String>,
+    /// Layers to watch: 8 or 8,10 or 8-11 or -1 or 50% or all (that the vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Contrasts that say where the two sides meet: values are then in gaps from that midpoint, +0.5 the mean
+    /// of the positive answers and -0.5 that of the negative ones [default: values in rms of the stream from zero]
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: Option<PathBuf>,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Show the shift from another text (unsteered, as it is), or without TEXT from the same text unsteered
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    pub baseline: Option<String>,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Write a heat map of tokens and layers that any browser opens
+    #[arg(short, long, value_name = "F.html")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The text to watch.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct WatchedArgs {
+    /// A text, as it is
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// What a user says, in the frame
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// A conversation, one message a line: {"role": "user", "content": …}
+    #[arg(long, value_name = "F.jsonl")]
+    pub messages: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod embedded;
 mod failure;
+mod heatmap;
 mod hub;
 mod loaded;
 mod memory;
@@ -40,6 +41,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Receipt(args) => commands::receipt(args, on),
         Command::Sweep(args) => commands::sweep(args, on),
         Command::Generate(args) => commands::generate(args, on),
+        Command::Monitor(args) => commands::monitor(args, on),
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),
         Command::Quantize(args) => commands::quantize(args, on),

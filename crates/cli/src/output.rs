@@ -48,7 +48,8 @@ pub fn paint(tone: Tone, text: &str) -> String {
     if colour() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-fn colour() -> bool {
+/// Is standard output a terminal that wants colour?
+pub fn colour() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && (io::stdout().is_terminal() || set("CLICOLOR_FORCE"))
 }

@@ -9,7 +9,8 @@
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
 //! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
-//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`.
+//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
+//! `watch`.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +43,7 @@ mod stats;
 pub mod sweep;
 mod tokens;
 mod vector;
+mod watch;
 mod words;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
@@ -66,3 +68,4 @@ pub use replay::{Text, passes};
 pub use schema::{FieldError, GateRequest, SteerSpec};
 pub use tokens::TokenRule;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+pub use watch::{Ruler, Watched, midpoints, rulers, watch};

@@ -1,0 +1,183 @@
+use crate::args::{ComputeArgs, MonitorArgs};
+use crate::failure::Failure;
+use crate::heatmap::{self, Heatmap};
+use crate::loaded::Loaded;
+use crate::memory::{Before, FRAME};
+use crate::output::{note, print, print_line};
+use crate::plan::{self, PlannedVector, SteerArg};
+use crate::progress::Bar;
+use crate::steer::PlannedSteer;
+use serde_json::{Value, json};
+use std::path::Path;
+use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
+use whipstaff_steering::{
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Text, TokenRule, Watched, midpoints,
+    rulers, steering_of, watch, write_atomically,
+};
+
+/// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
+pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let specs = args.steer.specs()?;
+    if args.baseline.as_deref() == Some("") && specs.is_empty() {
+        return Err(Failure::Usage("--baseline: give a text to compare with, or a --steer".into()));
+    }
+    let messages = args.watched.messages.as_deref().map(read_messages).transpose()?;
+    let contrasts = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
+    args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+    let work = |it: &Before| {
+        let given = [&args.watched.text, &args.watched.prompt, &args.answer, &args.baseline];
+        let said = messages.iter().flatten().map(|it| it.content.as_str());
+        let texts = given.into_iter().flatten().map(String::as_str).chain(said);
+        let n: usize = texts.map(|text| it.tokens(text) + FRAME).sum();
+        contrasts.as_ref().map_or_else(|| it.replaying(&[n]), |set| it.extraction(set, None, false))
+    };
+    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
+    let watched = PlannedVector::new(&watched, None, &loaded)?;
+    let layers = layers(&args, &watched, &loaded)?;
+    let steers =
+        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
+    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
+    let steering = steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
+    let frame = plan::frame(&args.frame, &loaded, [&watched])?;
+    let tokenizer = loaded.tokenizer()?;
+    let text = encode(&args, messages, &frame, tokenizer)?;
+
+    let (bar, vector) = (Bar::new()?, &watched.vector);
+    let at = contrasts.map(|set| {
+        let options = ExtractOptions {
+            model: vector.provenance.model.clone(),
+            frame: frame.clone(),
+            tokens: TokenRule::Answer,
+            layers: layers.clone(),
+            method: Method::Mean,
+            seed: 0,
+        };
+        let rows = AnswerRows::read(&loaded.model, tokenizer, &set, &options, &bar)?;
+        midpoints(&rows, vector, &layers)
+    });
+    let rulers = rulers(vector, &layers, at.transpose()?.as_ref())?;
+    let run = |text: &Text, steering: &Steering| {
+        watch(&loaded.model, text, vector, &layers, &rulers, steering, &bar)
+    };
+    let rows = run(&text, &steering)?;
+    let baseline = match args.baseline.as_deref() {
+        None => None,
+        Some("") => Some((text.clone(), run(&text, &Steering::default())?)),
+        Some(text) => {
+            let other = Text::new(&tokenizer.encode(text)?, &[]);
+            let rows = run(&other, &Steering::default())?;
+            Some((other, rows))
+        }
+    };
+    bar.clear();
+    bar.check()?;
+    let ids = &text.ids;
+    let skip = |text: &Text| super::figure::skipped_tokens(&loaded, std::slice::from_ref(text));
+    let map = Heatmap {
+        vector: vector.name.clone(),
+        model: loaded.name.clone(),
+        skip: skip(&text),
+        tokens: pieces(ids, tokenizer)?,
+        same_tokens: args.baseline.as_deref() == Some(""),
+        baseline: baseline.map(|(text, rows)| (skip(&text), rows)),
+        rows,
+    };
+    if rulers[0].midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
+        note("the vector has no gap, so --contrasts has nothing to add: values are plain projections");
+    }
+    if let Some(path) = &args.output {
+        write_atomically(path, map.html().as_bytes())?;
+    }
+    match (args.json, &args.output) {
+        (true, _) => print_line(&to_json(&map, ids).to_string()),
+        (false, Some(path)) => print_line(&format!("{} tokens written to {}", ids.len(), path.display())),
+        (false, None) => print(&heatmap::terminal(&map)),
+    }
+}
+
+/// The layers asked for, each of which the vector must have.
+fn layers(args: &MonitorArgs, watched: &PlannedVector, loaded: &Loaded) -> Result<Vec<usize>, Failure> {
+    let of_vector: Vec<usize> = watched.vector.layers.keys().copied().collect();
+    let layers = match &args.layers {
+        LayerSpec::All => of_vector,
+        spec => {
+            let resolved = spec.resolve(loaded.model.config().n_layers, &watched.layers);
+            resolved.map_err(|error| Failure::from(error).about("--layers"))?
+        }
+    };
+    match layers.iter().find(|layer| !watched.vector.layers.contains_key(layer)) {
+        Some(layer) => Err(Failure::Usage(format!(
+            "--layers: {} has no direction at layer {layer}; it has them at {}",
+            args.vector.display(),
+            watched.vector.layers_text()
+        ))),
+        None => Ok(layers),
+    }
+}
+
+fn read_messages(path: &Path) -> Result<Vec<Message>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let message = |(i, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| {
+            Failure::BadInput(format!("{}:{}: is not a message: {error}", path.display(), i + 1))
+        })
+    };
+    let messages: Vec<Message> =
+        lines.filter(|(_, line)| !line.trim().is_empty()).map(message).collect::<Result<_, _>>()?;
+    if messages.is_empty() {
+        return Err(Failure::BadInput(format!("{}: holds no message", path.display())));
+    }
+    Ok(messages)
+}
+
+/// The tokens to watch. An assistant's last message is an answer, without the frame's end behind it.
+fn encode(
+    args: &MonitorArgs,
+    messages: Option<Vec<Message>>,
+    frame: &Frame,
+    tokenizer: &Tokenizer,
+) -> Result<Text, Failure> {
+    if let Some(text) = &args.watched.text {
+        return Ok(Text::new(&tokenizer.encode(text)?, &[]));
+    }
+    let prompt = args.watched.prompt.as_deref();
+    let mut messages = messages.unwrap_or_else(|| prompt.map(plan::said).unwrap_or_default());
+    let last = match messages.last() {
+        Some(last) if last.role == Role::Assistant => messages.pop().map(|it| it.content),
+        _ => None,
+    };
+    match args.answer.clone().or(last) {
+        Some(answer) => {
+            let (prompt, answers) = frame.answered_ids(tokenizer, &messages, &[&answer])?;
+            Ok(Text::new(&prompt, &answers.concat()))
+        }
+        None => Ok(Text::new(&frame.prompt_ids(tokenizer, &messages)?, &[])),
+    }
+}
+
+/// The text that each token completes; empty for one that ends within a character.
+fn pieces(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<String>, Failure> {
+    let mut stream = TextStream::new(&[]);
+    let mut pieces: Vec<String> =
+        ids.iter().map(|id| stream.push(*id, tokenizer)).collect::<Result<_, _>>()?;
+    if let Some(last) = pieces.last_mut() {
+        *last += &stream.finish(tokenizer)?;
+    }
+    Ok(pieces)
+}
+
+fn to_json(map: &Heatmap, ids: &[u32]) -> Value {
+    let layer = |(i, it): (usize, &Watched)| {
+        json!({"layer": it.layer, "size": it.ruler.size, "midpoint": it.ruler.midpoint, "values": it.values,
+               "mean": it.mean(map.skip), "baseline": map.baseline.as_ref().map(|(_, rows)| &rows[i].values),
+               "shift": map.shift(i)})
+    };
+    json!({
+        "vector": map.vector, "model": map.model, "unit": map.unit().name(), "skip": map.skip,
+        "tokens": map.tokens.iter().zip(ids).map(|(text, id)| json!({"id": id, "text": text})).collect::<Vec<_>>(),
+        "layers": map.rows.iter().enumerate().map(layer).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,169 @@
+//! Watching: where each token of a text stands on a vector.
+
+use crate::linalg::{dot, mean_row, unit};
+use crate::{AnswerRows, Error, PersonaVector, Progress, Text, Unit};
+use std::collections::BTreeMap;
+use whipstaff_engine::{
+    Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
+};
+
+/// How projections of a layer are counted: `(h · d − midpoint) / size`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ruler {
+    /// What `size` is.
+    pub unit: Unit,
+    /// The gap, the rms, or 1.
+    pub size: f64,
+    /// Where the two sides of the contrasts meet; 0 if it was not measured.
+    pub midpoint: f64,
+}
+
+/// A text on a vector at one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    /// The 0-based block.
+    pub layer: usize,
+    /// What the values are counted in.
+    pub ruler: Ruler,
+    /// One for each token.
+    pub values: Vec<f64>,
+}
+
+impl Watched {
+    /// The mean over tokens, of which the first `skip` do not count (a bos token stands far off from all others).
+    /// `None` if none is left.
+    pub fn mean(&self, skip: usize) -> Option<f64> {
+        let rest = self.values.get(skip..).filter(|it| !it.is_empty())?;
+        Some(rest.iter().sum::<f64>() / rest.len() as f64)
+    }
+}
+
+/// The midpoint between the two sides of contrasts on a vector, by layer: half the sum of the mean projections of
+/// positive and negative answers. These are the rows of the vector's own contrasts, or of others that it is to be
+/// measured by.
+///
+/// # Errors
+/// [`Error::Vector`] for a layer without a direction.
+pub fn midpoints(
+    rows: &AnswerRows,
+    vector: &PersonaVector,
+    layers: &[usize],
+) -> Result<BTreeMap<usize, f64>, Error> {
+    let midpoint = |layer: &usize| {
+        let direction = direction(vector, *layer)?;
+        let [positive, negative] = rows.sides(*layer).map(|side| dot(&mean_row(&side), &direction));
+        Ok((*layer, (positive + negative) / 2.0))
+    };
+    layers.iter().map(midpoint).collect()
+}
+
+/// One ruler for each layer, all of one unit: the gap from the midpoint if midpoints are known, else the rms from
+/// zero, else, for a vector of another tool, plain numbers.
+///
+/// # Errors
+/// [`Error::Vector`] for a layer without a direction.
+pub fn rulers(
+    vector: &PersonaVector,
+    layers: &[usize],
+    midpoints: Option<&BTreeMap<usize, f64>>,
+) -> Result<Vec<Ruler>, Error> {
+    for layer in layers {
+        direction(vector, *layer)?;
+    }
+    let sizes = |unit: Unit| -> Option<Vec<f64>> {
+        let size = |layer: &usize| vector.layers[layer].factor(unit).filter(|it| *it > 0.0);
+        layers.iter().map(size).collect()
+    };
+    let gaps = midpoints.and_then(|midpoints| {
+        let at: Option<Vec<f64>> = layers.iter().map(|layer| midpoints.get(layer).copied()).collect();
+        Some((Unit::Gap, sizes(Unit::Gap)?, at?))
+    });
+    let from_zero = |unit: Unit, sizes: Vec<f64>| (unit, sizes, vec![0.0; layers.len()]);
+    let (unit, sizes, at) = gaps
+        .or_else(|| sizes(Unit::Rms).map(|sizes| from_zero(Unit::Rms, sizes)))
+        .unwrap_or_else(|| from_zero(Unit::Unit, vec![1.0; layers.len()]));
+    let ruler = |(size, midpoint)| Ruler { unit, size, midpoint };
+    Ok(sizes.into_iter().zip(at).map(ruler).collect())
+}
+
+/// Runs a text under a steering and projects what each token leaves at the vector's site onto its direction, after
+/// steering has acted there. `rulers` has one for each of `layers`, which ascend.
+///
+/// # Errors
+/// [`Error::Engine`] for a text that the model cannot run, [`Error::Vector`] for a layer without a direction,
+/// [`Error::NotFinite`], [`Error::Interrupted`].
+pub fn watch(
+    model: &Model,
+    text: &Text,
+    vector: &PersonaVector,
+    layers: &[usize],
+    rulers: &[Ruler],
+    steering: &Steering,
+    progress: &dyn Progress,
+) -> Result<Vec<Watched>, Error> {
+    let (ids, max) = (&text.ids, model.config().max_positions);
+    if ids.is_empty() {
+        return Err(EngineError::Empty.into());
+    }
+    if ids.len() > max {
+        return Err(EngineError::TooLong { tokens: ids.len(), max }.into());
+    }
+    let directions: Vec<Vec<f64>> =
+        layers.iter().map(|it| direction(vector, *it)).collect::<Result<_, _>>()?;
+    let found = vec![Vec::new(); layers.len()];
+    let mut tap = Project { site: vector.provenance.site, layers, directions, found };
+    let decided = decide(model, &[&ids[..text.n_prompt]], std::slice::from_ref(steering))?;
+    let mut session = decided.into_iter().map(Session::steered).next().expect("one for each prompt");
+    session = session.with_prompt(text.n_prompt);
+    session.expect(ids.len());
+    progress.stage("watching", ids.len());
+    let above = layers.iter().max().map_or(0, |last| last + 1);
+    for chunk in ids.chunks(ROW_BUDGET) {
+        let mut batch = Batch::new();
+        batch.push(&mut session, chunk);
+        let entering = model.embed(&batch)?;
+        model.run_blocks(&mut batch, entering, 0..above, &mut tap);
+        progress.advance(chunk.len())?;
+    }
+    let watched = layers.iter().zip(rulers).zip(tap.found).map(|((layer, ruler), projections)| {
+        let values: Vec<f64> = projections.iter().map(|it| (it - ruler.midpoint) / ruler.size).collect();
+        match values.iter().all(|it| it.is_finite()) {
+            true => Ok(Watched { layer: *layer, ruler: *ruler, values }),
+            false => Err(Error::NotFinite { layer: *layer }),
+        }
+    });
+    watched.collect()
+}
+
+/// The direction of a layer, of norm 1 whatever its file has.
+fn direction(vector: &PersonaVector, layer: usize) -> Result<Vec<f64>, Error> {
+    let wrong = |reason: String| Error::Vector { vector: vector.name.clone(), reason };
+    let it = vector.layers.get(&layer).ok_or_else(|| {
+        wrong(format!("has no direction at layer {layer}; it has them at {}", vector.layers_text()))
+    })?;
+    let direction = it.direction.iter().map(|x| f64::from(*x)).collect();
+    unit(direction).ok_or_else(|| wrong(format!("its direction at layer {layer} is zero")))
+}
+
+/// The tap that takes projections.
+struct Project<'a> {
+    site: Site,
+    layers: &'a [usize],
+    directions: Vec<Vec<f64>>,
+    found: Vec<Vec<f64>>,
+}
+
+impl Tap for Project<'_> {
+    fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
+        if hook.site == self.site
+            && let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer)
+        {
+            let project = |row: usize| {
+                let products = x.row(row).iter().zip(&self.directions[i]).map(|(x, d)| f64::from(*x) * d);
+                products.sum::<f64>()
+            };
+            self.found[i].extend((0..x.n_rows()).map(project));
+        }
+        x
+    }
+}
