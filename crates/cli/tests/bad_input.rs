@@ -692,7 +692,7 @@ fn names_that_do_not_exist_are_answered_with_those_that_do() {
     check(&format!("{generate} --unit furlong"), "`furlong` is not a unit", "gap, rms, unit");
     let extract = "extract --model model --contrasts contrasts.jsonl -o w.safetensors";
     check(&format!("{extract} --tokens first"), "`first` is not a token rule", "answer, last, answer-first");
-    check(&format!("{extract} --method pca"), "'pca' for '--method", "mean");
+    check(&format!("{extract} --method median"), "'median' for '--method", "pca-centered");
     check(&format!("{extract} --frame talk"), "`talk` is neither plain, chat nor none", "{prompt}");
     let capture = "capture --model model --ids 1 -o a.safetensors";
     check(&format!("{capture} --sites resid"), "`resid` is not a site", "resid_pre, attn_out, resid_mid");

@@ -36,6 +36,7 @@ fn vector() -> PersonaVector {
         name: "kind".into(),
         layers: (0..3).map(layer).collect(),
         recommended: Some(recommended),
+        receipt: None,
         provenance: Provenance {
             model: ModelId { name: "m".into(), weights_sha256: "ab".into(), d_model: 4, n_layers: 3 },
             site: Site::ResidPost,

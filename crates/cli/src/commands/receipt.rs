@@ -2,7 +2,7 @@ use crate::args::{ComputeArgs, EvidenceArgs, ReceiptArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::Before;
-use crate::output::{Tone, paint, print_line, wrap};
+use crate::output::{Tone, paint, print_line, printable, wrap};
 use crate::plan::{self, PlannedVector, SteerArg};
 use crate::progress::Bar;
 use std::path::Path;
@@ -160,7 +160,7 @@ pub fn text(it: &Receipt) -> String {
         it.measured_on,
         it.margin
     );
-    text + &format!("  {:12} {}\n", "measured", wrap(&measured, 86).join("\n               "))
+    text + &format!("  {:12} {}\n", "measured", wrap(&printable(&measured), 86).join("\n               "))
 }
 
 fn arm_line(arm: &Arm) -> String {

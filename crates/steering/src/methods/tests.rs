@@ -1,3 +1,5 @@
+//! Every method against other packages on the same rows.
+
 use super::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
