@@ -14,8 +14,8 @@ use crate::methods::random_direction;
 use crate::random::Random;
 use crate::stats::{RESAMPLES, auc, correlation, interval_of_mean, mean, prediction_interval};
 use crate::{
-    AnswerRows, Asking, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, PERPLEXITY_BUDGET,
-    PersonaVector, Progress, TokenRule, Unit, ask_under_each, combine, perplexities,
+    AnswerRows, Asking, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, PersonaVector, Progress,
+    TokenRule, Unit, ask_under_each, combine, perplexities,
 };
 use std::fmt;
 use whipstaff_engine::{Continuation, Message, Model, Role, Sampling, Steering, Tokenizer};
@@ -401,6 +401,10 @@ type Directions = Vec<(usize, Vec<f64>)>;
 /// Answers shown where the persona is not asked for in words.
 const SHOWN: usize = 2;
 
+/// Answers may become this many times as perplexing: a quarter beyond the budget that doses are recommended
+/// within, since answers are samples.
+const AFFORDABLE: f64 = 1.75;
+
 /// New tokens of an answer whose perplexity is measured.
 const ASKED_TOKENS: usize = 40;
 
@@ -456,7 +460,7 @@ impl Receipt {
             return Verdict::TooFew;
         };
         let (random, shuffled) = (self.reach(ArmKind::Random), self.reach(ArmKind::Shuffled));
-        let affordable = self.cost.iter().all(|it| it.answer_perplexity <= PERPLEXITY_BUDGET);
+        let affordable = self.cost.iter().all(|it| it.answer_perplexity <= AFFORDABLE);
         match affordable {
             true if low > random && mean > shuffled => Verdict::Works,
             false if low > random && mean > shuffled => Verdict::WorksAtACost,
@@ -575,7 +579,7 @@ mod tests {
         };
         let chance = [-0.05, 0.05];
         check(Some([0.1, 0.3]), chance, 0.1, 1.1, Verdict::Works);
-        check(Some([0.1, 0.3]), chance, 0.1, 1.6, Verdict::WorksAtACost);
+        check(Some([0.1, 0.3]), chance, 0.1, 1.9, Verdict::WorksAtACost);
         check(Some([0.1, 0.3]), chance, 0.25, 1.1, Verdict::NotWorking);
         check(Some([0.04, 0.3]), chance, 0.1, 1.1, Verdict::NotWorking);
         check(Some([-0.01, 0.3]), [-0.5, -0.2], 0.0, 1.1, Verdict::NotWorking);
