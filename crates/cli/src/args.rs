@@ -356,6 +356,10 @@ pub struct GenerateArgs {
     pub prompt: String,
     #[command(flatten)]
     pub steer: SteerArgs,
+    /// Scale all alphas by one factor, so that the answer's tokens are moved by so many nats on average: the KL
+    /// from the unsteered model, measured on what it would answer unsteered
+    #[arg(long, value_name = "NATS")]
+    pub kl: Option<f64>,
     /// New tokens at most
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_tokens: usize,

@@ -49,6 +49,25 @@ fn every_operator_does_something_and_at_alpha_zero_nothing() {
 }
 
 #[test]
+fn a_budget_of_nats_scales_every_alpha() {
+    let place = Place::with_vector();
+    let line = "generate --model model --prompt 'Ahoy there' --max-tokens 10 --json";
+    let ran = |flags: &str| place.run(&format!("{line} {flags}")).succeeds();
+    let alpha =
+        |ran: &Ran| serde_json::from_str::<Value>(&ran.stdout).unwrap()["runs"][0]["alpha"].as_f64().unwrap();
+    let (little, much) = (ran("--steer v.safetensors:1 --kl 0.01"), ran("--steer v.safetensors:1 --kl 0.1"));
+    assert!(little.stderr.contains("0.0") && little.stderr.contains(" nats per token at "), "{little}");
+    assert!(alpha(&little) > 0.0 && alpha(&much) > 1.5 * alpha(&little), "{little}{much}");
+    // Only the direction counts: the alphas are scaled.
+    let other = ran("--steer v.safetensors:-2 --kl 0.1");
+    assert!(alpha(&other) < 0.0, "{other}");
+    let budget = |kl: &str| place.run(&format!("{line} --steer v.safetensors:1 --kl {kl}"));
+    budget("0").fails(2, "--kl: a budget of 0 nats");
+    budget("1000").fails(2, "--kl: no alpha moves the model by 1000 nats");
+    place.run(&format!("{line} --kl 1")).fails(2, "--kl needs a --steer");
+}
+
+#[test]
 fn a_file_does_what_the_flag_does() {
     let place = Place::with_vector();
     place.write("sub/w.safetensors", place.read("v.safetensors"));

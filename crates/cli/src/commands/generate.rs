@@ -2,13 +2,13 @@ use crate::args::{ComputeArgs, GenerateArgs};
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::Before;
-use crate::output::{Tone, columns, print, print_line, printable, width};
+use crate::output::{Tone, columns, note, print, print_line, printable, width};
 use crate::plan;
 use crate::progress::Bar;
 use crate::steer::{self, PlannedSteer};
 use serde_json::{Value, json};
-use whipstaff_engine::{Event, Finish, Generator, Request, Steering};
-use whipstaff_steering::{Answer, Op, SteerSpec};
+use whipstaff_engine::{Continuation, Event, Finish, Generator, Request, Steering};
+use whipstaff_steering::{Answer, Frame, Op, SteerSpec, solve_kl, steering_of};
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
 pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -16,6 +16,9 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let sampling = plan::sampling(&args.sampling)?;
     if args.compare && specs.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
+    }
+    if args.kl.is_some() && specs.is_empty() {
+        return Err(Failure::Usage("--kl needs a --steer to scale".into()));
     }
     let factors = factors(&specs, args.compare);
     let work = |it: &Before| it.generation(&args.prompt, factors.len(), args.max_tokens);
@@ -26,7 +29,11 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let runs = plan_runs(&steers, factors).map_err(|failure| failure.about("--steer"))?;
+    let scale = match args.kl {
+        Some(nats) => budgeted(&loaded, &prompt, &steers, nats, &frame)?,
+        None => 1.0,
+    };
+    let runs = plan_runs(&steers, factors, scale).map_err(|failure| failure.about("--steer"))?;
     let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
@@ -71,13 +78,52 @@ fn factors(specs: &[SteerSpec], compare: bool) -> &'static [f64] {
     }
 }
 
-fn plan_runs(steers: &[PlannedSteer], factors: &[f64]) -> Result<Vec<Run>, Failure> {
-    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha);
+/// The factor of all alphas that moves what the model would answer unsteered by so many nats per token.
+fn budgeted(
+    loaded: &Loaded,
+    prompt: &[u32],
+    steers: &[PlannedSteer],
+    nats: f64,
+    frame: &Frame,
+) -> Result<f64, Failure> {
+    let unsteered = Request {
+        prompt: prompt.to_vec(),
+        max_tokens: BUDGETED_TOKENS,
+        stop: frame.stops(),
+        stop_tokens: frame.stop_tokens(),
+        ..Request::default()
+    };
+    let mut tokens = Vec::new();
+    for event in Generator::new(&loaded.model, loaded.tokenizer()?, [unsteered])? {
+        tokens.extend(event?.token);
+    }
+    let texts = [Continuation { prompt: prompt.to_vec(), tokens }];
+    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
+    let found = solve_kl(&loaded.model, &texts, nats, 1.0, |factor| steering_of(&instructions, factor));
+    let found = found.map_err(|error| Failure::from(error).about("--kl"))?;
+    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha) * found.factor;
+    note(&format!(
+        "{:.3} nats per token at {:.3} times the alphas: the first is {alpha:.3}",
+        found.kl, found.factor
+    ));
+    Ok(found.factor)
+}
+
+/// How much of the unsteered answer a budget is measured on.
+const BUDGETED_TOKENS: usize = 48;
+
+fn plan_runs(steers: &[PlannedSteer], factors: &[f64], scale: f64) -> Result<Vec<Run>, Failure> {
+    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha) * scale;
     let run = |factor: &f64| {
-        let steering = steer::steering(steers, *factor)?;
+        let steering = steer::steering(steers, *factor * scale)?;
         Ok(Run { factor: *factor, alpha: alpha * factor + 0.0, steering })
     };
     factors.iter().map(run).collect()
+}
+
+/// As many digits as a person would write.
+fn rounded(alpha: f64) -> f64 {
+    (alpha * 1e4).round() / 1e4
 }
 
 impl Run {
@@ -93,7 +139,7 @@ impl Run {
         let Some(first) = steers.first().filter(|_| self.factor != 0.0) else { return "baseline".into() };
         let label = match first.how.op {
             Op::Add | Op::AddUntil(_) if self.alpha == 0.0 => "baseline".into(),
-            Op::Add | Op::AddUntil(_) => format!("{:+} {}", self.alpha, first.planned.unit),
+            Op::Add | Op::AddUntil(_) => format!("{:+} {}", rounded(self.alpha), first.planned.unit),
             Op::Rotate => format!("{:+} degrees", self.alpha),
             op if self.alpha == 1.0 => op.name().into(),
             op => format!("{} {}", op.name(), self.alpha),
