@@ -282,7 +282,7 @@ fn a_gguf_file_that_is_damaged_or_not_supported_is_named_with_the_field() {
     check_gguf(|bytes| bytes.truncate(bytes.len() - 40), "is it cut off?");
     check_gguf(|bytes| bytes[4] = 1, "the version is 1, which is too old");
     check_gguf(|bytes| bytes[8..16].fill(0xff), "tensor_count is 18446744073709551615");
-    check_gguf(|bytes| replace(bytes, "\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0qwen2"), "`qwen2`");
+    check_gguf(|bytes| replace(bytes, "\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0mamba"), "`mamba`");
     let key = |from: &'static str, to: &'static str| move |bytes: &mut Vec<u8>| replace(bytes, from, to);
     check_gguf(key("llama.block_count", "llama.block_c0unt"), "`llama.block_c0unt` is not known");
     check_gguf(

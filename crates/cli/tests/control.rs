@@ -70,7 +70,7 @@ fn a_vector_goes_to_a_control_vector_and_back_without_loss() {
     assert!(place.read("again.gguf") == place.read("r.gguf"));
     place.run("vector convert r.gguf -o lower.safetensors --from cvector-generator").succeeds();
     let shown = place.run("vector show lower.safetensors --json").succeeds().stdout;
-    assert!(shown.contains(r#"{"auc":null,"gap":null,"layer":0,"rms":null}"#), "{shown}");
+    assert!(shown.contains(r#"{"auc":null,"coherence":null,"gap":null,"layer":0,"rms":null}"#), "{shown}");
 }
 
 #[test]

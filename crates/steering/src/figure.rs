@@ -119,7 +119,7 @@ impl Figure {
         let fonts = Fonts::bundled();
         let layout = Layout::of(self, &fonts);
         let mut canvas = Canvas::new(layout.width, fonts);
-        let mut y = self.heading(&mut canvas, layout.inner());
+        let mut y = heading(&mut canvas, &self.title, &self.subtitle, layout.inner());
         for row in self.panels.chunks(layout.columns) {
             y = layout.row(&mut canvas, row, y + ROW_GAP);
         }
@@ -131,21 +131,21 @@ impl Figure {
         canvas.finish(y + CARD_PADDING, CARD, EDGE);
         canvas
     }
+}
 
-    /// Title and subtitle; returns the baseline of the last line.
-    fn heading(&self, canvas: &mut Canvas, width: f64) -> f64 {
-        let mut y = CARD_PADDING - 6.0;
-        for line in canvas.fonts.wrap(&self.title, Weight::SemiBold, TITLE, width) {
-            y += 25.0;
-            canvas.text(Text::new((CARD_PADDING, y), line, TITLE, INK).bold());
-        }
-        y += 6.0;
-        for line in canvas.fonts.wrap(&self.subtitle, Weight::Regular, SUBTITLE, width) {
-            y += 19.0;
-            canvas.text(Text::new((CARD_PADDING, y), line, SUBTITLE, MUTED));
-        }
-        y
+/// Title and subtitle; returns the baseline of the last line.
+fn heading(canvas: &mut Canvas, title: &str, subtitle: &str, width: f64) -> f64 {
+    let mut y = CARD_PADDING - 6.0;
+    for line in canvas.fonts.wrap(title, Weight::SemiBold, TITLE, width) {
+        y += 25.0;
+        canvas.text(Text::new((CARD_PADDING, y), line, TITLE, INK).bold());
     }
+    y += 6.0;
+    for line in canvas.fonts.wrap(subtitle, Weight::Regular, SUBTITLE, width) {
+        y += 19.0;
+        canvas.text(Text::new((CARD_PADDING, y), line, SUBTITLE, MUTED));
+    }
+    y
 }
 
 /// What all panels of a figure share. Lengths are in pixels.

@@ -5,7 +5,7 @@ use crate::embedded;
 use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::Before;
-use crate::output::{Tone, columns, paint, print, print_line, printable, width};
+use crate::output::{Tone, columns, paint, print, print_line, printable, width, wrap};
 use crate::plan::{self, PlannedVector};
 use crate::progress::Bar;
 use serde_json::json;
@@ -45,6 +45,10 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     demo.bar.check()?;
 
     demo.print(&planned, &answers, shares.as_ref())?;
+    if let Some(receipt) = &planned.vector.receipt {
+        let measured = format!("On {} held-out contrasts: {}.", receipt.n_contrasts, receipt.in_words());
+        print_line(&format!("\n{}", wrap(&measured, width()).join("\n")))?;
+    }
     demo.write(&args.output, &planned, answers, shares, &tables)?;
     print_line(&format!(
         "\nThe vector, the figure and the whole report are in {0}: open {0}/report.html",
@@ -107,7 +111,7 @@ impl Demo<'_> {
             seed: 0,
         };
         // A small model can afford the whole held-out set.
-        let (recommend, receipt) = if self.loaded.embedded { (usize::MAX, 24) } else { (12, 12) };
+        let (recommend, receipt) = if self.loaded.embedded { (usize::MAX, 12) } else { (12, 12) };
         let evidence = EvidenceArgs { receipt, persona: None, opposite: None, neutral: None, seed: 0 };
         let Material { contrasts, heldout, .. } = &self.material;
         let job = Job { loaded: self.loaded, options, recommend, evidence: &evidence, bar: &self.bar };

@@ -21,6 +21,10 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     if args.baseline.as_deref() == Some("") && specs.is_empty() {
         return Err(Failure::Usage("--baseline: give a text to compare with, or a --steer".into()));
     }
+    // clap waives what an argument requires where that conflicts with another that was given.
+    if args.answer.is_some() && args.watched.prompt.is_none() {
+        return Err(Failure::Usage("--answer needs the --prompt that it answers".into()));
+    }
     let messages = args.watched.messages.as_deref().map(read_messages).transpose()?;
     let contrasts = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;

@@ -3,8 +3,8 @@
 use super::canvas::{Anchor, Canvas, Ink, Place, Text};
 use super::font::{Fonts, Weight};
 use super::{
-    CARD, CARD_PADDING, EDGE, FigureError, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, SUBTITLE, TICK, TITLE,
-    TITLE_GAP,
+    CARD, CARD_PADDING, EDGE, FigureError, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, TITLE_GAP,
+    heading,
 };
 
 /// One or more maps over a common scale of colours.
@@ -44,7 +44,7 @@ pub struct HeatPanel {
 pub enum Tint {
     /// Zero is pale, positive numbers are warm, negative ones cold.
     Signed,
-    /// The least number is pale.
+    /// The least number is pale; equal steps of colour are equal ratios, over three decades at most.
     Growing,
 }
 
@@ -122,16 +122,7 @@ impl HeatMap {
         let every = ((name + 6.0) / cell).ceil().max(1.0) as usize;
         let shade = Shade::of(self);
         let mut canvas = Canvas::new(WIDEST, fonts);
-        let mut y = CARD_PADDING - 6.0;
-        for line in canvas.fonts.wrap(&self.title, Weight::SemiBold, TITLE, inner) {
-            y += 25.0;
-            canvas.text(Text::new((CARD_PADDING, y), line, TITLE, INK).bold());
-        }
-        y += 6.0;
-        for line in canvas.fonts.wrap(&self.subtitle, Weight::Regular, SUBTITLE, inner) {
-            y += 19.0;
-            canvas.text(Text::new((CARD_PADDING, y), line, SUBTITLE, MUTED));
-        }
+        let mut y = heading(&mut canvas, &self.title, &self.subtitle, inner);
         let left = CARD_PADDING + before;
         for panel in &self.panels {
             y = self.panel(&mut canvas, panel, (left, y + PANEL_GAP), cell, every, &shade);
@@ -213,7 +204,7 @@ impl Shade {
                 let most = high.abs().max(low.abs());
                 Shade { tint: map.tint, low: 0.0, high: most }
             }
-            Tint::Growing => Shade { tint: map.tint, low, high },
+            Tint::Growing => Shade { tint: map.tint, low: low.max(high / 1e3).ln(), high: high.ln() },
         }
     }
 
@@ -223,7 +214,7 @@ impl Shade {
             return (EMPTY, MUTED);
         }
         let ramp = if self.tint == Tint::Signed && value < 0.0 { COLD } else { WARM };
-        let size = if self.tint == Tint::Signed { value.abs() } else { value };
+        let size = if self.tint == Tint::Signed { value.abs() } else { value.ln() };
         let span = self.high - self.low;
         let share = if span > 0.0 { ((size - self.low) / span).clamp(0.0, 1.0) } else { 0.0 };
         let colour = between(ramp, share);
@@ -284,7 +275,8 @@ mod tests {
         let growing = Shade::of(&map(vec![vec![1.0, 4.0]], Tint::Growing));
         check(&growing, 1.0, WARM[0]);
         check(&growing, 4.0, WARM[3]);
-        check(&growing, 2.0, WARM[1]);
+        check(&growing, 2.0, between(WARM, 0.5));
+        check(&growing, 0.0, WARM[0]);
     }
 
     #[test]
