@@ -112,6 +112,6 @@ fn what_cannot_be_watched_is_refused() {
     check("--messages bad.jsonl", 3, "bad.jsonl:1: is not a message");
     check("--messages none.jsonl", 3, "holds no message");
     check("--text a -o no/map.html", 1, "no");
-    check(&format!("--text '{}'", "a b ".repeat(300)), 3, "256");
+    check(&format!("--text '{}'", "a b ".repeat(300)), 2, "256");
     place.run("monitor prompts.txt --model model --text a").fails(3, "prompts.txt");
 }

@@ -76,7 +76,8 @@ fn what_a_sweep_found_is_told_drawn_and_written() {
     let place = place();
     let ran = place.run(&format!("{SWEEP} out --together all --budget 50")).succeeds();
     assert!(ran.stdout.contains("method `pca`: effect in nats per token"), "{ran}");
-    assert!(ran.stdout.contains("On the other half it moves the margin by"), "{ran}");
+    let words = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("On the other half it moves the margin by"), "{ran}");
     for name in ["effect.svg", "kl.svg", "perplexity.svg", "sweep.html"] {
         assert!(text(&place, &format!("out/{name}")).contains("</svg>"), "{name}");
     }

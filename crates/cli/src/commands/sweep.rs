@@ -49,7 +49,8 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
         let together = spec
             .parse::<LayerSpec>()
             .map_err(|error| Failure::Usage(format!("--together {spec}: {error}")))?;
-        let together = together.resolve(n_layers, &all)?;
+        let together = together.resolve(n_layers, &all);
+        let together = together.map_err(|error| Failure::from(error).about(&format!("--together {spec}")))?;
         if !layers.contains(&together) {
             layers.push(together);
         }
