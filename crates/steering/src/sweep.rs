@@ -1,7 +1,7 @@
 //! The sweep: layers × alphas × methods on held-out contrasts, cell by cell.
 //!
 //! A cell is one dose. What it does is measured on all held-out contrasts, one number each, so that a dose can be
-//! picked on one half of them and judged on the other ([`Sweep::pick`]). All alphas of a method at one set of
+//! picked on one half of them and judged on the other ([`pick`]). All alphas of a method at one set of
 //! layers are measured together: the blocks below run once, and their answers are written in one batch.
 
 mod journal;
