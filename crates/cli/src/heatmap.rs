@@ -54,16 +54,21 @@ impl Heatmap {
         sizes.get(at).copied().filter(|it| *it > 0.0).unwrap_or(1.0)
     }
 
-    /// What a value says.
+    /// What a value says. A shift does not depend on where one counts from.
     fn meaning(&self) -> String {
-        let from = match self.unit() {
-            Unit::Gap => {
-                "gaps from the midpoint of the contrasts (+0.5 is their positive side, -0.5 the negative)"
-            }
-            Unit::Rms => "rms of the stream, from zero",
-            Unit::Unit => "plain projections, from zero",
+        let (of, from) = match self.unit() {
+            Unit::Gap => (
+                "gaps",
+                "from the midpoint of the contrasts (+0.5 is their positive side, -0.5 the negative)",
+            ),
+            Unit::Rms => ("rms of the stream", "from zero"),
+            Unit::Unit => ("plain projections", "from zero"),
         };
-        if self.same_tokens { format!("shift from the unsteered model, in {from}") } else { from.to_owned() }
+        if self.same_tokens {
+            format!("shift from the unsteered model, in {of}")
+        } else {
+            format!("{of}, {from}")
+        }
     }
 
     /// A page that asks the network for nothing. Tokens reach it as data and are set as text, never as markup.
