@@ -288,6 +288,17 @@ mod tests {
         assert!(make().svg_inline().starts_with("<svg"));
     }
 
+    /// `WHIPSTAFF_GOLDEN=1` draws the file anew: look at it before it is committed.
+    #[test]
+    fn the_drawing_is_the_golden_one() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/heat.svg");
+        let drawn = map(vec![vec![0.1, 0.25, -1.0], vec![f64::NAN, -0.2, 12.5]], Tint::Signed).svg();
+        if std::env::var_os("WHIPSTAFF_GOLDEN").is_some() {
+            std::fs::write(&path, &drawn).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap() == drawn, "the drawing has changed");
+    }
+
     #[test]
     fn a_map_without_numbers_or_with_one_still_draws() {
         for values in [vec![vec![f64::NAN]], vec![vec![1.0]], vec![vec![]]] {
