@@ -122,14 +122,10 @@ pub fn perplexities(
     questions: &[Vec<Message>],
     sets: &[Vec<Answer>],
 ) -> Result<Vec<f64>, Error> {
-    let prompt = |question: &Vec<Message>| frame.prompt_ids(tokenizer, question);
-    let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
     let (mut owners, mut texts) = (Vec::new(), Vec::new());
     for (set, answers) in sets.iter().enumerate() {
-        for (prompt, answer) in prompts.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty()) {
-            owners.push(set);
-            texts.push(Continuation { prompt: prompt.clone(), tokens: answer.tokens.clone() });
-        }
+        texts.extend(continuations(tokenizer, frame, questions, answers)?);
+        owners.resize(texts.len(), set);
     }
     let mut sums = vec![(0.0, 0); sets.len()];
     for (set, scores) in owners.into_iter().zip(score(model, &texts)?) {
@@ -137,4 +133,24 @@ pub fn perplexities(
         sums[set].1 += scores.len();
     }
     Ok(sums.into_iter().map(|(sum, n)| (sum / n as f64).exp()).collect())
+}
+
+/// How answers are written that something is measured of: likely ones, and no longer than it takes.
+pub(crate) fn asking_to_measure(frame: &Frame, seed: u64) -> Asking {
+    let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
+    Asking { frame: frame.clone(), sampling, max_tokens: 40 }
+}
+
+/// Answers behind their questions, those without a token left out.
+pub(crate) fn continuations(
+    tokenizer: &Tokenizer,
+    frame: &Frame,
+    questions: &[Vec<Message>],
+    answers: &[Answer],
+) -> Result<Vec<Continuation>, Error> {
+    let said = questions.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty());
+    let text = |(question, answer): (&Vec<Message>, &Answer)| {
+        Ok(Continuation { prompt: frame.prompt_ids(tokenizer, question)?, tokens: answer.tokens.clone() })
+    };
+    said.map(text).collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::figure::{Curve, Panel, Point};
 use crate::replay::{Replay, Text, batches, passes};
+use crate::stats::percentile;
 use crate::{Error, Progress};
 use std::fmt::Write;
 use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
@@ -158,13 +159,6 @@ impl CosineTable {
         }
         csv
     }
-}
-
-/// Linear between the two nearest of sorted values.
-fn percentile(sorted: &[f64], p: f64) -> f64 {
-    let at = p * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + (above - below) * at.fract()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::extract::ContrastIds;
 use crate::replay::{Replay, Text, passes};
+use crate::stats::mean;
 use crate::{Error, Progress};
 use whipstaff_engine::{Continuation, Model, NoTap, Steering, log_probs, score};
 
@@ -72,8 +73,4 @@ impl<'m> Margins<'m> {
         let scores = score(model, &contrasts.iter().flat_map(both).collect::<Vec<_>>())?;
         Ok(scores.chunks(2).map(|pair| mean(&pair[0]) - mean(&pair[1])).collect())
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -6,6 +6,7 @@
 //! interval of its effect lies above what random directions of the same length reach, and its effect above what
 //! the same contrasts give with shuffled labels.
 
+use crate::answers::{asking_to_measure, continuations};
 use crate::divergence::divergences;
 use crate::extract::{ContrastIds, encode};
 use crate::linalg::{dot, mean_row};
@@ -14,11 +15,11 @@ use crate::methods::random_direction;
 use crate::random::Random;
 use crate::stats::{RESAMPLES, auc, correlation, interval_of_mean, mean, prediction_interval};
 use crate::{
-    AnswerRows, Asking, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, PersonaVector, Progress,
+    Answer, AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, PersonaVector, Progress,
     TokenRule, Unit, ask_under_each, combine, perplexities,
 };
 use std::fmt;
-use whipstaff_engine::{Continuation, Message, Model, Role, Sampling, Steering, Tokenizer};
+use whipstaff_engine::{Continuation, Message, Model, Role, Steering, Tokenizer};
 
 /// What a receipt is made of.
 #[derive(Clone)]
@@ -233,7 +234,9 @@ impl Bench<'_> {
         ids: &[ContrastIds],
     ) -> Result<(Vec<f64>, Vec<Arm>), Error> {
         let Bench { options, .. } = self;
-        let random = (0..options.random).map(|i| self.random(rows, seed_of(options.seed, i)));
+        let means: Vec<[Vec<f64>; 2]> =
+            options.layers.iter().map(|layer| rows.sides(*layer).map(|side| mean_row(&side))).collect();
+        let random = (0..options.random).map(|i| self.random(&means, seed_of(options.seed, i)));
         let random: Vec<Directions> = random.collect();
         let shuffled = (0..options.shuffled).map(|i| self.shuffled(rows, seed_of(options.seed, i)));
         let shuffled: Vec<Directions> = shuffled.flatten().collect();
@@ -269,11 +272,15 @@ impl Bench<'_> {
         }
     }
 
-    /// One direction for all layers: nothing adds up along the stream as well as that does.
-    fn random(&self, rows: &AnswerRows, seed: u64) -> Directions {
+    /// One direction for all layers: nothing adds up along the stream as well as that does. `means` are those of
+    /// both sides, for each layer.
+    fn random(&self, means: &[[Vec<f64>; 2]], seed: u64) -> Directions {
         let direction = random_direction(self.model.config().d_model, Random::new(seed));
         let norm = dot(&direction, &direction).sqrt();
-        let along: f64 = self.options.layers.iter().map(|layer| gap(&rows.sides(*layer), &direction)).sum();
+        let along: f64 = means
+            .iter()
+            .map(|[positive, negative]| dot(positive, &direction) - dot(negative, &direction))
+            .sum();
         let direction: Vec<f64> =
             direction.iter().map(|x| x / norm * if along < 0.0 { -1.0 } else { 1.0 }).collect();
         self.options.layers.iter().map(|layer| (*layer, direction.clone())).collect()
@@ -326,24 +333,13 @@ impl Bench<'_> {
         let questions: Vec<Vec<Message>> =
             self.heldout.contrasts.iter().map(|it| it.messages.clone()).collect();
         let steerings = [Steering::default(), self.steering(None, 1.0)?, self.steering(None, -1.0)?];
-        let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: options.seed, ..Sampling::default() };
-        let asking = Asking { frame: options.frame.clone(), sampling, max_tokens: ASKED_TOKENS };
+        let asking = asking_to_measure(&options.frame, options.seed);
         progress.stage("measuring the cost", steerings.len() * questions.len());
         let answers = ask_under_each(model, tokenizer, &questions, &steerings, &asking, progress)?;
         let perplexity = perplexities(model, tokenizer, &options.frame, &questions, &answers)?;
-        let repetition: Vec<f64> = answers
-            .iter()
-            .map(|answers| mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>()))
-            .collect();
-        let own = questions.iter().zip(&answers[0]).filter(|(_, answer)| !answer.tokens.is_empty());
-        let own = own.map(|(question, answer)| {
-            Ok(Continuation {
-                prompt: options.frame.prompt_ids(tokenizer, question)?,
-                tokens: answer.tokens.clone(),
-            })
-        });
+        let repetition: Vec<f64> = answers.iter().map(|it| mean_repetition(it)).collect();
         let neutral = match &options.neutral[..] {
-            [] => own.collect::<Result<Vec<_>, Error>>()?,
+            [] => continuations(tokenizer, &options.frame, &questions, &answers[0])?,
             given => given.to_vec(),
         };
         let moved = divergences(model, &neutral, &steerings[1..])?;
@@ -405,9 +401,6 @@ const SHOWN: usize = 2;
 /// within, since answers are samples.
 const AFFORDABLE: f64 = 1.75;
 
-/// New tokens of an answer whose perplexity is measured.
-const ASKED_TOKENS: usize = 40;
-
 /// Seeds of controls that are far from each other and from those of other draws.
 fn seed_of(seed: u64, i: usize) -> u64 {
     seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1 + i as u64)
@@ -434,8 +427,13 @@ fn several(kind: ArmKind, effects: &[Effect]) -> Option<Arm> {
     Some(Arm { kind, effect, seeds })
 }
 
+/// The mean of [`repetition`] over answers.
+pub(crate) fn mean_repetition(answers: &[Answer]) -> f64 {
+    mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>())
+}
+
 /// The share of runs of four tokens that have occurred before.
-pub(crate) fn repetition(tokens: &[u32]) -> f64 {
+fn repetition(tokens: &[u32]) -> f64 {
     let mut runs: Vec<&[u32]> = tokens.windows(4).collect();
     let n = runs.len();
     runs.sort_unstable();

@@ -9,13 +9,14 @@
 //! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
 //! and all of them decide what is near it.
 
+use crate::answers::asking_to_measure;
 use crate::extract::encode;
 use crate::margin::Margins;
 use crate::{
-    Asking, ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each,
-    combine, perplexities,
+    ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each, combine,
+    perplexities,
 };
-use whipstaff_engine::{Message, Model, Sampling, Steering, Tokenizer};
+use whipstaff_engine::{Message, Model, Steering, Tokenizer};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
@@ -57,14 +58,7 @@ pub fn recommend(
     progress: &dyn Progress,
 ) -> Result<Recommendation, Error> {
     let heldout = heldout.first(max_contrasts);
-    let bench = Bench {
-        sampling: Sampling { temperature: 0.6, top_p: 0.95, ..Sampling::default() },
-        frame: frame.clone(),
-        model,
-        tokenizer,
-        vector,
-        progress,
-    };
+    let bench = Bench { frame: frame.clone(), model, tokenizer, vector, progress };
     let few = heldout.evenly(FEW.max(heldout.contrasts.len() / 3));
     let (few, all) = (bench.sample(&few)?, bench.sample(&heldout)?);
     let layers: Vec<usize> = vector.layers.keys().copied().collect();
@@ -114,7 +108,6 @@ struct Bench<'a> {
     tokenizer: &'a Tokenizer,
     vector: &'a PersonaVector,
     frame: Frame,
-    sampling: Sampling,
     progress: &'a dyn Progress,
 }
 
@@ -169,7 +162,7 @@ impl<'a> Bench<'a> {
 
     /// How perplexing the unsteered model finds answers that are written under each steering.
     fn perplexities(&self, questions: &[Vec<Message>], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
-        let asking = Asking { frame: self.frame.clone(), sampling: self.sampling, max_tokens: 40 };
+        let asking = asking_to_measure(&self.frame, 0);
         self.progress.stage("choosing alpha", steerings.len() * questions.len());
         let (model, tokenizer) = (self.model, self.tokenizer);
         let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.progress)?;

@@ -93,7 +93,7 @@ pub(crate) fn interval_of_mean(values: &[f64], resamples: usize, mut random: Ran
     let acceleration = moment(3) / (6.0 * moment(2).powf(1.5));
     let end = |z: f64| {
         let shifted = bias + (bias + z) / (1.0 - acceleration * (bias + z));
-        quantile(&means, normal_share(shifted))
+        percentile(&means, normal_share(shifted))
     };
     Some([end(-Z_975), end(Z_975)])
 }
@@ -101,12 +101,11 @@ pub(crate) fn interval_of_mean(values: &[f64], resamples: usize, mut random: Ran
 /// Where a 95 % interval of the normal distribution ends.
 const Z_975: f64 = 1.959_963_984_540_054;
 
-/// The value below which `share` of sorted values lie, interpolated between neighbours.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = share * (sorted.len() - 1) as f64;
-    let (low, part) = (at.floor() as usize, at.fract());
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + part * (sorted[high] - sorted[low])
+/// The value below which a share `p` of sorted values lies, linear between the two nearest.
+pub(crate) fn percentile(sorted: &[f64], p: f64) -> f64 {
+    let at = p * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
 }
 
 /// The share of the normal distribution below `z`.

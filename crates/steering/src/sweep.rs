@@ -8,19 +8,20 @@ mod journal;
 
 pub use journal::Journal;
 
+use crate::answers::{asking_to_measure, continuations};
 use crate::divergence::divergences;
 use crate::extract::encode;
 use crate::margin::Margins;
 use crate::random::Random;
-use crate::receipt::repetition;
+use crate::receipt::mean_repetition;
 use crate::stats::{RESAMPLES, interval_of_mean, mean};
 use crate::{
-    Answer, Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Text, Unit,
+    Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Text, Unit,
     ask_under_each, combine, measure_cosine, perplexities,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use whipstaff_engine::{Continuation, Message, Model, Sampling, Steering, Tokenizer};
+use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
 
 /// Everything that a sweep's numbers depend on: another plan gives other numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,9 +181,6 @@ pub struct Sweep<'a> {
     prompts: Vec<Text>,
 }
 
-/// New tokens of an answer.
-const ASKED_TOKENS: usize = 40;
-
 impl<'a> Sweep<'a> {
     /// Measures the unsteered model. `vectors` has one of each method of the plan; `neutral` may be empty.
     ///
@@ -207,15 +205,14 @@ impl<'a> Sweep<'a> {
         let questions: Vec<Vec<Message>> = asked.map(|(_, it)| it.messages.clone()).collect();
         let prompts =
             questions.iter().map(|it| frame.prompt_ids(tokenizer, it)).collect::<Result<Vec<_>, Error>>()?;
-        let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: plan.seed, ..Sampling::default() };
-        let asking = Asking { frame: frame.clone(), sampling, max_tokens: ASKED_TOKENS };
+        let asking = asking_to_measure(frame, plan.seed);
         let unsteered =
             ask_under_each(model, tokenizer, &questions, &[Steering::default()], &asking, progress)?;
         let unsteered_perplexity = perplexities(model, tokenizer, frame, &questions, &unsteered)?[0];
-        let own = prompts.iter().zip(&unsteered[0]).filter(|(_, answer)| !answer.tokens.is_empty());
-        let own = own.map(|(prompt, it)| Continuation { prompt: prompt.clone(), tokens: it.tokens.clone() });
-        let own: Vec<Continuation> = own.collect();
-        let neutral = if neutral.is_empty() { own } else { neutral.to_vec() };
+        let neutral = match neutral {
+            [] => continuations(tokenizer, frame, &questions, &unsteered[0])?,
+            given => given.to_vec(),
+        };
         let prompts = prompts.iter().map(|it| Text::new(it, &[])).collect();
         let frame = frame.clone();
         Ok(Sweep {
@@ -254,15 +251,13 @@ impl<'a> Sweep<'a> {
         let dialled: Vec<(f64, Steering)> = places.iter().map(|it| it.alpha).zip(steerings).collect();
         let cosines = measure_cosine(model, &self.prompts, 0, injected, &dialled, &crate::NoProgress)?;
         let last = model.config().n_layers - 1;
-        let repeated =
-            |answers: &[Answer]| mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>());
         let cell = |(i, place): (usize, &Place)| Cell {
             place: place.clone(),
             shifts: margins[i].iter().zip(&self.plain).map(|(margin, plain)| margin - plain).collect(),
             kl: moved[i].kl,
             neutral_perplexity: moved[i].perplexity_ratio,
             answer_perplexity: perplexity[i] / self.unsteered_perplexity,
-            repetition: repeated(&answers[i]),
+            repetition: mean_repetition(&answers[i]),
             cosine: cosines.mean(i, last),
         };
         Ok(places.iter().enumerate().map(cell).collect())
