@@ -9,8 +9,7 @@
 //! totals       [panel][row tile of 16]                    C: [16 rows][16 outputs] f32        1 KB
 //! ```
 //!
-//! Weights are read exactly. Activations are rounded to `bf16`, once per input (`rounded.rs`), which
-//! costs about 1.5e-3 of a product; [`Packed::with_exact_input`] asks for the products in `f32`.
+//! Weights are read exactly, activations as they were rounded (`rounded.rs`).
 //!
 //! **One order of every sum.** Tiles are always whole, missing rows being zero, and a sum stays in one
 //! tile from the first input to the last. So here too a row has the same bits whatever surrounds it;
@@ -24,29 +23,11 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod hardware;
-pub(crate) mod rounded;
-#[cfg(test)]
-pub(crate) mod tests;
 pub(crate) mod twin;
 
-use crate::isa::Isa;
 use crate::lanes::LANES;
 use crate::linear::GROUP;
-use crate::packed::Packed;
-use rounded::Rounded;
-use std::ops::Range;
-
-/// Rows of a tile.
-pub(crate) const TILE_ROWS: usize = 16;
-
-/// Inputs that one multiplication takes.
-pub(crate) const STEP: usize = 32;
-
-/// Sixteen rows of 32 `bf16` (as bits): `[16 rows][32 inputs]` of activations or
-/// `[16 pairs of inputs][16 outputs][2]` of weights.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Tile(pub(crate) [[u16; STEP]; TILE_ROWS]);
+use crate::rounded::{MultiplyRounded, TILE_ROWS, Tile};
 
 /// Sums, `[16 rows][16 outputs]`.
 pub(crate) type Sums = [[f32; LANES]; TILE_ROWS];
@@ -63,70 +44,92 @@ pub(crate) trait TileUnit {
     fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums);
 }
 
-/// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`, like
-/// [`crate::tile::AddPanels`]. Rows begin at a row tile; totals of the rows that fill up the last tile
-/// are zero.
-pub(crate) struct MultiplyTiles<'a> {
-    pub(crate) weight: &'a Packed,
-    pub(crate) panels: Range<usize>,
-    pub(crate) x: &'a Rounded,
-    pub(crate) rows: Range<usize>,
-    pub(crate) totals: &'a mut [[f32; LANES]],
-}
+/// Runs a product on `unit`.
+pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl TileUnit) {
+    let MultiplyRounded { weight, panels, x, rows, totals } = product;
+    let per_panel = totals.len() / GROUP;
+    assert!(rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS), "whole tiles");
+    assert!(panels.len() <= GROUP && rows.len() <= per_panel, "the totals hold the task");
+    let per_panel = per_panel / TILE_ROWS;
+    let sums = totals.as_chunks_mut::<TILE_ROWS>().0;
+    let first = rows.start / TILE_ROWS;
+    let n_row_tiles = rows.len().div_ceil(TILE_ROWS);
+    let a = |tile: usize| x.row_tile(first + tile);
+    let b = |panel: usize| bytemuck::cast_slice::<u8, Tile>(weight.panel(panels.start + panel));
 
-impl MultiplyTiles<'_> {
-    /// Runs it on the unit of `isa`.
-    pub(crate) fn run(self, isa: Isa) {
-        isa.multiply_tiles(self);
-    }
-
-    /// Runs it on `unit`.
-    pub(crate) fn run_on(self, unit: &mut impl TileUnit) {
-        let MultiplyTiles { weight, panels, x, rows, totals } = self;
-        let per_panel = totals.len() / GROUP;
-        assert!(rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS), "whole tiles");
-        assert!(panels.len() <= GROUP && rows.len() <= per_panel, "the totals hold the task");
-        let per_panel = per_panel / TILE_ROWS;
-        let sums = totals.as_chunks_mut::<TILE_ROWS>().0;
-        let first = rows.start / TILE_ROWS;
-        let n_row_tiles = rows.len().div_ceil(TILE_ROWS);
-        let a = |tile: usize| x.row_tile(first + tile);
-        let b = |panel: usize| bytemuck::cast_slice::<u8, Tile>(weight.panel(panels.start + panel));
-
-        let mut tile = 0;
-        while tile < n_row_tiles {
-            let height = (n_row_tiles - tile).min(2);
-            let mut panel = 0;
-            while panel < panels.len() {
-                let left = panels.len() - panel;
-                let at = |r: usize, c: usize| (panel + c) * per_panel + tile + r;
-                let width = match (height, left) {
-                    (2, 2..) => {
-                        let [s00, s01, s10, s11] = disjoint(sums, [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]);
-                        let (a, b) = ([a(tile), a(tile + 1)], [b(panel), b(panel + 1)]);
-                        unit.multiply_2x2(a, b, [[s00, s01], [s10, s11]]);
-                        2
+    let mut tile = 0;
+    while tile < n_row_tiles {
+        let height = (n_row_tiles - tile).min(2);
+        let mut panel = 0;
+        while panel < panels.len() {
+            let left = panels.len() - panel;
+            let at = |r: usize, c: usize| (panel + c) * per_panel + tile + r;
+            let width = match (height, left) {
+                (2, 2..) => {
+                    let [s00, s01, s10, s11] = disjoint(sums, [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]);
+                    let (a, b) = ([a(tile), a(tile + 1)], [b(panel), b(panel + 1)]);
+                    unit.multiply_2x2(a, b, [[s00, s01], [s10, s11]]);
+                    2
+                }
+                (1, 4..) => {
+                    let sums = disjoint(sums, [at(0, 0), at(0, 1), at(0, 2), at(0, 3)]);
+                    unit.multiply_1x4(a(tile), [0, 1, 2, 3].map(|c| b(panel + c)), sums);
+                    4
+                }
+                _ => {
+                    for r in 0..height {
+                        unit.multiply_1x1(a(tile + r), b(panel), &mut sums[at(r, 0)]);
                     }
-                    (1, 4..) => {
-                        let sums = disjoint(sums, [at(0, 0), at(0, 1), at(0, 2), at(0, 3)]);
-                        unit.multiply_1x4(a(tile), [0, 1, 2, 3].map(|c| b(panel + c)), sums);
-                        4
-                    }
-                    _ => {
-                        for r in 0..height {
-                            unit.multiply_1x1(a(tile + r), b(panel), &mut sums[at(r, 0)]);
-                        }
-                        1
-                    }
-                };
-                panel += width;
-            }
-            tile += height;
+                    1
+                }
+            };
+            panel += width;
         }
+        tile += height;
     }
 }
 
 /// The tiles of sums at four different places.
 fn disjoint(sums: &mut [Sums], at: [usize; 4]) -> [&mut Sums; 4] {
     sums.get_disjoint_mut(at).expect("four places inside the totals")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::twin::Twin;
+    use super::*;
+    use crate::rounded::STEP;
+    use half::bf16;
+
+    /// One sum by the twin: of the products of the first row of activations with the first output, given
+    /// as `[step][input]` factors of 1; other inputs are zero.
+    fn twin_sum(before: f32, products: &[&[f32]]) -> f32 {
+        let (mut a, mut b): (Vec<Tile>, Vec<Tile>) = Default::default();
+        for products in products {
+            let (mut x, mut w) = (Tile([[0; STEP]; TILE_ROWS]), Tile([[0; STEP]; TILE_ROWS]));
+            for (i, product) in products.iter().enumerate() {
+                x.0[0][i] = bf16::from_f32(*product).to_bits();
+                w.0[i / 2][i % 2] = bf16::ONE.to_bits();
+            }
+            a.push(x);
+            b.push(w);
+        }
+        let mut sums = [[before; LANES]; TILE_ROWS];
+        Twin.multiply_1x1(&a, &b, &mut sums);
+        sums[0][0]
+    }
+
+    #[test]
+    fn the_twin_adds_in_the_order_that_is_documented() {
+        const LARGE: f32 = (1 << 27) as f32;
+        // Even and odd inputs have sums of their own, in which a one is lost beside a large number.
+        assert_eq!(twin_sum(0.0, &[&[LARGE, -LARGE, 1.0]]), 0.0);
+        assert_eq!(twin_sum(0.0, &[&[LARGE, 1.0, -LARGE]]), 1.0);
+        // Each step begins at zero and is added as a whole.
+        assert_eq!(twin_sum(LARGE, &[&[1.0; 8], &[-LARGE]]), 0.0);
+        assert_eq!(twin_sum(LARGE, &[&[-LARGE], &[1.0; 8]]), 8.0);
+        assert_eq!(twin_sum(LARGE, &[&[1.0; 32], &[-LARGE]]), 32.0);
+        // Denormal numbers are zero.
+        assert_eq!(twin_sum(0.0, &[&[1e-39; 32]]), 0.0);
+    }
 }

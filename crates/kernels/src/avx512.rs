@@ -2,19 +2,23 @@
 
 use crate::ints::IntLanes;
 use crate::lanes::Lanes;
+use crate::pairs::{self, PairSums};
+use crate::rounded::MultiplyRounded;
 use half::f16;
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 /// Keeps the upper half of a 32-bit lane.
 const UPPER: i32 = 0xffff_0000u32 as i32;
 
+/// Sixteen floats; with `VNNI` their integers add up four products of bytes in one instruction.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512Lanes(pub(crate) __m512);
+pub(crate) struct Avx512Lanes<const VNNI: bool>(pub(crate) __m512);
 
 // SAFETY of every block below: the caller promises the features and valid pointers.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Lanes for Avx512Lanes {
-    type Ints = Avx512Ints;
+impl<const VNNI: bool> Lanes for Avx512Lanes<VNNI> {
+    type Ints = Avx512Ints<VNNI>;
     const STRIP: usize = 12;
 
     #[inline(always)]
@@ -91,13 +95,14 @@ impl Lanes for Avx512Lanes {
 // everywhere, the compiler makes it an immediate.
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512Ints(__m512i);
+pub(crate) struct Avx512Ints<const VNNI: bool>(__m512i);
 
 // SAFETY of every block below: the caller promises the features and valid pointers.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl IntLanes for Avx512Ints {
-    type Floats = Avx512Lanes;
-    const WIDE: bool = false;
+impl<const VNNI: bool> IntLanes for Avx512Ints<VNNI> {
+    type Floats = Avx512Lanes<VNNI>;
+    const WIDE: bool = VNNI;
+    const SIGN_OFFSET: i32 = if VNNI { 128 } else { 0 };
 
     #[inline(always)]
     unsafe fn splat(x: i32) -> Self {
@@ -160,15 +165,35 @@ impl IntLanes for Avx512Ints {
     }
     #[inline(always)]
     unsafe fn add_dots(self, a: Self, x: Self) -> Self {
-        unsafe { Avx512Ints(_mm512_add_epi16(self.0, _mm512_maddubs_epi16(a.0, x.0))) }
+        unsafe {
+            if VNNI {
+                Avx512Ints(_mm512_dpbusd_epi32(self.0, a.0, x.0))
+            } else {
+                Avx512Ints(_mm512_add_epi16(self.0, _mm512_maddubs_epi16(a.0, x.0)))
+            }
+        }
     }
     #[inline(always)]
     unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self {
-        unsafe { self.add_pairs(dots, scale) }
+        unsafe {
+            if VNNI {
+                self.add(Avx512Ints(_mm512_mullo_epi32(dots.0, _mm512_srai_epi32::<16>(scale.0))))
+            } else {
+                self.add_pairs(dots, scale)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn signed_codes(self) -> Self {
+        // Of -128…127 it makes 0…255.
+        unsafe { if VNNI { Avx512Ints(_mm512_xor_si512(self.0, _mm512_set1_epi8(-128))) } else { self } }
     }
     #[inline(always)]
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self {
         unsafe {
+            if VNNI {
+                return self.add_dots(a, x);
+            }
             let negative = _mm512_movepi8_mask(a.0);
             let x = _mm512_mask_sub_epi8(x.0, negative, _mm512_setzero_si512(), x.0);
             let dots = _mm512_maddubs_epi16(_mm512_abs_epi8(a.0), x);
@@ -176,7 +201,65 @@ impl IntLanes for Avx512Ints {
         }
     }
     #[inline(always)]
-    unsafe fn to_f32(self) -> Avx512Lanes {
+    unsafe fn to_f32(self) -> Avx512Lanes<VNNI> {
         unsafe { Avx512Lanes(_mm512_cvtepi32_ps(self.0)) }
     }
+}
+
+/// Sums of products of pairs in one register.
+#[derive(Clone, Copy)]
+struct Avx512Sums(__m512);
+
+// SAFETY of every block below: the caller promises the features and valid pointers.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl PairSums for Avx512Sums {
+    type Pairs = __m512i;
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        unsafe { Avx512Sums(_mm512_loadu_ps(p)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        unsafe { _mm512_storeu_ps(p, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn pairs(p: *const u32) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, w: __m512i, x: u32) -> Self {
+        unsafe {
+            // The same 512 bits under another name.
+            let [w, x] = [w, _mm512_set1_epi32(x as i32)].map(|bits| transmute::<__m512i, __m512bh>(bits));
+            Avx512Sums(_mm512_dpbf16_ps(self.0, w, x))
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+/// Multiplies rounded inputs pair by pair.
+///
+/// # Safety
+/// The processor has these features.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(crate) unsafe fn multiply_pairs(product: MultiplyRounded<'_>) {
+    // SAFETY: the features that these sums need are enabled on this function.
+    unsafe { pairs::multiply::<Avx512Sums>(product) }
+}
+
+/// One step of [`multiply_pairs`], for a test.
+///
+/// # Safety
+/// As there.
+#[cfg(test)]
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(crate) unsafe fn add_pairs(sums: &[f32; 16], w: &[u32; 16], x: u32) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    // SAFETY: arrays of sixteen; the features are enabled on this function.
+    unsafe { Avx512Sums::load(sums.as_ptr()).add(Avx512Sums::pairs(w.as_ptr()), x).store(out.as_mut_ptr()) };
+    out
 }

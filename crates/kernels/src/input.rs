@@ -4,8 +4,6 @@
 //! the rows of a block lie together, `[n_blocks][n_rows][256]`: a strip of six rows is 6 KB on end
 //! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
 
-use crate::amx::rounded::{RoundRows, Rounded};
-use crate::amx::{STEP, TILE_ROWS};
 use crate::cpu::Cpu;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
@@ -13,6 +11,7 @@ use crate::packed::{K_BLOCK, Packed, block_len};
 use crate::profile::Work;
 use crate::quant::Layout;
 use crate::quant::activations::{Quantised, QuantisedWriter};
+use crate::rounded::{RoundRows, Rounded, STEP, TILE_ROWS};
 use crate::shared_mut::Chunks;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -134,7 +133,7 @@ impl Input {
     pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
         if weight.quantises_input() {
             Activations::Quantised(self.quantised(cpu, weight))
-        } else if cpu.isa().has_tiles() && weight.fits_tiles() {
+        } else if cpu.isa().rounds_input() && weight.may_round_input() {
             Activations::Rounded(self.rounded(cpu))
         } else {
             Activations::Floats(self)

@@ -15,6 +15,8 @@ pub(crate) trait IntLanes: Copy {
     /// Whether dot products of bytes are added up in whole lanes, any number of them, instead of in
     /// halves, as many as fit there.
     const WIDE: bool;
+    /// What [`signed_codes`](IntLanes::signed_codes) adds to codes.
+    const SIGN_OFFSET: i32 = 0;
     unsafe fn splat(x: i32) -> Self;
     unsafe fn load(p: *const u32) -> Self;
     /// Sixteen bytes, widened.
@@ -41,8 +43,14 @@ pub(crate) trait IntLanes: Copy {
     /// `self + dots · scale`: a partial sum of [`add_dots`](IntLanes::add_dots), and a scale that is in
     /// both halves of its lane.
     unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self;
+    /// Bytes with signs as [`add_signed_dots`](IntLanes::add_signed_dots) reads them.
+    #[inline(always)]
+    unsafe fn signed_codes(self) -> Self {
+        self
+    }
     /// `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃`, where bytes have signs and those of `x` are above
-    /// -128.
+    /// -128. Those of `a` are [`signed_codes`](IntLanes::signed_codes), so the sum is too large by
+    /// [`SIGN_OFFSET`](IntLanes::SIGN_OFFSET) for each byte of `x`.
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self;
     /// Every byte, which is below 16, becomes the value of that number.
     unsafe fn look_up(self, table: &[i8; 16]) -> Self;
@@ -211,7 +219,14 @@ mod tests {
                 let dots = L::Ints::splat(0).add_dots(code, odd).add_dots(code, odd);
                 let scale = b.and(L::Ints::splat(0xffff));
                 results.push(start.add_scaled(dots, scale.or(scale.shl(16))));
-                results.push(start.add_signed_dots(a, odd));
+                let (mut dots, mut x) = ([0; LANES], [0; LANES]);
+                start.add_signed_dots(a.signed_codes(), odd).store(dots.as_mut_ptr());
+                odd.store(x.as_mut_ptr());
+                for (dots, x) in dots.iter_mut().zip(x) {
+                    let sum: i16 = bytes(x as i32).iter().sum();
+                    *dots = dots.wrapping_sub((L::Ints::SIGN_OFFSET * i32::from(sum)) as u32);
+                }
+                results.push(L::Ints::load(dots.as_ptr()));
                 for n in [0, 1, 7, 15] {
                     results.extend([a.shl(n), a.shr(n), a.sra(n)]);
                 }

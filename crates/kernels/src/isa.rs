@@ -1,8 +1,7 @@
 //! Which instruction set the kernels use, and the one place that enters it.
 
-use crate::amx::MultiplyTiles;
-use crate::amx::twin::Twin;
 use crate::lanes::{Lanes, PlainLanes};
+use crate::rounded::MultiplyRounded;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
 
@@ -13,9 +12,15 @@ pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// `Avx512`, and tiles for products of `bf16` weights.
+    /// `Avx512Vnni`, and tiles for products of `bf16` weights.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
+    /// `Avx512Vnni`, and products of pairs for `bf16` weights.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    /// `Avx512`, and sums of four products of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -28,6 +33,8 @@ enum Kind {
     Plain,
     /// `Plain`, and the tiles' twin: how what tiles do is seen on any processor.
     TileTwin,
+    /// `Plain`, and the twin of products of pairs.
+    PairTwin,
 }
 
 /// A kernel set was asked for by a name that is unknown or not available on this processor.
@@ -62,12 +69,25 @@ impl Isa {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-                #[cfg(target_os = "linux")]
-                if crate::amx::hardware::available() {
-                    available.push(Isa(Kind::Amx));
-                }
+            let avx512 = avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+            let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
+            let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
+            let pairs_are_fast = bf16 && pairs_are_fast();
+            #[cfg(target_os = "linux")]
+            if vnni && crate::amx::hardware::available() {
+                available.push(Isa(Kind::Amx));
+            }
+            if pairs_are_fast {
+                available.push(Isa(Kind::Avx512Bf16));
+            }
+            if vnni {
+                available.push(Isa(Kind::Avx512Vnni));
+            }
+            if avx512 {
                 available.push(Isa(Kind::Avx512));
+            }
+            if bf16 && !pairs_are_fast {
+                available.push(Isa(Kind::Avx512Bf16));
             }
             if avx2 {
                 available.push(Isa(Kind::Avx2));
@@ -84,14 +104,15 @@ impl Isa {
         available
     }
 
-    /// The kernel set called `name`: `amx`, `avx512`, `avx2`, `dotprod`, `neon` or `plain`; or `tile-twin`,
-    /// which has the numbers of `amx` on any processor, a hundred times slower, and is never chosen by itself.
+    /// The kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `dotprod`, `neon` or
+    /// `plain`; or `tile-twin` and `pair-twin`, which have the numbers of `amx` and of `avx512-bf16` on any
+    /// processor, a hundred times slower, and are never chosen by themselves.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
     pub fn named(name: &str) -> Result<Isa, UnknownIsa> {
         let available = Isa::available();
-        let all = available.iter().copied().chain([Isa(Kind::TileTwin)]);
+        let all = available.iter().copied().chain(Isa::TWINS);
         all.into_iter().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
             name: name.to_owned(),
             available: available.iter().map(|isa| isa.name()).collect(),
@@ -114,6 +135,11 @@ impl Isa {
             let amx =
                 if Isa::named("amx").is_ok() { vec![] } else { vec!["amx-bf16 tiles and leave to use them"] };
             surveyed.push(Surveyed { name: "amx", missing: amx });
+            let bf16 =
+                missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16");
+            surveyed.push(Surveyed { name: "avx512-bf16", missing: bf16 });
+            let vnni = missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni");
+            surveyed.push(Surveyed { name: "avx512-vnni", missing: vnni });
             let avx512 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c", "avx512f", "avx512bw");
             surveyed.push(Surveyed { name: "avx512", missing: avx512 });
             let avx2 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c");
@@ -136,6 +162,10 @@ impl Isa {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => "amx",
             #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512-bf16",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
@@ -145,35 +175,44 @@ impl Isa {
             Kind::Neon => "neon",
             Kind::Plain => "plain",
             Kind::TileTwin => "tile-twin",
+            Kind::PairTwin => "pair-twin",
         }
     }
 
-    /// The kernel set that multiplies tiles in software.
-    #[cfg(test)]
-    pub(crate) fn tile_twin() -> Isa {
-        Isa(Kind::TileTwin)
-    }
+    /// The kernel sets that multiply rounded inputs in software.
+    pub(crate) const TWINS: [Isa; 2] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin)];
 
-    /// Whether products of `bf16` weights go through tiles (`amx.rs`).
-    pub(crate) fn has_tiles(self) -> bool {
+    /// Whether products of `bf16` weights round their inputs to `bf16` (`rounded.rs`).
+    pub(crate) fn rounds_input(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => true,
-            Kind::TileTwin => true,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => true,
+            Kind::TileTwin | Kind::PairTwin => true,
             _ => false,
         }
     }
 
-    /// Multiplies tiles, by their twin on a set that has none.
+    /// Multiplies rounded inputs.
+    ///
+    /// # Panics
+    /// If the set has nothing for them.
     #[inline]
-    pub(crate) fn multiply_tiles(self, product: MultiplyTiles<'_>) {
+    pub(crate) fn multiply_rounded(self, product: MultiplyRounded<'_>) {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => {
                 // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                product.run_on(&mut unsafe { crate::amx::hardware::Unit::configure() });
+                crate::amx::multiply(product, &mut unsafe { crate::amx::hardware::Unit::configure() });
             }
-            _ => product.run_on(&mut Twin),
+            // SAFETY: an `Isa` of this kind exists only where the processor reported the features.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => unsafe { crate::avx512::multiply_pairs(product) },
+            Kind::TileTwin => crate::amx::multiply(product, &mut crate::amx::twin::Twin),
+            // SAFETY: the twin needs no feature.
+            Kind::PairTwin => unsafe { crate::pairs::multiply::<crate::pairs::Twin>(product) },
+            _ => panic!("{} reads inputs as they are", self.name()),
         }
     }
 
@@ -183,7 +222,10 @@ impl Isa {
         match self.0 {
             // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kind::Amx => unsafe { run_avx512(kernel) },
+            Kind::Amx => unsafe { run_avx512_vnni(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 | Kind::Avx512Vnni => unsafe { run_avx512_vnni(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { run_avx512(kernel) },
@@ -197,9 +239,7 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { run_neon(kernel) },
             // SAFETY: plain lanes need no feature.
-            Kind::Plain => unsafe { kernel.run::<PlainLanes>() },
-            // SAFETY: as above.
-            Kind::TileTwin => unsafe { kernel.run::<PlainLanes>() },
+            Kind::Plain | Kind::TileTwin | Kind::PairTwin => unsafe { kernel.run::<PlainLanes>() },
         }
     }
 }
@@ -214,11 +254,26 @@ pub(crate) trait Kernel {
     unsafe fn run<L: Lanes>(self);
 }
 
+/// Whether a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's do.
+/// Intel's, measured on one, do at half of it: theirs is for the matrix unit to have.
+#[cfg(target_arch = "x86_64")]
+fn pairs_are_fast() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
+unsafe fn run_avx512_vnni<K: Kernel>(kernel: K) {
+    // SAFETY: the features that these lanes need are enabled on this function.
+    unsafe { kernel.run::<crate::avx512::Avx512Lanes<true>>() }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: the features that these lanes need are enabled on this function.
-    unsafe { kernel.run::<crate::avx512::Avx512Lanes>() }
+    unsafe { kernel.run::<crate::avx512::Avx512Lanes<false>>() }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -7,14 +7,14 @@
 //! **One order of every sum.** Outputs are lanes, and the inputs of an output are added up one by
 //! one in blocks of fixed size (`packed.rs`). Strips, tasks and threads decide only *which* sums run
 //! together, never the order inside one. So the result of a row is the same bit for bit whatever
-//! surrounds it, and on every instruction set that has a fused multiply-add. The one exception is the
-//! set `amx`: its products of `bf16` weights round activations and add in an order of their own
-//! (`amx.rs`), so that there too a row does not depend on its surroundings, but has other bits.
+//! surrounds it, and on every instruction set that has a fused multiply-add. The exceptions are the
+//! sets `amx` and `avx512-bf16`: their products of `bf16` weights round activations (`rounded.rs`) and add in
+//! orders of their own, so that there too a row does not depend on its surroundings, but has other bits.
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
-//! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `activation`, `linear` (tasks), `tile` (inner loops), `amx` (the same by a
-//! matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
+//! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `activation`, `linear` (tasks), `tile` (inner loops), `rounded`, `pairs` and `amx` (the same
+//! with rounded activations, by pairs and by a matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
 mod activation;
@@ -41,11 +41,13 @@ mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod packed;
+mod pairs;
 pub mod plain;
 mod pool;
 mod probe;
 mod profile;
 mod quant;
+mod rounded;
 mod rowwise;
 mod shared_mut;
 mod tile;

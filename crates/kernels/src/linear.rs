@@ -285,8 +285,8 @@ fn bias_of(bias: Option<&[f32]>, first: usize, n: usize) -> [f32; LANES] {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::amx::tests::{as_read, by_tiles};
     use crate::quant::tests::Random;
+    use crate::rounded::tests::{as_read, rounds};
     use crate::{Bytes, Dtype, Isa, Matrix, plain};
     use half::{bf16, f16};
 
@@ -346,7 +346,7 @@ pub(crate) mod tests {
         let bias = numbers(n_out, 5);
         for w in matrices(n_out, n_in) {
             let mut first = None;
-            for isa in Isa::available().into_iter().chain([Isa::tile_twin()]) {
+            for isa in Isa::available().into_iter().chain(Isa::TWINS) {
                 let want = plain::linear(&as_read(isa, &x, &w), &w, Some(&bias));
                 let got = both(isa, 2, &x, &w, Some(&bias));
                 for ((got, gate), want) in got.0.iter().zip(&got.1).zip(&want) {
@@ -356,7 +356,7 @@ pub(crate) mod tests {
                     let bound = bound * (1.0 + want.abs()) * 2.0;
                     assert!((gate - wanted).abs() <= bound, "{isa:?} gate of {want}: {gate} {wanted}");
                 }
-                if !by_tiles(isa, &w) {
+                if !rounds(isa, &w) {
                     assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{isa:?} gives other bits");
                 }
             }

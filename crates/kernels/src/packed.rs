@@ -20,11 +20,11 @@
 //!
 //! Packed bytes may also be written to a file and mapped again ([`Packer`], [`Packed::from_bytes`]).
 
-use crate::amx::STEP;
 use crate::buffer::{Buffer, HUGE_PAGE};
 use crate::cpu::{Cpu, Precision};
 use crate::matrix::Matrix;
 use crate::quant::{self, Layout};
+use crate::rounded::STEP;
 use crate::shared_mut::Chunks;
 use crate::{Bytes, Dtype};
 use std::io;
@@ -91,8 +91,8 @@ impl Packed {
     }
 
     /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
-    /// quantised weights, and for `bf16` weights on the kernel set `amx` those rounded to `bf16` (the
-    /// product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect
+    /// quantised weights, and for `bf16` weights on the kernel sets `amx` and `avx512-bf16` those rounded to `bf16`
+    /// (the product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect
     /// on other weights and sets, which read inputs as they are anyway.
     pub fn with_exact_input(mut self) -> Packed {
         self.exact_input = true;
@@ -104,8 +104,8 @@ impl Packed {
         self.dtype.is_quantised() && !self.exact_input
     }
 
-    /// Whether products may go through tiles, which round inputs to `bf16`: a panel is whole tiles.
-    pub(crate) fn fits_tiles(&self) -> bool {
+    /// Whether products may round inputs to `bf16`: a panel is whole tiles.
+    pub(crate) fn may_round_input(&self) -> bool {
         self.dtype == Dtype::Bf16 && self.n_in.is_multiple_of(STEP) && !self.exact_input
     }
 

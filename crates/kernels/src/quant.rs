@@ -32,7 +32,8 @@
 //! Codes are unsigned (what a type takes off them is taken off the unit's sum instead), so that
 //! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
 //! five, two of six. Eight bits are signed and are not. Processors that add up four products of bytes
-//! in 32 bits need no such care.
+//! in 32 bits need no such care; if they want one side without signs, they read signed codes as 128 more
+//! than they are, and take that off the unit's sum.
 //!
 //! Codes that stand for values of a table are looked up as they are read, and are signed bytes from
 //! there on. Their integer scales, if any, lie multiplied into one `d` per 32 codes, which is `f32`.

@@ -1,7 +1,6 @@
 //! The inner loops of the products: strips of rows against panels of weights.
 
 use crate::Dtype;
-use crate::amx::MultiplyTiles;
 use crate::input::{Activations, Input};
 use crate::isa::{Isa, Kernel};
 use crate::lanes::{LANES, Lanes};
@@ -11,6 +10,7 @@ use crate::quant::Layout;
 use crate::quant::activations::Quantised;
 use crate::quant::decode::{DecodeScratch, decode_f32};
 use crate::quant::product::{few_rows_of, few_rows_product, rows_product};
+use crate::rounded::MultiplyRounded;
 use half::f16;
 use std::ops::Range;
 
@@ -33,7 +33,9 @@ impl Kernel for AddPanels<'_> {
         // SAFETY: the features are the caller's promise.
         unsafe {
             match (x, weight.dtype()) {
-                (Activations::Rounded(x), _) => MultiplyTiles { weight, panels, x, rows, totals }.run(isa),
+                (Activations::Rounded(x), _) => {
+                    isa.multiply_rounded(MultiplyRounded { weight, panels, x, rows, totals })
+                }
                 (Activations::Quantised(x), _) => add_quantised_panels::<L>(weight, panels, x, rows, totals),
                 (Activations::Floats(x), Dtype::F32) => {
                     add_float_panels::<L, F32Pair>(weight, panels, x, rows, totals)

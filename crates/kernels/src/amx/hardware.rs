@@ -282,7 +282,7 @@ fn equals_twin(unit: &mut impl TileUnit) -> bool {
     let mut tiles = || {
         [0; N_STEPS].map(|_| {
             let mut tile: Tile = bytemuck::Zeroable::zeroed();
-            tile.0.as_flattened_mut().iter_mut().for_each(|x| *x = super::rounded::to_bf16(next()));
+            tile.0.as_flattened_mut().iter_mut().for_each(|x| *x = crate::rounded::to_bf16(next()));
             tile
         })
     };

@@ -8,7 +8,7 @@ use crate::lanes::{LANES, Lanes};
 /// A decoded K block, small enough to stay in the first-level cache while rows pass over it.
 #[repr(C, align(64))]
 pub(crate) struct DecodeScratch {
-    /// `[quad][row]`: four consecutive codes.
+    /// `[quad][row]`: four consecutive codes, as products read them.
     pub(crate) quads: [[u32; LANES]; K_BLOCK / 4],
     /// `[sixteen][row]`: its integer scale, in both halves; one where a type has none.
     pub(crate) scales: [[u32; LANES]; K_BLOCK / 16],
@@ -56,7 +56,7 @@ pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usiz
                 let at = u * groups + g;
                 let quads = out.quads[8 * at..].as_mut_ptr().cast::<u32>();
                 for t in 0..8 {
-                    quad::<F, L::Ints>(unit, g, t).store(quads.add(t * LANES));
+                    code_quad::<F, L::Ints>(unit, g, t).store(quads.add(t * LANES));
                 }
                 let [first, second] = scales::<F, L::Ints>(unit, g);
                 first.store(out.scales[2 * at].as_mut_ptr());
@@ -156,6 +156,19 @@ pub(crate) unsafe fn quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: 
         let shift = t * high % 8;
         let upper = if shift + low < 8 { upper.shr(shift) } else { upper.shl(8 - shift) };
         lower.or(upper.and(I::splat(in_all_bytes(((1 << high) - 1) << low))))
+    }
+}
+
+/// The same as products read it: see [`IntLanes::signed_codes`].
+///
+/// # Safety
+/// As for [`quad`].
+#[inline(always)]
+pub(crate) unsafe fn code_quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: usize) -> I {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let quad = quad::<F, I>(unit, g, t);
+        if F::LAYOUT.is_signed() { quad.signed_codes() } else { quad }
     }
 }
 

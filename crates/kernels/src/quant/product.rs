@@ -1,7 +1,7 @@
 //! Panels of quantised weights against rows of quantised activations.
 
 use super::activations::{Quantised, QuantisedBlock};
-use super::decode::{DecodeScratch, decode, factors, mins, offsets, prefetch, quad, scales};
+use super::decode::{DecodeScratch, code_quad, decode, factors, mins, offsets, prefetch, scales};
 use super::{Format, K_BLOCK, Layout, Mins, with_format};
 use crate::Dtype;
 use crate::ints::IntLanes;
@@ -220,7 +220,7 @@ unsafe fn strips<L: Lanes, const Q: usize>(
 }
 
 /// `R` rows against a decoded block, `Q` quads at a time added up before they are scaled. One quad at a
-/// time is for signed codes, which have no scale.
+/// time is for signed codes, which have no scale (and are taken by eight, so that the loop is unrolled).
 ///
 /// # Safety
 /// As for [`strips`].
@@ -237,13 +237,23 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
     unsafe {
         for u in 0..n_units {
             let mut sums = [L::Ints::splat(0); R];
+            if Q == 1 && const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 } {
+                for r in 0..R {
+                    for i in u * groups..(u + 1) * groups {
+                        sums[r] = sums[r].add_pairs(sign_offsets(), x.sums(r, i));
+                    }
+                }
+            }
             let mut first = u * quads;
             while first < (u + 1) * quads {
                 if Q == 1 {
-                    let w = L::Ints::load(w.quads.as_ptr().add(first).cast());
-                    for r in 0..R {
-                        sums[r] = sums[r].add_signed_dots(w, x.quad(r, first));
+                    for t in first..first + 8 {
+                        let w = L::Ints::load(w.quads.as_ptr().add(t).cast());
+                        for r in 0..R {
+                            sums[r] = sums[r].add_signed_dots(w, x.quad(r, t));
+                        }
                     }
+                    first += 8;
                 } else {
                     let mut dots = [L::Ints::splat(0); R];
                     for t in first..first + Q {
@@ -256,8 +266,8 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
                     for r in 0..R {
                         sums[r] = sums[r].add_scaled(dots[r], scale);
                     }
+                    first += Q;
                 }
-                first += Q;
             }
             if x.has_offsets {
                 for i in u * groups..(u + 1) * groups {
@@ -286,6 +296,13 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
             }
         }
     }
+}
+
+/// What the sums of activations are multiplied with to take [`IntLanes::SIGN_OFFSET`] off signed codes.
+#[inline(always)]
+unsafe fn sign_offsets<I: IntLanes>() -> I {
+    // SAFETY: the caller's features.
+    unsafe { I::splat((-I::SIGN_OFFSET & 0xffff) * 0x0001_0001) }
 }
 
 /// `total += sum · (d · dx)`.
@@ -326,7 +343,7 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
                 let scales = scales::<F, L::Ints>(unit, g);
                 let mut dots = [L::Ints::splat(0); R];
                 for t in 0..8 {
-                    let w = quad::<F, L::Ints>(unit, g, t);
+                    let w = code_quad::<F, L::Ints>(unit, g, t);
                     for r in 0..R {
                         let x = x.quad::<L::Ints>(r, 8 * at + t);
                         if layout.is_signed() {
@@ -341,6 +358,9 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
                     }
                 }
                 for r in 0..R {
+                    if layout.is_signed() && const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 } {
+                        sums[r] = sums[r].add_pairs(sign_offsets(), x.sums(r, at));
+                    }
                     if layout.offset != 0 {
                         sums[r] = sums[r].add_pairs(offsets::<F, L::Ints>(scales), x.sums(r, at));
                     }

@@ -7,6 +7,7 @@ use super::product::{few_rows_of, few_rows_product, rows_product};
 use super::{K_BLOCK, Layout, Mins};
 use crate::Dtype;
 use crate::blocks::{Block, dequantise_row};
+use crate::ints::IntLanes;
 use crate::isa::{Isa, Kernel};
 use crate::lanes::{LANES, Lanes};
 use half::f16;
@@ -198,7 +199,7 @@ fn a_panel_dequantises_to_the_very_values_of_its_rows() {
     }
 }
 
-struct Decode<'a>(Dtype, &'a [u8], &'a mut DecodeScratch);
+struct Decode<'a>(Dtype, &'a [u8], &'a mut DecodeScratch, &'a mut i32);
 
 impl Kernel for Decode<'_> {
     #[inline(always)]
@@ -206,6 +207,7 @@ impl Kernel for Decode<'_> {
         let n_units = K_BLOCK / Layout::of(self.0).unit;
         // SAFETY: a block of 256 inputs; the features are the caller's promise.
         unsafe { with_format!(self.0, F => decode::<F, L>(self.1.as_ptr(), n_units, self.2)) }
+        *self.3 = <L::Ints as IntLanes>::SIGN_OFFSET;
     }
 }
 
@@ -217,8 +219,8 @@ fn decoded_integers_times_their_factors_are_the_weights() {
         let rows = Random(5).rows(dtype, K_BLOCK, LANES);
         let panel = pack(dtype, &rows, K_BLOCK);
         for isa in Isa::available() {
-            let mut w = Box::new(DecodeScratch::new());
-            isa.run(Decode(dtype, &panel, &mut w));
+            let (mut w, mut sign_offset) = (Box::new(DecodeScratch::new()), 0);
+            isa.run(Decode(dtype, &panel, &mut w, &mut sign_offset));
             for (lane, row) in rows.iter().enumerate() {
                 let mut want = vec![0.0; K_BLOCK];
                 dequantise_row(dtype, row, &mut want);
@@ -226,7 +228,9 @@ fn decoded_integers_times_their_factors_are_the_weights() {
                     let half = |pair: u32, i: usize| f64::from((pair >> (16 * i)) as i16);
                     let code = w.quads[k / 4][lane].to_le_bytes()[k % 4];
                     let signed = Layout::of(dtype).is_signed();
-                    let code = if signed { f64::from(code as i8) } else { f64::from(code) };
+                    let is_i8 = signed && sign_offset == 0;
+                    let code = if is_i8 { f64::from(code as i8) } else { f64::from(code) };
+                    let code = if signed { code - f64::from(sign_offset) } else { code };
                     let mut scaled = code * half(w.scales[k / 16][lane], k % 2);
                     if Layout::of(dtype).offset != 0 {
                         scaled += half(w.offsets[k / 32][lane], k / 16 % 2);

@@ -1,25 +1,23 @@
-//! Whole products through the tiles: of the twin everywhere, of the unit where there is one.
+//! Whole products with rounded inputs: of the twins everywhere, of the instructions where there are some.
 
-use super::twin::Twin;
-use super::*;
 use crate::linear::tests::{both, matrices, numbers};
-use crate::{Activation, Cpu, Dtype, Input, Matrix, Product, linear, plain};
+use crate::{Activation, Cpu, Dtype, Input, Isa, Matrix, Packed, Product, linear, plain};
 use half::bf16;
 
-/// Whether products with `w` go through tiles.
-pub(crate) fn by_tiles(isa: Isa, w: &Matrix) -> bool {
-    isa.has_tiles() && w.dtype() == Dtype::Bf16 && w.n_in.is_multiple_of(32)
+/// Whether products with `w` round their inputs.
+pub(crate) fn rounds(isa: Isa, w: &Matrix) -> bool {
+    isa.rounds_input() && w.dtype() == Dtype::Bf16 && w.n_in.is_multiple_of(32)
 }
 
 /// Inputs as a product with `w` reads them.
 pub(crate) fn as_read(isa: Isa, x: &[f32], w: &Matrix) -> Vec<f32> {
     let round = |x: &f32| bf16::from_f32(*x).to_f32();
-    if by_tiles(isa, w) { x.iter().map(round).collect() } else { x.to_vec() }
+    if rounds(isa, w) { x.iter().map(round).collect() } else { x.to_vec() }
 }
 
-/// Every set that has tiles.
+/// Every set that rounds inputs.
 fn sets() -> impl Iterator<Item = Isa> {
-    Isa::available().into_iter().filter(|isa| isa.has_tiles()).chain([Isa::tile_twin()])
+    Isa::available().into_iter().filter(|isa| isa.rounds_input()).chain(Isa::TWINS)
 }
 
 /// Weights of `bf16`.
@@ -59,7 +57,7 @@ fn check(n_rows: usize, n_out: usize, n_in: usize) {
 }
 
 #[test]
-fn tiles_equal_the_twin_on_every_class_of_shape() {
+fn products_equal_the_twin_on_every_class_of_shape() {
     check(1, 1, 32);
     check(1, 16, 64);
     check(1, 64, 256); // one row tile, four panels
@@ -79,7 +77,7 @@ fn tiles_equal_the_twin_on_every_class_of_shape() {
 }
 
 #[test]
-fn tiles_of_every_number_of_rows_and_panels_equal_the_twin() {
+fn products_of_every_number_of_rows_and_panels_equal_the_twin() {
     (1..=50).for_each(|n_rows| check(n_rows, 40, 32));
     (1..=10).for_each(|n_panels| check(40, n_panels * 16 - 3, 64));
 }
@@ -153,36 +151,4 @@ fn what_is_not_finite_stays_in_its_row() {
         assert!(out[..20].iter().chain(&out[40..]).all(|y| y.is_finite()));
         assert!(out[20..40].iter().all(|y| y.is_nan()));
     }
-}
-
-/// One sum by the twin: of the products of the first row of activations with the first output, given
-/// as `[step][input]` factors of 1; other inputs are zero.
-fn twin_sum(before: f32, products: &[&[f32]]) -> f32 {
-    let (mut a, mut b): (Vec<Tile>, Vec<Tile>) = Default::default();
-    for products in products {
-        let (mut x, mut w) = (Tile([[0; STEP]; TILE_ROWS]), Tile([[0; STEP]; TILE_ROWS]));
-        for (i, product) in products.iter().enumerate() {
-            x.0[0][i] = bf16::from_f32(*product).to_bits();
-            w.0[i / 2][i % 2] = bf16::ONE.to_bits();
-        }
-        a.push(x);
-        b.push(w);
-    }
-    let mut sums = [[before; LANES]; TILE_ROWS];
-    Twin.multiply_1x1(&a, &b, &mut sums);
-    sums[0][0]
-}
-
-#[test]
-fn the_twin_adds_in_the_order_that_is_documented() {
-    const LARGE: f32 = (1 << 27) as f32;
-    // Even and odd inputs have sums of their own, in which a one is lost beside a large number.
-    assert_eq!(twin_sum(0.0, &[&[LARGE, -LARGE, 1.0]]), 0.0);
-    assert_eq!(twin_sum(0.0, &[&[LARGE, 1.0, -LARGE]]), 1.0);
-    // Each step begins at zero and is added as a whole.
-    assert_eq!(twin_sum(LARGE, &[&[1.0; 8], &[-LARGE]]), 0.0);
-    assert_eq!(twin_sum(LARGE, &[&[-LARGE], &[1.0; 8]]), 8.0);
-    assert_eq!(twin_sum(LARGE, &[&[1.0; 32], &[-LARGE]]), 32.0);
-    // Denormal numbers are zero.
-    assert_eq!(twin_sum(0.0, &[&[1e-39; 32]]), 0.0);
 }
