@@ -35,26 +35,58 @@ impl Kernel for LogSumExp<'_> {
         let (groups, rest) = self.x.as_chunks::<LANES>();
         let mut last = [f32::NEG_INFINITY; LANES];
         last[..rest.len()].copy_from_slice(rest);
-        let max = self.x.iter().fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max });
-        let mut total = 0.0;
-        let mut add = |groups: &[[f32; LANES]]| {
-            let mut sums = [0.0f32; LANES];
-            // SAFETY: the caller's promise; every group is sixteen floats.
-            unsafe {
-                let mut sum = L::splat(0.0);
-                for group in groups {
-                    sum = sum.add(L::load(group.as_ptr()).sub(L::splat(max)).exp());
-                }
-                sum.store(sums.as_mut_ptr());
+        // SAFETY: the caller's promise.
+        unsafe {
+            let max = largest::<L>(groups, &last);
+            let mut total = 0.0;
+            for part in groups.chunks(PART / LANES) {
+                total += sum_exp::<L>(part, max);
             }
-            total += sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
-        };
-        groups.chunks(PART / LANES).for_each(&mut add);
-        if !rest.is_empty() {
-            add(&[last]);
+            if !rest.is_empty() {
+                total += sum_exp::<L>(&[last], max);
+            }
+            *self.out = f64::from(max) + total.ln();
         }
-        *self.out = f64::from(max) + total.ln();
     }
+}
+
+/// The largest number; what is none is passed over.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn largest<L: Lanes>(groups: &[[f32; LANES]], last: &[f32; LANES]) -> f32 {
+    // SAFETY: the caller's promise; every group is sixteen floats.
+    unsafe {
+        // Of two the second is taken where one is no number.
+        let mut max = L::load(last.as_ptr()).max(L::splat(f32::NEG_INFINITY));
+        for group in groups {
+            max = L::load(group.as_ptr()).max(max);
+        }
+        max.largest()
+    }
+}
+
+/// `Σ exp(x - max)` of at most [`PART`] elements.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn sum_exp<L: Lanes>(groups: &[[f32; LANES]], max: f32) -> f64 {
+    let mut sums = [0.0f32; LANES];
+    // SAFETY: the caller's promise; every group is sixteen floats.
+    unsafe {
+        let mut sum = L::splat(0.0);
+        for group in groups {
+            sum = sum.add(L::load(group.as_ptr()).sub(L::splat(max)).exp());
+        }
+        sum.store(sums.as_mut_ptr());
+    }
+    let mut total = 0.0;
+    for sum in sums {
+        total += f64::from(sum);
+    }
+    total
 }
 
 #[cfg(test)]
