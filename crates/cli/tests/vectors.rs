@@ -13,9 +13,12 @@ const OTHER: &str = r#"{"prompt": "May I borrow it?", "positive": "the book is o
 
 /// `v.safetensors` and `w.safetensors`, of different contrasts.
 fn place() -> Place {
-    let place = Place::with_vector();
+    let place = Place::new();
     place.write("other.jsonl", OTHER);
-    place.run("extract --model model --contrasts other.jsonl --receipt 0 -o w.safetensors").succeeds();
+    for (contrasts, vector) in [("contrasts.jsonl", "v"), ("other.jsonl", "w")] {
+        let line = format!("extract --model model --contrasts {contrasts} --recommend 0 --receipt 0");
+        place.run(&format!("{line} -o {vector}.safetensors")).succeeds();
+    }
     place
 }
 
@@ -107,7 +110,7 @@ fn a_mix_is_held_against_its_vectors_one_by_one() {
     }
     let shown = place.run(line).succeeds().stdout;
     for part in
-        ["A alone", "B alone", "together", "on `contrasts` (4)", "on `other` (4)", "injected at layers 1,2"]
+        ["A alone", "B alone", "together", "on `contrasts` (4)", "on `other` (4)", "injected at layers"]
     {
         assert!(shown.contains(part), "{part}\n{shown}");
     }

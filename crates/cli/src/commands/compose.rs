@@ -213,13 +213,13 @@ impl Found<'_> {
         text +=
             &pairs.iter().map(|(i, j)| format!("{:>9}", letter(*i) + "·" + &letter(*j))).collect::<String>();
         text += &(0..left).map(|i| format!("{:>9}", format!("{} kept", letter(i)))).collect::<String>();
-        text += &format!("{:>12}\n", "alpha 1 adds");
+        text += &format!("{:>15}\n", "alpha 1 adds");
         for (layer, cosines) in &self.cosines.layers {
             let kept = &self.mix.kept[layer][..left];
             text += &format!("  {layer:>5}");
             text += &pairs.iter().map(|(i, j)| format!("{:>+9.3}", cosines[*i][*j])).collect::<String>();
             text += &kept.iter().map(|it| format!("{it:>9.3}")).collect::<String>();
-            text += &format!("{:>12.4}\n", self.length(*layer));
+            text += &format!("{:>15.4}\n", self.length(*layer));
         }
         text
     }
@@ -321,7 +321,7 @@ fn in_words(it: &Interference) -> String {
     match interval {
         None => format!("{on}: too few contrasts to say"),
         Some([low, high]) if low <= 0.0 && high >= 0.0 => {
-            format!("{on}: none that can be told from zero; the mix does what its vectors do one by one")
+            format!("{on}: cannot be told from zero ({low:+.3} to {high:+.3})")
         }
         Some(_) => {
             let more = if (mean > 0.0) == (sum > 0.0) { "more" } else { "less" };

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Text, TokenRule, Watched, midpoints,
-    rulers, steering_of, watch, write_atomically,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Text, TokenRule, Watched, midpoints, rulers,
+    steering_of, watch, write_atomically,
 };
 
 /// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
