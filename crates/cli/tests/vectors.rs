@@ -172,7 +172,10 @@ fn tokens_are_those_that_the_head_reads_out_of_a_direction() {
     let id = |it: &Value, side: &str| it["layers"][0][side][0]["id"].clone();
     assert_eq!((id(&it, "up"), id(&it, "down")), (id(&other, "down"), id(&other, "up")));
     let shown = place.run("vector tokens v.safetensors --model model").succeeds().stdout;
-    assert!(shown.starts_with("contrasts\n\n  layer 0\n    up "), "{shown}");
+    assert!(
+        shown.starts_with("contrasts\n  tokens pushed") && shown.contains("\n\n  layer 0\n    up "),
+        "{shown}"
+    );
     assert_eq!(shown.matches("\n  layer ").count(), 3);
 }
 

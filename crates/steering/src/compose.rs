@@ -119,7 +119,7 @@ pub fn shared_layers(parts: &[Part<'_>]) -> Result<Vec<usize>, Error> {
 /// The mix of `parts` at `layers`, called `name`.
 ///
 /// What is known of it: as its gap, the length of the sum, so that alpha 1 is the mix as asked for; as its rms,
-/// that of the rows of all sets, weighed by their contrasts. AUC, coherence, recommendation and receipt were
+/// those of its parts as one, weighed by their contrasts. AUC, coherence, recommendation and receipt were
 /// measured of other directions and are left out. With a part of another tool, which has neither gap nor rms, the
 /// mix has neither, and its length is in its directions.
 ///

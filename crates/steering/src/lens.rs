@@ -37,8 +37,7 @@ const AT_ONCE: usize = 16;
 
 /// The `top` tokens that the direction of each layer pushes up and down: [`Model::unembed`], less the mean over the
 /// vocabulary, which makes no difference to probabilities. Ids that the tokenizer does not know (heads are padded)
-/// do not count. What blocks above the layer make of the direction is not seen: the lens is exact behind the last
-/// block, and rougher the further below it a layer lies.
+/// do not count. What blocks above the layer make of the direction is not seen.
 ///
 /// # Errors
 /// [`Error::Vector`] for a layer without direction, or a direction that the final norm makes nothing of.

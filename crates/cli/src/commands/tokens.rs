@@ -10,7 +10,7 @@ use whipstaff_steering::{Lens, Pushed, lens};
 
 /// `whipstaff vector tokens`: read the vector → load the model → read the directions by its head → print.
 pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let work = |_: &Before| Work { rows: 1, logits: 16, ..Work::default() };
+    let work = |_: &Before| Work { rows: 16, logits: 16, ..Work::default() };
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     let steer = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
     let planned = PlannedVector::new(&steer, None, &loaded)?;
@@ -21,7 +21,12 @@ pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
         return print_line(&json!({"vector": planned.vector.name, "layers": layers}).to_string());
     }
     let name = paint(Tone::Heading, &printable(&planned.vector.name));
-    print(&format!("{name}\n{}", found.iter().map(|it| layer_text(it, width())).collect::<String>()))
+    let about =
+        "tokens pushed, with their logits less the mean of the vocabulary, in its standard deviations";
+    print(&format!(
+        "{name}\n  {about}\n{}",
+        found.iter().map(|it| layer_text(it, width())).collect::<String>()
+    ))
 }
 
 fn layer_json(it: &Lens) -> Value {
