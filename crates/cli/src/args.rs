@@ -611,8 +611,8 @@ pub struct ComposeArgs {
     #[arg(long, value_name = "LAYERS", requires = "heldout", allow_hyphen_values = true)]
     pub at: Option<LayerSpec>,
     /// Contrasts of each file that are used at most
-    #[arg(long, value_name = "N", default_value_t = 24)]
-    pub max_contrasts: usize,
+    #[arg(long, value_name = "N", default_value = "24")]
+    pub max_contrasts: NonZeroUsize,
     /// The same seed gives the same intervals
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,

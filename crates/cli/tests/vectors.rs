@@ -142,6 +142,7 @@ fn what_cannot_be_composed_is_refused_by_name() {
     check("v.safetensors --layers 7", 2, "--layers: layer 7 does not exist");
     check("v.safetensors --layers auto", 2, "--layers: a mix recommends no layers");
     check("v.safetensors --heldout nowhere.jsonl", 3, "nowhere.jsonl");
+    check("v.safetensors --heldout other.jsonl --max-contrasts 0", 2, "--max-contrasts");
     check("v.safetensors --at 1", 2, "--heldout");
     check(
         "v.safetensors --layers 1 --model model --heldout other.jsonl --at 2",

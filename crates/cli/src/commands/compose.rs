@@ -18,7 +18,7 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
         args.vectors.iter().map(|text| Given::read(text, args.unit)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
     let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let heldout: Vec<ContrastSet> = heldout.iter().map(|it| it.first(args.max_contrasts)).collect();
+    let heldout: Vec<ContrastSet> = heldout.iter().map(|it| it.first(args.max_contrasts.get())).collect();
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
     let layers = chosen("--layers", &args.layers, &shared_layers(&parts)?, &parts)?;
     let name = args.output.as_deref().and_then(Path::file_stem).map(|it| it.to_string_lossy());
