@@ -4,7 +4,7 @@ use crate::memory::Limit;
 use clap::{Parser, Subcommand};
 use std::{num::NonZeroUsize, path::PathBuf};
 use whipstaff_engine::{Dtype, Site};
-use whipstaff_steering::{Convention, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit};
+use whipstaff_steering::{Convention, LayerSpec, Method, Orthogonal, PERPLEXITY_BUDGET, TokenRule, Unit};
 
 /// Steer a language model: extract a persona vector from contrasting answers, add it to the
 /// activations while the model writes, and see what changes. The weights stay as they are.
@@ -110,6 +110,10 @@ pub enum VectorCommand {
     Show(ShowVectorArgs),
     /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
     Convert(ConvertArgs),
+    /// Hold vectors against each other, add them up to one, and measure whether they get in each other's way
+    Compose(ComposeArgs),
+    /// Print the tokens that a vector pushes up and down, by the logit lens
+    Tokens(TokensArgs),
 }
 
 #[derive(Subcommand)]
@@ -576,6 +580,65 @@ pub struct ConvertArgs {
     /// Layers to write: 8 or 8,10 or 8-11 or -1 or all or auto. Other tools apply all that a file holds
     #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
     pub layers: LayerSpec,
+}
+
+#[derive(clap::Args)]
+pub struct ComposeArgs {
+    /// The vectors, of one model, and how much of each; 1 if left out
+    #[arg(value_name = "V[:ALPHA]", required = true)]
+    pub vectors: Vec<String>,
+    /// Make the directions orthogonal before they are added: ordered (each loses what those before it have) or
+    /// symmetric (all lose alike). What is left is not scaled up
+    #[arg(long, value_name = "WAY")]
+    pub orthogonal: Option<Orthogonal>,
+    /// What the alphas are counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Layers of the mix: 8 or 8,10 or 8-11 or -1 or 50% or all (that every vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Write the mix to a file: alpha 1 of it is what was asked for here
+    #[arg(short, long, visible_alias = "out", value_name = "V.safetensors")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts that the vectors were not fitted on, to measure the effect of each vector alone and of the mix; may
+    /// be given several times
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Vec<PathBuf>,
+    /// Layers to inject at while measuring [default: those that the vectors recommend, together]
+    #[arg(long, value_name = "LAYERS", requires = "heldout", allow_hyphen_values = true)]
+    pub at: Option<LayerSpec>,
+    /// Contrasts of each file that are used at most
+    #[arg(long, value_name = "N", default_value = "24")]
+    pub max_contrasts: NonZeroUsize,
+    /// The same seed gives the same intervals
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct TokensArgs {
+    /// The vector file, or a control vector (.gguf)
+    #[arg(value_name = "V.safetensors")]
+    pub vector: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Layers: 8 or 8,10 or 8-11 or -1 or 50% or auto or all (that the vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Tokens on each side
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(clap::Args)]

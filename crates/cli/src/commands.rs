@@ -1,6 +1,7 @@
 //! One function per subcommand; each reads as the list of its steps.
 
 mod capture;
+mod compose;
 mod convert;
 mod demo;
 mod doctor;
@@ -15,8 +16,10 @@ mod reference;
 mod show;
 mod steering;
 mod sweep;
+mod tokens;
 
 pub use capture::capture;
+pub use compose::compose;
 pub use convert::convert;
 pub use demo::demo;
 pub use doctor::doctor;
@@ -30,3 +33,4 @@ pub use receipt::receipt;
 pub use show::{completions, show_vector};
 pub use steering::check_steering;
 pub use sweep::sweep;
+pub use tokens::tokens;

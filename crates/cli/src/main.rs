@@ -48,6 +48,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
         Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
         Command::Vector(args::VectorCommand::Convert(args)) => commands::convert(args),
+        Command::Vector(args::VectorCommand::Compose(args)) => commands::compose(args, on),
+        Command::Vector(args::VectorCommand::Tokens(args)) => commands::tokens(args, on),
         Command::Steering(args::SteeringCommand::Check(args)) => commands::check_steering(args),
         Command::Doctor { json } => commands::doctor(json, on),
         Command::Completions { shell } => commands::completions(shell),

@@ -98,17 +98,22 @@ impl Before<'_> {
         let instead = Some("give shorter or fewer contrasts, fewer --layers or --recommend 0".to_owned());
         let mut works = vec![self.fitting(&set.contrasts)];
         if choose {
-            let lens = |it: &Contrast| {
-                let prompt = self.messages(it);
-                [prompt + self.tokens(&it.positive), prompt + self.tokens(&it.negative)]
-            };
             let contrasts = &heldout.unwrap_or(set).contrasts;
-            works.push(self.replaying(&contrasts.iter().flat_map(lens).collect::<Vec<_>>()));
+            works.push(self.margins(contrasts));
             let questions = contrasts.iter().map(|it| self.messages(it));
             works.push(self.asking(&questions.collect::<Vec<_>>()));
         }
         let most = works.into_iter().max_by_key(|work| Estimate::new(self.outline, work).total());
         Work { instead, ..most.expect("at least one") }
+    }
+
+    /// The margins of contrasts, unsteered and steered.
+    pub fn margins(&self, contrasts: &[Contrast]) -> Work {
+        let lens = |it: &Contrast| {
+            let prompt = self.messages(it);
+            [prompt + self.tokens(&it.positive), prompt + self.tokens(&it.negative)]
+        };
+        self.replaying(&contrasts.iter().flat_map(lens).collect::<Vec<_>>())
     }
 
     /// The passes of an extraction: prompts, and two answers on each.

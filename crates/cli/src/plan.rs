@@ -20,6 +20,11 @@ pub struct SteerArg {
 impl SteerArg {
     /// Takes a `--steer` apart from the right, so that a path may hold colons and at signs.
     pub fn parse(text: &str) -> Result<SteerArg, Failure> {
+        SteerArg::parse_as("--steer", text)
+    }
+
+    /// The same of another argument, which `what` names in errors.
+    pub fn parse_as(what: &str, text: &str) -> Result<SteerArg, Failure> {
         if Path::new(text).exists() {
             return Ok(SteerArg { path: text.into(), alpha: None, layers: None });
         }
@@ -28,7 +33,7 @@ impl SteerArg {
             Some((rest, layers)) if !layers.contains('/') => match layers.parse::<LayerSpec>() {
                 Ok(layers) => (rest, Some(layers)),
                 Err(_) if Path::new(before_alpha).exists() && before_alpha.len() > rest.len() => (text, None),
-                Err(error) => return Err(Failure::Usage(format!("--steer {text}: {error}"))),
+                Err(error) => return Err(Failure::Usage(format!("{what} {text}: {error}"))),
             },
             _ => (text, None),
         };
@@ -36,12 +41,12 @@ impl SteerArg {
             Some((path, alpha)) => match alpha.parse::<f64>() {
                 Ok(alpha) if alpha.is_finite() => (path, Some(alpha)),
                 Ok(alpha) => {
-                    return Err(Failure::Usage(format!("--steer {text}: alpha {alpha} is not finite")));
+                    return Err(Failure::Usage(format!("{what} {text}: alpha {alpha} is not finite")));
                 }
                 Err(_) if Path::new(rest).exists() => (rest, None),
                 Err(_) => {
                     return Err(Failure::Usage(format!(
-                        "--steer {text}: `{alpha}` is not a number for alpha"
+                        "{what} {text}: `{alpha}` is not a number for alpha"
                     )));
                 }
             },
@@ -63,19 +68,9 @@ impl PlannedVector {
     /// Reads the file and fills in what was left out: from the vector's recommendation or, for a control
     /// vector of another tool, as that tool would.
     pub fn new(arg: &SteerArg, unit: Option<Unit>, loaded: &Loaded) -> Result<PlannedVector, Failure> {
-        let (vector, unit_of_file) = PersonaVector::read_from(&arg.path, Convention::default())?;
-        let config = loaded.model.config();
-        vector.check_fits(&arg.path.display().to_string(), config.d_model, config.n_layers)?;
-        let made_on = &vector.provenance.model;
-        if !made_on.weights_sha256.is_empty() && !loaded.is(made_on) {
-            note(&format!(
-                "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
-                arg.path.display(),
-                made_on.name,
-                loaded.name
-            ));
-        }
-        PlannedVector::filled(arg, unit, (vector, unit_of_file), config.n_layers)
+        let read = PersonaVector::read_from(&arg.path, Convention::default())?;
+        check_model(&read.0, &arg.path, loaded)?;
+        PlannedVector::filled(arg, unit, read, loaded.model.config().n_layers)
     }
 
     /// The same without a model to hold it against: its layers are those of the one it was made on.
@@ -122,9 +117,43 @@ impl PlannedVector {
         Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), unit, vector, layers })
     }
 
+    /// The layers that `--layers` asks for, each of which the vector must have; `auto` are those of the dose.
+    pub fn layers_of(&self, spec: &LayerSpec, path: &Path, loaded: &Loaded) -> Result<Vec<usize>, Failure> {
+        let layers = match spec {
+            LayerSpec::All => self.vector.layers.keys().copied().collect(),
+            spec => {
+                let resolved = spec.resolve(loaded.model.config().n_layers, &self.layers);
+                resolved.map_err(|error| Failure::from(error).about("--layers"))?
+            }
+        };
+        match layers.iter().find(|layer| !self.vector.layers.contains_key(layer)) {
+            Some(layer) => Err(Failure::Usage(format!(
+                "--layers: {} has no direction at layer {layer}; it has them at {}",
+                path.display(),
+                self.vector.layers_text()
+            ))),
+            None => Ok(layers),
+        }
+    }
+
     pub fn dose(&self) -> Dose<'_> {
         Dose { vector: &self.vector, alpha: self.alpha, unit: self.unit, layers: self.layers.clone() }
     }
+}
+
+/// Fails for a vector that does not fit a model, and remarks on one that was made on other weights.
+pub fn check_model(vector: &PersonaVector, path: &Path, loaded: &Loaded) -> Result<(), Failure> {
+    let (config, made_on) = (loaded.model.config(), &vector.provenance.model);
+    vector.check_fits(&path.display().to_string(), config.d_model, config.n_layers)?;
+    if !made_on.weights_sha256.is_empty() && !loaded.is(made_on) {
+        note(&format!(
+            "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
+            path.display(),
+            made_on.name,
+            loaded.name
+        ));
+    }
+    Ok(())
 }
 
 /// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than

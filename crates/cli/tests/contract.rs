@@ -847,6 +847,11 @@ fn every_command_explains_itself() {
     check("model show", &["--json", "--context", "--max-memory"]);
     check("vector show", &["V.safetensors", "--json"]);
     check("vector convert", &["IN", "--output", "--from", "--fold", "--layers"]);
+    check(
+        "vector compose",
+        &["V[:ALPHA]", "--orthogonal", "--layers", "--output", "--heldout", "--at", "--json"],
+    );
+    check("vector tokens", &["V.safetensors", "--model", "--layers", "--top", "--json"]);
     check("completions", &["bash", "zsh", "fish"]);
 }
 

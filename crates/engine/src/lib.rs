@@ -22,6 +22,7 @@ mod gate;
 mod generate;
 mod gguf;
 mod kv;
+mod lens;
 mod load;
 mod model;
 mod names;

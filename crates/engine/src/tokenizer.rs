@@ -62,11 +62,28 @@ impl Tokenizer {
         let added = self.0.get_added_tokens_decoder();
         let chosen = |id: &u32| {
             let special = added.get(id).is_some_and(|it| it.special);
-            // A piece by itself may lose the space in front that it has within a text: it is decoded behind another.
-            let text = if special { self.0.id_to_token(*id) } else { self.piece(*id) };
-            wanted(&text.unwrap_or_default(), special)
+            wanted(&self.text(*id, special).unwrap_or_default(), special)
         };
         (0..self.0.get_vocab_size(true) as u32).filter(chosen).collect()
+    }
+
+    /// Is this id in the vocabulary? A model's head may have room for more.
+    pub fn has_token(&self, id: u32) -> bool {
+        self.0.id_to_token(id).is_some()
+    }
+
+    /// The text of a token, as in [`Tokenizer::tokens_where`], and whether it is special; `None` for an id that is
+    /// not in the vocabulary.
+    pub fn token(&self, id: u32) -> Option<(String, bool)> {
+        let special = self.0.get_added_tokens_decoder().get(&id).is_some_and(|it| it.special);
+        let known = self.0.id_to_token(id)?;
+        Some((self.text(id, special).unwrap_or(known), special))
+    }
+
+    /// The text of a token; of a special one, its name.
+    fn text(&self, id: u32, special: bool) -> Option<String> {
+        // A piece by itself may lose the space in front that it has within a text: it is decoded behind another.
+        if special { self.0.id_to_token(id) } else { self.piece(id) }
     }
 
     /// The text that a token adds to what stands before it.

@@ -1,8 +1,8 @@
 //! Contrasts: the same conversation with a positive and a negative answer.
 
 use crate::Error;
+use crate::file::sha256_hex;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::path::Path;
 use whipstaff_engine::{Message, Role};
 
@@ -88,9 +88,7 @@ impl ContrastSet {
             return Err(Error::File { path: path.to_owned(), reason: reason.into() });
         }
         let name = path.file_stem().map_or("contrasts".into(), |stem| stem.to_string_lossy().into_owned());
-        let digest = Sha256::digest(text.as_bytes());
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(ContrastSet { name, sha256, contrasts })
+        Ok(ContrastSet { name, sha256: sha256_hex(text.as_bytes()), contrasts })
     }
 
     /// The set as extraction reads its positive answers (0) or its negative ones (1).

@@ -255,6 +255,7 @@ fn foreign(hint: &str, d_model: usize, directions: BTreeMap<usize, Vec<f32>>, pa
             contrasts: String::new(),
             contrasts_sha256: String::new(),
             n_contrasts: 0,
+            recipe: None,
             tool: unknown(),
         },
     }

@@ -1,7 +1,7 @@
 //! The dial: `h ← h + alpha · u · d` with a unit `u`, and what a dose of several vectors adds up to.
 
 use crate::control::no_statistic;
-use crate::{Error, PersonaVector};
+use crate::{Error, LayerDirection, PersonaVector};
 use std::{fmt, str::FromStr};
 use whipstaff_engine::{Edit, Steering};
 
@@ -77,10 +77,7 @@ impl Dose<'_> {
             return Err(Error::Setting(format!("alpha {} is not a finite number", self.alpha)));
         }
         let edit = |layer: &usize| {
-            let it = self.vector.layers.get(layer).ok_or_else(|| Error::Vector {
-                vector: self.vector.name.clone(),
-                reason: format!("has no direction for layer {layer} (it has {})", self.vector.layers_text()),
-            })?;
+            let it = self.vector.at_layer(*layer)?;
             let u = it.factor(self.unit).ok_or_else(|| Error::Vector {
                 vector: self.vector.name.clone(),
                 reason: no_statistic(self.unit),
@@ -110,6 +107,17 @@ pub fn combine(doses: &[Dose<'_>], factor: f64) -> Result<Steering, Error> {
 }
 
 impl PersonaVector {
+    /// The direction of a layer.
+    ///
+    /// # Errors
+    /// [`Error::Vector`] naming the layers that there are.
+    pub fn at_layer(&self, layer: usize) -> Result<&LayerDirection, Error> {
+        self.layers.get(&layer).ok_or_else(|| Error::Vector {
+            vector: self.name.clone(),
+            reason: format!("has no direction for layer {layer} (it has {})", self.layers_text()),
+        })
+    }
+
     /// Checks that the vector fits a model's shape.
     ///
     /// # Errors

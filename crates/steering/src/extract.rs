@@ -107,6 +107,7 @@ impl AnswerRows {
                 contrasts: self.contrasts.0.clone(),
                 contrasts_sha256: self.contrasts.1.clone(),
                 n_contrasts: self.lens.len(),
+                recipe: None,
                 tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
             },
         })

@@ -4,12 +4,15 @@
 //! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
 
 mod receipt;
+mod recipe;
 
 use receipt::ReceiptEntry;
+use recipe::RecipeEntry;
 
 use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::{io::Write, path::Path};
 
@@ -38,6 +41,8 @@ pub(crate) struct Metadata {
     recommended: Option<RecommendedEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     receipt: Option<ReceiptEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recipe: Option<RecipeEntry>,
     tool: String,
 }
 
@@ -137,8 +142,9 @@ impl PersonaVector {
     }
 
     fn to_metadata(&self) -> Metadata {
-        let Provenance { model, site, method, tokens, frame, contrasts, contrasts_sha256, n_contrasts, tool } =
-            self.provenance.clone();
+        let Provenance {
+            model, site, method, tokens, frame, contrasts, contrasts_sha256, n_contrasts, ..
+        } = self.provenance.clone();
         Metadata {
             format_version: if self.is_foreign() { 2 } else { 1 },
             name: self.name.clone(),
@@ -173,7 +179,8 @@ impl PersonaVector {
                 perplexity_ratio: it.perplexity_ratio,
             }),
             receipt: self.receipt.as_ref().map(ReceiptEntry::new),
-            tool,
+            recipe: self.provenance.recipe.as_ref().map(RecipeEntry::new),
+            tool: self.provenance.tool.clone(),
         }
     }
 }
@@ -233,6 +240,7 @@ impl Metadata {
             None => None,
         };
         let receipt = self.receipt.map(ReceiptEntry::into_receipt).transpose()?;
+        let recipe = self.recipe.map(RecipeEntry::into_recipe).transpose()?;
         let frame = FrameId { name: self.frame, template_sha256: self.template_sha256, system: self.system };
         if !frame.is_valid() {
             return Err(format!("its frame `{}` has no {{prompt}}", frame.name));
@@ -256,6 +264,7 @@ impl Metadata {
                 contrasts: self.contrasts.name,
                 contrasts_sha256: self.contrasts.sha256,
                 n_contrasts: self.contrasts.n,
+                recipe,
                 tool: self.tool,
             },
         })
@@ -339,4 +348,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(sha256_hex(&bytes))
+}
+
+/// SHA-256 of bytes, in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,13 +10,14 @@
 //!
 //! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
 //! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
-//! `watch`.
+//! `watch`, `compose`, `interference`, `lens`.
 
 #![forbid(unsafe_code)]
 
 mod answers;
 mod budget;
 mod classify;
+mod compose;
 mod contrasts;
 mod control;
 mod cosine;
@@ -28,7 +29,9 @@ pub mod figure;
 mod file;
 mod frame;
 mod instruction;
+mod interference;
 mod layers;
+mod lens;
 mod linalg;
 mod margin;
 mod methods;
@@ -49,6 +52,7 @@ mod words;
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
 pub use classify::Classifier;
+pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, shared_layers};
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};
@@ -56,10 +60,12 @@ pub use dial::{Dose, Unit, combine};
 pub use divergence::{Divergence, divergences};
 pub use error::Error;
 pub use extract::{AnswerRows, ExtractOptions, extract};
-pub use file::{FORMAT_VERSION, write_atomically};
+pub use file::{FORMAT_VERSION, sha256_of_file, write_atomically};
 pub use frame::{Frame, FrameId};
 pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
+pub use interference::{Interference, Moved, interference};
 pub use layers::LayerSpec;
+pub use lens::{Lens, Pushed, lens};
 pub use methods::Method;
 pub use progress::{NoProgress, Progress};
 pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt};

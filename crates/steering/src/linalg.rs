@@ -143,11 +143,29 @@ pub(crate) fn leading_eigenvector(matrix: &[Vec<f64>]) -> Option<Vec<f64>> {
             small[i + 1][i] = beside[i];
         }
     }
-    unit(combination(&jacobi_leading(small), &basis))
+    let (values, vectors) = jacobi(small);
+    let largest = (0..m).fold(0, |best, i| if values[i] > values[best] { i } else { best });
+    unit(combination(&vectors[largest], &basis))
 }
 
-/// The same of a small matrix, by Jacobi's rotations.
-fn jacobi_leading(mut matrix: Matrix) -> Vec<f64> {
+/// `matrix^(−1/2)` of a small symmetric matrix; `None` if an eigenvalue is not above `least`.
+pub(crate) fn inverse_root(matrix: Matrix, least: f64) -> Option<Matrix> {
+    let n = matrix.len();
+    let (values, vectors) = jacobi(matrix);
+    let mut root: Matrix = vec![vec![0.0; n]; n];
+    for (value, vector) in values.iter().zip(&vectors) {
+        if value.is_nan() || *value <= least {
+            return None;
+        }
+        for (row, x) in root.iter_mut().zip(vector) {
+            add_scaled(row, x / value.sqrt(), vector);
+        }
+    }
+    Some(root)
+}
+
+/// The eigenvalues of a small symmetric matrix and, as rows, their vectors of norm 1, by Jacobi's rotations.
+fn jacobi(mut matrix: Matrix) -> (Vec<f64>, Matrix) {
     let n = matrix.len();
     let mut vectors: Matrix = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     let size: f64 = matrix.iter().map(|row| dot(row, row)).sum::<f64>().sqrt();
@@ -164,8 +182,8 @@ fn jacobi_leading(mut matrix: Matrix) -> Vec<f64> {
             }
         }
     }
-    let largest = (0..n).fold(0, |best, i| if matrix[i][i] > matrix[best][best] { i } else { best });
-    vectors.iter().map(|row| row[largest]).collect()
+    let columns = (0..n).map(|j| vectors.iter().map(|row| row[j]).collect());
+    ((0..n).map(|i| matrix[i][i]).collect(), columns.collect())
 }
 
 /// Makes `matrix[p][q]` zero by a rotation in the plane of `p` and `q` (Golub and Van Loan, 8.5.2).
@@ -213,6 +231,21 @@ mod tests {
             assert!(norm(&left) <= 1e-10 * norm(&b), "{n}: {}", norm(&left));
         }
         assert!(solve(vec![vec![1.0, 2.0], vec![2.0, 1.0]], &[1.0, 1.0]).is_none(), "not positive definite");
+    }
+
+    #[test]
+    fn an_inverse_root_times_itself_and_the_matrix_is_one() {
+        for n in [1, 2, 3, 7] {
+            let matrix = gram(&rows(n, n + 4, 5));
+            let root = inverse_root(matrix.clone(), 0.0).unwrap();
+            for i in 0..n {
+                let column = times(&root, &times(&root, &matrix[i]));
+                for (j, x) in column.iter().enumerate() {
+                    assert!((x - f64::from(u8::from(i == j))).abs() < 1e-9, "{n}: {i} {j} {x}");
+                }
+            }
+        }
+        assert!(inverse_root(vec![vec![1.0; 2]; 2], 1e-10).is_none(), "of rank one");
     }
 
     #[test]

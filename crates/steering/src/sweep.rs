@@ -11,6 +11,7 @@ pub use journal::Journal;
 use crate::answers::{asking_to_measure, continuations};
 use crate::divergence::divergences;
 use crate::extract::encode;
+use crate::file::sha256_hex;
 use crate::margin::Margins;
 use crate::random::Random;
 use crate::receipt::mean_repetition;
@@ -19,7 +20,6 @@ use crate::{
     Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Text, Unit,
     ask_under_each, combine, measure_cosine, perplexities,
 };
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
 
@@ -161,7 +161,7 @@ pub fn digest_of(texts: &[Continuation]) -> String {
     }
     let ids = texts.iter().flat_map(|it| it.prompt.iter().chain(&it.tokens).copied().chain([u32::MAX]));
     let bytes: Vec<u8> = ids.flat_map(u32::to_le_bytes).collect();
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(&bytes)
 }
 
 /// A sweep at work: what cells are measured with.

@@ -1,6 +1,6 @@
 //! Persona vectors: directions with their statistics and where they came from.
 
-use crate::{FrameId, Receipt, Unit};
+use crate::{FrameId, Receipt, Recipe, Unit};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
@@ -24,8 +24,8 @@ pub struct PersonaVector {
 pub struct LayerDirection {
     /// `[d_model]`, of norm 1 if the gap is known; the positive answers project higher on average.
     pub direction: Vec<f32>,
-    /// Mean projection of the positive answers minus that of the negative ones; `None` in a vector of
-    /// another tool.
+    /// Mean projection of the positive answers minus that of the negative ones; of a mix, the length of what it adds
+    /// up to; `None` in a vector of another tool.
     pub gap: Option<f64>,
     /// Root mean square norm of the residual rows that were averaged; `None` as for the gap.
     pub rms: Option<f64>,
@@ -63,8 +63,8 @@ pub struct Provenance {
     pub model: ModelId,
     /// Where in the block.
     pub site: Site,
-    /// How the direction was fitted: the name of a [`Method`](crate::Method); `unknown` for vectors of other
-    /// tools, here and below.
+    /// How the direction was fitted: the name of a [`Method`](crate::Method), `composed` for a mix; `unknown` for
+    /// vectors of other tools, here and below.
     pub method: String,
     /// Which tokens were averaged: a [`TokenRule`](crate::TokenRule).
     pub tokens: String,
@@ -76,6 +76,8 @@ pub struct Provenance {
     pub contrasts_sha256: String,
     /// Number of contrasts; 0 if they are not known.
     pub n_contrasts: usize,
+    /// What it was composed of, if it is a mix of vectors.
+    pub recipe: Option<Recipe>,
     /// The tool and version that made it.
     pub tool: String,
 }

@@ -50,6 +50,7 @@ fn vector() -> PersonaVector {
             contrasts: "kind".into(),
             contrasts_sha256: "ef".into(),
             n_contrasts: 9,
+            recipe: None,
             tool: "whipstaff".into(),
         },
     }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Text, TokenRule, Watched, midpoints,
-    rulers, steering_of, watch, write_atomically,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Text, TokenRule, Watched, midpoints, rulers,
+    steering_of, watch, write_atomically,
 };
 
 /// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
@@ -38,7 +38,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
     let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
     let watched = PlannedVector::new(&watched, None, &loaded)?;
-    let layers = layers(&args, &watched, &loaded)?;
+    let layers = watched.layers_of(&args.layers, &args.vector, &loaded)?;
     let steers =
         specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
     let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
@@ -97,26 +97,6 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         (true, _) => print_line(&to_json(&map, ids).to_string()),
         (false, Some(path)) => print_line(&format!("{} tokens written to {}", ids.len(), path.display())),
         (false, None) => print(&heatmap::terminal(&map)),
-    }
-}
-
-/// The layers asked for, each of which the vector must have.
-fn layers(args: &MonitorArgs, watched: &PlannedVector, loaded: &Loaded) -> Result<Vec<usize>, Failure> {
-    let of_vector: Vec<usize> = watched.vector.layers.keys().copied().collect();
-    let layers = match &args.layers {
-        LayerSpec::All => of_vector,
-        spec => {
-            let resolved = spec.resolve(loaded.model.config().n_layers, &watched.layers);
-            resolved.map_err(|error| Failure::from(error).about("--layers"))?
-        }
-    };
-    match layers.iter().find(|layer| !watched.vector.layers.contains_key(layer)) {
-        Some(layer) => Err(Failure::Usage(format!(
-            "--layers: {} has no direction at layer {layer}; it has them at {}",
-            args.vector.display(),
-            watched.vector.layers_text()
-        ))),
-        None => Ok(layers),
     }
 }
 

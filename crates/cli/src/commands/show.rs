@@ -23,7 +23,10 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
             n => format!("{} (d_model {}, {n} layers)", from.model.name, from.model.d_model),
         },
     );
-    if vector.is_foreign() {
+    if let Some(recipe) = &from.recipe {
+        line("composed of", format!("{recipe}, at {}", from.site));
+        line("contrasts", format!("{} of all that it is composed of", from.n_contrasts));
+    } else if vector.is_foreign() {
         line("origin", "another tool, which kept no more than the directions".into());
     } else {
         line("method", format!("{} of `{}` tokens at {}", from.method, from.tokens, from.site));
@@ -97,6 +100,7 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
             "perplexity_ratio": it.perplexity_ratio,
         })
     });
+    let recipe = from.recipe.as_ref().map(|it| serde_json::from_str::<Value>(&it.to_json()).expect("JSON"));
     let receipt =
         vector.receipt.as_ref().map(|it| serde_json::from_str::<Value>(&it.to_json()).expect("JSON"));
     json!({
@@ -105,7 +109,7 @@ pub fn vector_json(vector: &PersonaVector) -> Value {
         "contrasts": {"name": from.contrasts, "sha256": from.contrasts_sha256, "n": from.n_contrasts},
         "model": {"name": from.model.name, "weights_sha256": from.model.weights_sha256,
                   "d_model": from.model.d_model, "n_layers": from.model.n_layers},
-        "recommended": recommended, "receipt": receipt, "layers": layers, "tool": from.tool,
+        "recipe": recipe, "recommended": recommended, "receipt": receipt, "layers": layers, "tool": from.tool,
     })
 }
 
