@@ -5,7 +5,7 @@
 
 mod receipt;
 
-use receipt::ReceiptEntry;
+pub(crate) use receipt::ReceiptEntry;
 
 use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
