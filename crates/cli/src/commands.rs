@@ -14,6 +14,7 @@ mod receipt;
 mod reference;
 mod show;
 mod steering;
+mod study;
 mod sweep;
 
 pub use capture::capture;
@@ -29,4 +30,5 @@ pub use quantize::quantize;
 pub use receipt::receipt;
 pub use show::{completions, show_vector};
 pub use steering::check_steering;
+pub use study::study;
 pub use sweep::sweep;

@@ -12,7 +12,7 @@ use crate::figure::{Figure, HeatMap, escape};
 
 /// A page of maps under a few paragraphs, as self-contained as a [`Report`].
 pub fn maps_page(title: &str, intro: &str, maps: &[&HeatMap]) -> String {
-    let mut page = Html::begin(title, STYLE);
+    let mut page = Html::begin(title);
     page.raw("<header>\n<h1>").text(title).raw("</h1>\n<div class=\"intro\">\n").paragraphs(intro);
     page.raw("</div>\n</header>\n<main>\n");
     for map in maps {
@@ -99,7 +99,7 @@ pub struct LayerRow {
 impl Report {
     /// The page as a complete HTML document.
     pub fn html(&self) -> String {
-        let mut page = Html::begin(&self.title, STYLE);
+        let mut page = Html::begin(&self.title);
         page.raw("<header>\n<h1>")
             .text(&self.title)
             .raw("</h1>\n<div class=\"intro\">\n")
@@ -258,9 +258,9 @@ const HEAD: &str = r#"<!DOCTYPE html>
 struct Html(String);
 
 impl Html {
-    fn begin(title: &str, style: &'static str) -> Html {
+    fn begin(title: &str) -> Html {
         let mut page = Html(HEAD.into());
-        page.raw("<title>").text(title).raw("</title>\n<style>\n").raw(style);
+        page.raw("<title>").text(title).raw("</title>\n<style>\n").raw(STYLE);
         page.raw("</style>\n</head>\n<body>\n");
         page
     }

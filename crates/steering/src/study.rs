@@ -137,3 +137,6 @@ fn best<'c>(cells: impl Iterator<Item = &'c Cell>) -> Option<&'c Cell> {
         .reduce(|a, b| if b.1 > a.1 { b } else { a })
         .map(|it| it.0)
 }
+
+#[cfg(test)]
+mod tests;

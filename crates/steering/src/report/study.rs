@@ -1,6 +1,6 @@
 //! The page of a study: three questions, each with its answer, its figure and its table.
 
-use super::{Html, STYLE, fixed};
+use super::{Html, fixed};
 use crate::study::{Findings, MethodRow, PromptRow, QUESTIONS, asked, layers_text, percent};
 
 /// What stands on the page beside the findings.
@@ -29,7 +29,7 @@ impl StudyPage<'_> {
     /// The page as a complete HTML document: it asks for nothing and runs no script.
     pub fn html(&self) -> String {
         let [methods, depth, prompting] = self.findings.answers();
-        let mut page = Html::begin(&self.title, STYLE);
+        let mut page = Html::begin(&self.title);
         page.raw("<header>\n<h1>")
             .text(&self.title)
             .raw("</h1>\n<div class=\"intro\">\n")

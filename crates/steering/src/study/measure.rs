@@ -146,17 +146,18 @@ impl<'a> Bed<'a> {
         if method.is_control() {
             return None;
         }
+        let (rows, seed) = (&self.rows, self.plan.seed);
         let mut cosines: Vec<Option<f64>> = vec![None; layers.len()];
         self.bench.model.cpu().for_each_mut(&mut cosines, |i, cosine| {
-            let sides = self.rows.sides(layers[i]);
+            let sides = rows.sides(layers[i]);
             let fit = |half: usize| {
-                let rows = sides
-                    .each_ref()
-                    .map(|rows| rows.iter().skip(half).step_by(2).cloned().collect::<Vec<_>>());
-                if rows[0].is_empty() {
+                let of_half =
+                    |rows: &Vec<Vec<f64>>| rows.iter().skip(half).step_by(2).cloned().collect::<Vec<_>>();
+                let [positives, negatives] = sides.each_ref().map(of_half);
+                if positives.is_empty() {
                     None
                 } else {
-                    method.fit(&rows[0], &rows[1], Random::new(self.plan.seed))
+                    method.fit(&positives, &negatives, Random::new(seed))
                 }
             };
             *cosine = fit(0).zip(fit(1)).map(|(a, b)| dot(&a, &b));

@@ -1,0 +1,222 @@
+use crate::args::{ComputeArgs, FrameArgs, StudyArgs};
+use crate::commands::receipt::neutral;
+use crate::failure::Failure;
+use crate::loaded::Loaded;
+use crate::memory::Before;
+use crate::output::{note, print, print_line};
+use crate::plan;
+use crate::progress::Bar;
+use std::path::Path;
+use whipstaff_steering::figure::FigureError;
+use whipstaff_steering::report::StudyPage;
+use whipstaff_steering::study::{
+    Bench, EMBEDDED, Findings, Journal, Pair, PairPlan, PersonaPlan, QUESTIONS, StudyPlan, file_name,
+};
+use whipstaff_steering::sweep::digest_of;
+use whipstaff_steering::{ContrastSet, LayerSpec, ModelId, write_atomically};
+
+/// `whipstaff study`: read the plan → for each model and persona measure what is missing → draw, answer, write.
+pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let plan = StudyPlan::read(&args.study)?;
+    let personas = plan.personas.iter().map(Persona::read).collect::<Result<Vec<_>, Failure>>()?;
+    let cells = args.output.join("cells");
+    plan::output_folder(&cells)?;
+    let bar = Bar::new()?;
+    let mut pairs = Vec::new();
+    for model in &plan.models {
+        let loaded = load(model, on, &personas)?;
+        for persona in &personas {
+            pairs.push(measure(&plan, &loaded, persona, &cells, &bar)?);
+            bar.clear();
+            bar.check()?;
+        }
+    }
+    let findings = Findings::new(&pairs, &plan.methods, plan.kl, plan.seed);
+    write(&args, &plan, &pairs, &findings)?;
+    if args.json {
+        return print_line(&findings.to_json(&pairs).to_string());
+    }
+    print(&text(&findings))?;
+    print_line(&format!(
+        "\nreport.html, study.json, study.csv, three figures and cells/ written to {}",
+        args.output.display()
+    ))
+}
+
+/// A persona with its contrasts.
+struct Persona<'p> {
+    plan: &'p PersonaPlan,
+    set: ContrastSet,
+    heldout: ContrastSet,
+}
+
+impl Persona<'_> {
+    /// Reads its contrasts; held-out ones are those given, else those beside the others, else every fourth.
+    fn read(plan: &PersonaPlan) -> Result<Persona<'_>, Failure> {
+        let set = ContrastSet::read(&plan.contrasts)?;
+        let beside = plan::heldout_beside(&plan.contrasts);
+        let heldout =
+            plan.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
+        let few = |heldout: &ContrastSet| {
+            let path = plan.heldout.as_ref().or(beside.as_ref()).unwrap_or(&plan.contrasts).display();
+            Failure::BadInput(format!(
+                "{path}: leaves {} contrasts to measure on; a study of `{}` needs at least {LEAST_CONTRASTS}",
+                heldout.contrasts.len(),
+                plan.name
+            ))
+        };
+        let (set, heldout) = match heldout {
+            Some(heldout) => (set, heldout),
+            None => plan::split(&set).unwrap_or((set.first(0), set.first(0))),
+        };
+        if heldout.contrasts.len() < LEAST_CONTRASTS {
+            return Err(few(&heldout));
+        }
+        Ok(Persona { plan, set, heldout })
+    }
+}
+
+/// Four to pick on, and four to judge on, which is what an interval needs.
+const LEAST_CONTRASTS: usize = 8;
+
+/// Loads a model, once it is known to have room for the largest persona.
+fn load(model: &str, on: ComputeArgs, personas: &[Persona]) -> Result<Loaded, Failure> {
+    let choice = (model != EMBEDDED).then_some(model);
+    let work = |it: &Before| {
+        it.largest(personas.iter().map(|persona| it.extraction(&persona.set, Some(&persona.heldout), true)))
+    };
+    Loaded::new(choice, on, work).map_err(|failure| match failure {
+        Failure::BadInput(message) => Failure::BadInput(message.replace("--model ", "models: ")),
+        other => other,
+    })
+}
+
+/// Measures what is missing of a persona on a model.
+fn measure(
+    plan: &StudyPlan,
+    loaded: &Loaded,
+    persona: &Persona,
+    cells: &Path,
+    bar: &Bar,
+) -> Result<Pair, Failure> {
+    let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
+    let frame = plan::frame(&frame, loaded, &[])?;
+    let neutral = neutral(loaded, plan.neutral.as_deref())?;
+    let pair = PairPlan {
+        model: ModelId::of(&loaded.model, &loaded.name),
+        persona: persona.plan.name.clone(),
+        contrasts_sha256: persona.set.sha256.clone(),
+        heldout_sha256: persona.heldout.sha256.clone(),
+        n_heldout: plan.max_contrasts.min(persona.heldout.contrasts.len()),
+        words: persona.plan.words.clone(),
+        frame: format!("{:?}", frame.id()),
+        tokens: plan.tokens.to_string(),
+        kl: plan.kl,
+        neutral_sha256: digest_of(&neutral),
+        seed: plan.seed,
+        tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    let layers = layers(plan, loaded.model.config().n_layers)?;
+    let path = cells.join(format!("{}.{}.jsonl", file_name(&loaded.name), file_name(&pair.persona)));
+    let mut journal = Journal::open(&path, &pair)?;
+    let (missing, n_cells) =
+        (journal.missing(&plan.methods, &layers).len(), plan.methods.len() * layers.len());
+    if missing < n_cells {
+        note(&format!("{} of {n_cells} cells of {} are there already", n_cells - missing, path.display()));
+    }
+    let bench = Bench {
+        model: &loaded.model,
+        tokenizer: loaded.tokenizer()?,
+        frame: &frame,
+        tokens: plan.tokens,
+        set: &persona.set,
+        heldout: &persona.heldout,
+        neutral: &neutral,
+        progress: bar,
+    };
+    bench.run(&mut journal, &plan.methods, &layers)?;
+    Ok(journal.pair(&plan.methods, &layers))
+}
+
+/// Single layers, then those that are injected together.
+fn layers(plan: &StudyPlan, n_layers: usize) -> Result<Vec<Vec<usize>>, Failure> {
+    let resolve = |name: &str, spec: &LayerSpec| {
+        spec.resolve(n_layers, &[]).map_err(|error| Failure::from(error).about(name))
+    };
+    let mut layers: Vec<Vec<usize>> =
+        resolve("layers", &plan.layers)?.into_iter().map(|it| vec![it]).collect();
+    for spec in &plan.together {
+        let together = resolve("together", spec)?;
+        if !layers.contains(&together) {
+            layers.push(together);
+        }
+    }
+    Ok(layers)
+}
+
+fn write(args: &StudyArgs, plan: &StudyPlan, pairs: &[Pair], findings: &Findings) -> Result<(), Failure> {
+    let dir = &args.output;
+    let (methods, depth, prompting) =
+        (findings.methods_figure(), findings.depth_figure(), findings.prompting_figure());
+    for (name, svg, png) in [
+        ("methods", methods.svg(), methods.png(2.0)),
+        ("depth", depth.svg(), depth.png(2.0)),
+        ("prompting", prompting.svg(), prompting.png(2.0)),
+    ] {
+        write_atomically(&dir.join(format!("{name}.svg")), svg.as_bytes())?;
+        let png = png.map_err(|error: FigureError| Failure::Failed(error.to_string()))?;
+        write_atomically(&dir.join(format!("{name}.png")), &png)?;
+    }
+    let json = serde_json::to_string_pretty(&findings.to_json(pairs)).expect("plain data");
+    write_atomically(&dir.join("study.json"), (json + "\n").as_bytes())?;
+    write_atomically(&dir.join("study.csv"), Findings::to_csv(pairs).as_bytes())?;
+    let page = StudyPage {
+        title: "Steering vectors, compared".into(),
+        intro: format!(
+            "Methods, layers and prompting, for {} on {}. The numbers behind the figures are in study.json and study.csv \
+             beside this page, those of each contrast in cells/.",
+            plan.personas.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
+            pairs
+                .iter()
+                .map(|it| it.plan.model.name.as_str())
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        findings,
+        settings: settings(plan, pairs),
+        command: format!("whipstaff study {} -o {}", args.study.display(), dir.display()),
+    };
+    Ok(write_atomically(&dir.join("report.html"), page.html().as_bytes())?)
+}
+
+fn settings(plan: &StudyPlan, pairs: &[Pair]) -> Vec<(String, String)> {
+    let mut settings = vec![
+        (
+            "cost".into(),
+            format!("{} nats per token: KL(unsteered ‖ steered) on neutral text, at +alpha", plan.kl),
+        ),
+        ("methods".into(), plan.methods.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")),
+        ("layers".into(), plan.layers.to_string()),
+        ("tokens averaged".into(), plan.tokens.to_string()),
+        ("seed".into(), plan.seed.to_string()),
+    ];
+    if !plan.together.is_empty() {
+        let together = plan.together.iter().map(LayerSpec::to_string).collect::<Vec<_>>().join("; ");
+        settings.insert(3, ("layers injected together".into(), together));
+    }
+    for it in pairs {
+        let name = format!("{} on {}", it.plan.persona, it.plan.model.name);
+        settings.push((name, format!("{} held-out contrasts", it.plan.n_heldout)));
+    }
+    settings
+}
+
+/// The three answers, for a terminal.
+fn text(findings: &Findings) -> String {
+    let paragraph = |(question, answer): (&str, String)| {
+        format!("{question}\n{}\n", crate::output::wrap(&answer, crate::output::width()).join("\n"))
+    };
+    QUESTIONS.into_iter().zip(findings.answers()).map(paragraph).collect::<Vec<_>>().join("\n")
+}
