@@ -39,7 +39,7 @@ pub struct DepthLine {
     pub name: String,
     /// Lines of one series have one colour.
     pub series: usize,
-    /// Depth (0 is the first layer, 1 past the last) and number, by depth.
+    /// Depth (0 is the first layer, 1 past the last) and number, by depth. NaN is a gap in the line.
     pub points: Vec<(f64, f64)>,
     /// The depth whose point is marked.
     pub marked: Option<f64>,
@@ -87,7 +87,8 @@ impl DepthPlot {
         };
         let ticks: Vec<String> = axis.ticks().into_iter().map(|it| it.1).collect();
         let before = widest(&mut ticks.iter(), TICK) + 10.0;
-        let after = LEADER + widest(&mut lines().map(|it| &it.name), LABEL);
+        let labels: Vec<String> = lines().map(DepthLine::label).collect();
+        let after = LEADER + widest(&mut labels.iter(), LABEL);
         let inner = width - 2.0 * CARD_PADDING - Y_TITLE_WIDTH - COLUMN_GAP * (columns - 1) as f64;
         let plot_width = (inner / columns as f64 - before - after).floor();
         let pitch = (before + plot_width + after + COLUMN_GAP).round();
@@ -113,6 +114,12 @@ impl DepthPlot {
 }
 
 impl DepthLine {
+    /// What stands at its end.
+    fn label(&self) -> String {
+        let has_data = self.points.iter().any(|it| it.1.is_finite());
+        if has_data { self.name.clone() } else { format!("{} (no data)", self.name) }
+    }
+
     fn in_words(&self) -> String {
         let most = self.points.iter().filter(|it| it.1.is_finite()).max_by(|a, b| a.1.total_cmp(&b.1));
         match most {
@@ -171,20 +178,23 @@ impl Plot {
         for line in lines {
             let ink = series(line.series);
             canvas.begin(line.in_words());
-            let drawn = line.points.iter().filter(|it| it.1.is_finite());
-            let points: Vec<(f64, f64)> =
-                drawn.map(|(depth, value)| (self.x(*depth), self.y(*value))).collect();
-            if points.len() > 1 {
-                canvas.line(points.clone(), ink, 2.0, false);
+            let mut last = None;
+            for run in line.points.split(|it| !it.1.is_finite()).filter(|run| !run.is_empty()) {
+                let points: Vec<(f64, f64)> =
+                    run.iter().map(|(depth, value)| (self.x(*depth), self.y(*value))).collect();
+                points.iter().for_each(|at| canvas.dot(*at, 2.5, ink));
+                last = points.last().copied();
+                if points.len() > 1 {
+                    canvas.line(points, ink, 2.0, false);
+                }
             }
-            points.iter().for_each(|at| canvas.dot(*at, 2.5, ink));
             if let Some((depth, value)) =
                 line.points.iter().find(|it| Some(it.0) == line.marked && it.1.is_finite())
             {
                 canvas.dot((self.x(*depth), self.y(*value)), 6.0, ink);
             }
             canvas.end();
-            ends.push((points.last().copied(), line));
+            ends.push((last, line));
         }
         let wanted = |end: &(Option<(f64, f64)>, &DepthLine)| end.0.map_or(self.bottom(), |it| it.1);
         ends.sort_by(|a, b| wanted(a).total_cmp(&wanted(b)));
@@ -192,9 +202,10 @@ impl Plot {
         let x = self.left + self.width + LEADER;
         for ((end, line), y) in ends.into_iter().zip(ys) {
             if let Some(from) = end {
-                canvas.line(vec![from, (x - 10.0, y), (x - 5.0, y)], series(line.series), 1.0, false);
+                canvas.line(vec![from, (x - 10.0, y), (x - 5.0, y)], AXIS, 1.0, false);
             }
-            canvas.text(Text::new((x, y + LABEL * HALF_DIGIT), &line.name, LABEL, INK));
+            let ink = if end.is_some() { INK } else { MUTED };
+            canvas.text(Text::new((x, y + LABEL * HALF_DIGIT), line.label(), LABEL, ink));
         }
     }
 }
@@ -227,7 +238,7 @@ mod tests {
                 ),
                 panel(
                     "method `pca` <b>",
-                    vec![line("formal", 0, &[0.1, f64::NAN, 0.2]), line("verbose", 1, &[])],
+                    vec![line("formal", 0, &[0.1, 0.15, f64::NAN, 0.2]), line("verbose", 1, &[])],
                 ),
                 panel("one layer", vec![line("formal", 0, &[0.1])]),
             ],

@@ -101,7 +101,7 @@ impl Intervals {
         let right = (WIDTH - CARD_PADDING - after).floor() + 0.5;
         let x = |value: f64| left + axis.share(value) * (right - left);
         let mut canvas = Canvas::new(WIDTH, fonts);
-        let top = heading(&mut canvas, &self.title, &self.subtitle, WIDTH - 2.0 * CARD_PADDING) + 6.0;
+        let top = heading(&mut canvas, &self.title, &self.subtitle, WIDTH - 2.0 * CARD_PADDING) + 14.0;
         let height: f64 =
             self.groups.iter().map(|it| GROUP_TITLE + ROW * it.rows.len() as f64 + GROUP_GAP).sum();
         let bottom = (top + height).round() + 0.5;

@@ -84,7 +84,10 @@ impl StudyPage<'_> {
         let head =
             ["persona", "method", "layers of the model", "best layer", "depth", "effect at each layer"];
         let row = |it: &crate::study::Curve| {
-            let effects = it.points.iter().map(|(layer, effect)| format!("{layer}: {}", fixed(*effect, 2)));
+            let effects = it
+                .points
+                .iter()
+                .map(|(layer, effect)| format!("{layer}: {}", fixed(effect.unwrap_or(f64::NAN), 2)));
             vec![
                 self.findings.pair_name(&it.model, &it.persona),
                 it.method.name().into(),

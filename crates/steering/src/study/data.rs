@@ -27,7 +27,7 @@ impl Findings {
             .curves
             .iter()
             .map(|it| {
-                let (layers, effects): (Vec<usize>, Vec<f64>) = it.points.iter().copied().unzip();
+                let (layers, effects): (Vec<usize>, Vec<Option<f64>>) = it.points.iter().copied().unzip();
                 json!({
                     "model": it.model, "persona": it.persona, "method": it.method.name(), "n_layers": it.n_layers,
                     "layers": layers, "effects": effects, "picked": it.picked,

@@ -38,7 +38,11 @@ impl Findings {
         let line = |(i, it): (usize, &Curve)| DepthLine {
             name: self.pair_name(&it.model, &it.persona),
             series: i,
-            points: it.points.iter().map(|(layer, effect)| (depth(it, *layer), *effect)).collect(),
+            points: it
+                .points
+                .iter()
+                .map(|(layer, effect)| (depth(it, *layer), effect.unwrap_or(f64::NAN)))
+                .collect(),
             marked: it.picked.map(|layer| depth(it, layer)),
         };
         let panel = |curves: &[Curve]| DepthPanel {

@@ -58,8 +58,8 @@ pub struct Curve {
     pub method: Method,
     /// Blocks of the model.
     pub n_layers: usize,
-    /// Layer and effect in nats per token, where there is a dose; ascending.
-    pub points: Vec<(usize, f64)>,
+    /// Layer and effect in nats per token, `None` where there is no dose; ascending.
+    pub points: Vec<(usize, Option<f64>)>,
     /// The layer that was picked.
     pub picked: Option<usize>,
 }
@@ -174,13 +174,13 @@ fn rows(pair: &Pair, methods: &[Method], seed: u64) -> Vec<MethodRow> {
 impl Curve {
     fn new(pair: &Pair, method: Method) -> Curve {
         let of_method = singles((method, pair));
-        let effect = |cell: &&Cell| Some((cell.layers[0], mean(&cell.dose.as_ref()?.effects)));
+        let effect = |cell: &&Cell| (cell.layers[0], cell.dose.as_ref().map(|it| mean(&it.effects)));
         Curve {
             model: pair.plan.model.name.clone(),
             persona: pair.plan.persona.clone(),
             method,
             n_layers: pair.plan.model.n_layers,
-            points: of_method.cells.iter().filter_map(effect).collect(),
+            points: of_method.cells.iter().map(effect).collect(),
             picked: best(of_method.cells.iter().copied()).map(|it| it.layers[0]),
         }
     }

@@ -74,8 +74,6 @@ struct Bed<'a> {
     heldout: ContrastSet,
     margins: Margins<'a>,
     neutral: Vec<Continuation>,
-    /// Where to look for the next alpha: it is seldom far from the last.
-    near: f64,
 }
 
 impl<'a> Bed<'a> {
@@ -107,7 +105,7 @@ impl<'a> Bed<'a> {
             given => given.to_vec(),
         };
         let plan = plan.clone();
-        Ok(Bed { bench, plan, rows, vectors: BTreeMap::new(), heldout, margins, neutral, near: 1.0 })
+        Ok(Bed { bench, plan, rows, vectors: BTreeMap::new(), heldout, margins, neutral })
     }
 
     fn vector(&mut self, method: Method) -> Result<&PersonaVector, Error> {
@@ -118,12 +116,13 @@ impl<'a> Bed<'a> {
     }
 
     fn cell(&mut self, method: Method, layers: Vec<usize>) -> Result<Cell, Error> {
-        let (model, nats, near) = (self.bench.model, self.plan.kl, self.near);
+        let (model, nats) = (self.bench.model, self.plan.kl);
         self.vector(method)?;
         let vector = &self.vectors[&method];
         let steering =
             |alpha: f64| combine(&[Dose { vector, alpha, unit: Unit::Gap, layers: layers.clone() }], 1.0);
-        let dose = match solve_kl(model, &self.neutral, nats, near, steering) {
+        // Always from the same alpha: what was measured before must not show.
+        let dose = match solve_kl(model, &self.neutral, nats, 1.0, steering) {
             // Layers that the model hardly reads can't be made to cost so much.
             Err(Error::Setting(_)) => None,
             Err(error) => return Err(error),
@@ -134,7 +133,6 @@ impl<'a> Bed<'a> {
                 let effects =
                     margins[0].iter().zip(&margins[1]).map(|(plus, minus)| (plus - minus) / 2.0).collect();
                 let cost = divergences(model, &self.neutral, &steerings)?;
-                self.near = alpha;
                 Some(Measured { alpha, effects, cost: [cost[0], cost[1]] })
             }
         };
