@@ -6,14 +6,16 @@ use crate::memory::Before;
 use crate::output::{note, print, print_line};
 use crate::plan;
 use crate::progress::Bar;
+use std::collections::BTreeSet;
 use std::path::Path;
+use whipstaff_engine::Continuation;
 use whipstaff_steering::figure::FigureError;
 use whipstaff_steering::report::StudyPage;
 use whipstaff_steering::study::{
     Bench, EMBEDDED, Findings, Journal, Pair, PairPlan, PersonaPlan, QUESTIONS, StudyPlan, file_name,
 };
 use whipstaff_steering::sweep::digest_of;
-use whipstaff_steering::{ContrastSet, LayerSpec, ModelId, write_atomically};
+use whipstaff_steering::{ContrastSet, Frame, LayerSpec, ModelId, write_atomically};
 
 /// `whipstaff study`: read the plan → for each model and persona measure what is missing → draw, answer, write.
 pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -24,9 +26,9 @@ pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
     let bar = Bar::new()?;
     let mut pairs = Vec::new();
     for model in &plan.models {
-        let loaded = load(model, on, &personas)?;
+        let subject = Subject::new(&plan, model, on, &personas)?;
         for persona in &personas {
-            pairs.push(measure(&plan, &loaded, persona, &cells, &bar)?);
+            pairs.push(subject.measure(&plan, persona, &cells, &bar)?);
             bar.clear();
             bar.check()?;
         }
@@ -79,63 +81,75 @@ impl Persona<'_> {
 /// Four to pick on, and four to judge on, which is what an interval needs.
 const LEAST_CONTRASTS: usize = 8;
 
-/// Loads a model, once it is known to have room for the largest persona.
-fn load(model: &str, on: ComputeArgs, personas: &[Persona]) -> Result<Loaded, Failure> {
-    let choice = (model != EMBEDDED).then_some(model);
-    let work = |it: &Before| {
-        it.largest(personas.iter().map(|persona| it.extraction(&persona.set, Some(&persona.heldout), true)))
-    };
-    Loaded::new(choice, on, work).map_err(|failure| match failure {
-        Failure::BadInput(message) => Failure::BadInput(message.replace("--model ", "models: ")),
-        other => other,
-    })
+/// A model of the study, and what all personas are measured with on it.
+struct Subject {
+    loaded: Loaded,
+    frame: Frame,
+    neutral: Vec<Continuation>,
+    layers: Vec<Vec<usize>>,
 }
 
-/// Measures what is missing of a persona on a model.
-fn measure(
-    plan: &StudyPlan,
-    loaded: &Loaded,
-    persona: &Persona,
-    cells: &Path,
-    bar: &Bar,
-) -> Result<Pair, Failure> {
-    let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
-    let frame = plan::frame(&frame, loaded, &[])?;
-    let neutral = neutral(loaded, plan.neutral.as_deref())?;
-    let pair = PairPlan {
-        model: ModelId::of(&loaded.model, &loaded.name),
-        persona: persona.plan.name.clone(),
-        contrasts_sha256: persona.set.sha256.clone(),
-        heldout_sha256: persona.heldout.sha256.clone(),
-        n_heldout: plan.max_contrasts.min(persona.heldout.contrasts.len()),
-        words: persona.plan.words.clone(),
-        frame: format!("{:?}", frame.id()),
-        tokens: plan.tokens.to_string(),
-        kl: plan.kl,
-        neutral_sha256: digest_of(&neutral),
-        seed: plan.seed,
-        tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
-    };
-    let layers = layers(plan, loaded.model.config().n_layers)?;
-    let path = cells.join(format!("{}.{}.jsonl", file_name(&loaded.name), file_name(&pair.persona)));
-    let mut journal = Journal::open(&path, &pair)?;
-    let (missing, n_cells) =
-        (journal.missing(&plan.methods, &layers).len(), plan.methods.len() * layers.len());
-    if missing < n_cells {
-        note(&format!("{} of {n_cells} cells of {} are there already", n_cells - missing, path.display()));
+impl Subject {
+    /// Loads a model, once it is known to have room for the largest persona.
+    fn new(plan: &StudyPlan, model: &str, on: ComputeArgs, personas: &[Persona]) -> Result<Subject, Failure> {
+        let work = |it: &Before| {
+            it.largest(
+                personas.iter().map(|persona| it.extraction(&persona.set, Some(&persona.heldout), true)),
+            )
+        };
+        let loaded = Loaded::new((model != EMBEDDED).then_some(model), on, work);
+        let loaded = loaded.map_err(|failure| match failure {
+            Failure::BadInput(message) => {
+                Failure::BadInput(format!("models: {}", message.trim_start_matches("--model ")))
+            }
+            other => other,
+        })?;
+        let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
+        Ok(Subject {
+            frame: plan::frame(&frame, &loaded, &[])?,
+            neutral: neutral(&loaded, plan.neutral.as_deref())?,
+            layers: layers(plan, loaded.model.config().n_layers)?,
+            loaded,
+        })
     }
-    let bench = Bench {
-        model: &loaded.model,
-        tokenizer: loaded.tokenizer()?,
-        frame: &frame,
-        tokens: plan.tokens,
-        set: &persona.set,
-        heldout: &persona.heldout,
-        neutral: &neutral,
-        progress: bar,
-    };
-    bench.run(&mut journal, &plan.methods, &layers)?;
-    Ok(journal.pair(&plan.methods, &layers))
+
+    /// Measures what is missing of a persona.
+    fn measure(&self, plan: &StudyPlan, persona: &Persona, cells: &Path, bar: &Bar) -> Result<Pair, Failure> {
+        let Subject { loaded, frame, neutral, layers } = self;
+        let pair = PairPlan {
+            model: ModelId::of(&loaded.model, &loaded.name),
+            persona: persona.plan.name.clone(),
+            contrasts_sha256: persona.set.sha256.clone(),
+            heldout_sha256: persona.heldout.sha256.clone(),
+            n_heldout: plan.max_contrasts.min(persona.heldout.contrasts.len()),
+            words: persona.plan.words.clone(),
+            frame: format!("{:?}", frame.id()),
+            tokens: plan.tokens.to_string(),
+            kl: plan.kl,
+            neutral_sha256: digest_of(neutral),
+            seed: plan.seed,
+            tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+        };
+        let path = cells.join(format!("{}.{}.jsonl", file_name(&loaded.name), file_name(&pair.persona)));
+        let mut journal = Journal::open(&path, &pair)?;
+        let n_cells = plan.methods.len() * layers.len();
+        let there = n_cells - journal.missing(&plan.methods, layers).len();
+        if there > 0 {
+            note(&format!("{there} of {n_cells} cells of {} are there already", path.display()));
+        }
+        let bench = Bench {
+            model: &loaded.model,
+            tokenizer: loaded.tokenizer()?,
+            frame,
+            tokens: plan.tokens,
+            set: &persona.set,
+            heldout: &persona.heldout,
+            neutral,
+            progress: bar,
+        };
+        bench.run(&mut journal, &plan.methods, layers)?;
+        Ok(journal.pair(&plan.methods, layers))
+    }
 }
 
 /// Single layers, then those that are injected together.
@@ -173,22 +187,22 @@ fn write(args: &StudyArgs, plan: &StudyPlan, pairs: &[Pair], findings: &Findings
     let page = StudyPage {
         title: "Steering vectors, compared".into(),
         intro: format!(
-            "Methods, layers and prompting, for {} on {}. The numbers behind the figures are in study.json and study.csv \
-             beside this page, those of each contrast in cells/.",
-            plan.personas.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
-            pairs
-                .iter()
-                .map(|it| it.plan.model.name.as_str())
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-                .join(", ")
+            "Methods, layers and prompting, for {} on {}. The numbers behind the figures are in study.json and \
+             study.csv beside this page, those of each contrast in cells/.",
+            distinct(pairs.iter().map(|it| &it.plan.persona)),
+            distinct(pairs.iter().map(|it| &it.plan.model.name))
         ),
         findings,
         settings: settings(plan, pairs),
         command: format!("whipstaff study {} -o {}", args.study.display(), dir.display()),
     };
     Ok(write_atomically(&dir.join("report.html"), page.html().as_bytes())?)
+}
+
+/// Names, each once, in the order of the alphabet.
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn settings(plan: &StudyPlan, pairs: &[Pair]) -> Vec<(String, String)> {
