@@ -66,6 +66,8 @@ pub enum Command {
     Receipt(ReceiptArgs),
     /// Measure every layer and alpha (and method) on held-out contrasts, and pick a dose
     Sweep(SweepArgs),
+    /// Compare methods, layers and prompting at equal cost, for a list of models and personas
+    Study(StudyArgs),
     /// Write text, steered or not
     Generate(GenerateArgs),
     /// Watch where each token of a text or chat stands on a vector
@@ -145,7 +147,7 @@ pub struct ModelArg {
 }
 
 /// The text around a prompt.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct FrameArgs {
     /// The text around a prompt: plain, chat (the model's own template), none, or your own with {prompt}
     /// in it [default: the vector's; without one, chat for a chat model and plain for any other]
@@ -344,6 +346,19 @@ pub struct SweepArgs {
     #[command(flatten)]
     pub frame: FrameArgs,
     /// Folder for cells.jsonl, sweep.json, sweep.html and the maps; a sweep that was cut goes on from there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct StudyArgs {
+    /// What to measure: models, personas, methods, layers, cost (docs/FORMATS.md)
+    #[arg(value_name = "STUDY.toml")]
+    pub study: PathBuf,
+    /// Folder for report.html, study.json, study.csv, the figures and cells/; a study that was cut goes on from there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Print JSON

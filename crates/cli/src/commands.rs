@@ -15,6 +15,7 @@ mod receipt;
 mod reference;
 mod show;
 mod steering;
+mod study;
 mod sweep;
 mod tokens;
 
@@ -32,5 +33,6 @@ pub use quantize::quantize;
 pub use receipt::receipt;
 pub use show::{completions, show_vector};
 pub use steering::check_steering;
+pub use study::study;
 pub use sweep::sweep;
 pub use tokens::tokens;

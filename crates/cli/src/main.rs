@@ -40,6 +40,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Extract(args) => commands::extract(args, on),
         Command::Receipt(args) => commands::receipt(args, on),
         Command::Sweep(args) => commands::sweep(args, on),
+        Command::Study(args) => commands::study(args, on),
         Command::Generate(args) => commands::generate(args, on),
         Command::Monitor(args) => commands::monitor(args, on),
         Command::Figure(args) => commands::figure(args, on),

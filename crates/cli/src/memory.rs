@@ -103,8 +103,13 @@ impl Before<'_> {
             let questions = contrasts.iter().map(|it| self.messages(it));
             works.push(self.asking(&questions.collect::<Vec<_>>()));
         }
-        let most = works.into_iter().max_by_key(|work| Estimate::new(self.outline, work).total());
-        Work { instead, ..most.expect("at least one") }
+        Work { instead, ..self.largest(works) }
+    }
+
+    /// The one that takes most.
+    pub fn largest(&self, works: impl IntoIterator<Item = Work>) -> Work {
+        let total = |work: &Work| Estimate::new(self.outline, work).total();
+        works.into_iter().max_by_key(total).unwrap_or_default()
     }
 
     /// The margins of contrasts, unsteered and steered.

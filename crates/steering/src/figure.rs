@@ -7,16 +7,21 @@
 //! Both stand on a light card of their own and can be placed on any page; [`Figure::svg_inline`]
 //! follows the page into the dark.
 
+mod axis;
 mod canvas;
+mod depth;
 mod font;
 mod heat;
+mod intervals;
 
 use thiserror::Error;
 
 use canvas::{Anchor, Canvas, Ink, Place, Text};
 use font::{Fonts, Weight};
 
+pub use depth::{DepthLine, DepthPanel, DepthPlot};
 pub use heat::{HeatMap, HeatPanel, Tint};
+pub use intervals::{IntervalGroup, IntervalRow, Intervals};
 
 pub(crate) use canvas::escape;
 

@@ -6,7 +6,7 @@
 mod receipt;
 mod recipe;
 
-use receipt::ReceiptEntry;
+pub(crate) use receipt::ReceiptEntry;
 use recipe::RecipeEntry;
 
 use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};

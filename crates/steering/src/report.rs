@@ -4,17 +4,15 @@
 //! keeps it so whatever a model may have written. It follows the reader's light or dark theme, folds
 //! to the width of a phone, and prints. Equal reports give equal bytes.
 
+mod study;
+
+pub use study::StudyPage;
+
 use crate::figure::{Figure, HeatMap, escape};
 
 /// A page of maps under a few paragraphs, as self-contained as a [`Report`].
 pub fn maps_page(title: &str, intro: &str, maps: &[&HeatMap]) -> String {
-    let mut page = Html::default();
-    page.raw(HEAD)
-        .raw("<title>")
-        .text(title)
-        .raw("</title>\n<style>\n")
-        .raw(STYLE)
-        .raw("</style>\n</head>\n<body>\n");
+    let mut page = Html::begin(title);
     page.raw("<header>\n<h1>").text(title).raw("</h1>\n<div class=\"intro\">\n").paragraphs(intro);
     page.raw("</div>\n</header>\n<main>\n");
     for map in maps {
@@ -24,10 +22,7 @@ pub fn maps_page(title: &str, intro: &str, maps: &[&HeatMap]) -> String {
         page.0.push_str(&map.svg_inline());
         page.raw("\n</div>\n</figure>\n</section>\n");
     }
-    page.raw("</main>\n<footer>Written by Whipstaff ")
-        .text(env!("CARGO_PKG_VERSION"))
-        .raw("</footer>\n</body>\n</html>\n");
-    page.0
+    page.end(env!("CARGO_PKG_VERSION"))
 }
 
 /// Everything on the page, in its order there.
@@ -104,13 +99,7 @@ pub struct LayerRow {
 impl Report {
     /// The page as a complete HTML document.
     pub fn html(&self) -> String {
-        let mut page = Html::default();
-        page.raw(HEAD)
-            .raw("<title>")
-            .text(&self.title)
-            .raw("</title>\n<style>\n")
-            .raw(STYLE)
-            .raw("</style>\n</head>\n<body>\n");
+        let mut page = Html::begin(&self.title);
         page.raw("<header>\n<h1>")
             .text(&self.title)
             .raw("</h1>\n<div class=\"intro\">\n")
@@ -123,10 +112,7 @@ impl Report {
         self.inside(&mut page);
         self.layers(&mut page);
         self.origin(&mut page);
-        page.raw("</main>\n<footer>Written by Whipstaff ")
-            .text(&self.version)
-            .raw("</footer>\n</body>\n</html>\n");
-        page.0
+        page.end(&self.version)
     }
 
     fn answers(&self, page: &mut Html) {
@@ -201,15 +187,10 @@ impl Report {
     }
 
     fn origin(&self, page: &mut Html) {
-        page.raw("<section>\n<h2>Settings</h2>\n<dl class=\"card\">\n<dt>model</dt><dd>")
-            .text(&self.model)
-            .raw("</dd>\n");
-        for (name, value) in &self.settings {
-            page.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>\n");
-        }
-        page.raw("</dl>\n</section>\n<section>\n<h2>Make it again</h2>\n<pre class=\"card\"><code>")
-            .text(&self.command);
-        page.raw("</code></pre>\n</section>\n");
+        let model = [("model".to_owned(), self.model.clone())];
+        let settings: Vec<(String, String)> =
+            model.into_iter().chain(self.settings.iter().cloned()).collect();
+        page.settings(&settings).command(&self.command);
     }
 }
 
@@ -274,10 +255,34 @@ const HEAD: &str = r#"<!DOCTYPE html>
 "#;
 
 /// A page under construction. Only text of this file goes in as it stands; all else is escaped.
-#[derive(Default)]
 struct Html(String);
 
 impl Html {
+    fn begin(title: &str) -> Html {
+        let mut page = Html(HEAD.into());
+        page.raw("<title>").text(title).raw("</title>\n<style>\n").raw(STYLE);
+        page.raw("</style>\n</head>\n<body>\n");
+        page
+    }
+
+    fn end(mut self, version: &str) -> String {
+        self.raw("</main>\n<footer>Written by Whipstaff ").text(version).raw("</footer>\n</body>\n</html>\n");
+        self.0
+    }
+
+    fn settings(&mut self, settings: &[(String, String)]) -> &mut Self {
+        self.raw("<section>\n<h2>Settings</h2>\n<dl class=\"card\">\n");
+        for (name, value) in settings {
+            self.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>\n");
+        }
+        self.raw("</dl>\n</section>\n")
+    }
+
+    fn command(&mut self, command: &str) -> &mut Self {
+        self.raw("<section>\n<h2>Make it again</h2>\n<pre class=\"card\"><code>").text(command);
+        self.raw("</code></pre>\n</section>\n")
+    }
+
     fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self

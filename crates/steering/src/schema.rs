@@ -147,14 +147,7 @@ impl SteerSpec {
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let value = match extension {
-            "toml" => {
-                let value = toml::from_str(&text).map_err(|it| wrong(format!("is not TOML: {it}")))?;
-                // TOML knows nan and inf, which JSON makes null of, and null is a field that is not there.
-                match null_in(&value, "") {
-                    Some(name) => return Err(wrong(format!("{name}: must be a finite number"))),
-                    None => value,
-                }
-            }
+            "toml" => from_toml(&text).map_err(wrong)?,
             _ => serde_json::from_str(&text).map_err(|it| wrong(format!("is not JSON: {it}")))?,
         };
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -364,12 +357,22 @@ impl From<&GateRequest> for WireGate {
     }
 }
 
-fn field(name: &str, reason: impl Into<String>) -> FieldError {
+pub(crate) fn field(name: &str, reason: impl Into<String>) -> FieldError {
     FieldError { field: name.into(), reason: reason.into() }
 }
 
+/// The text of a TOML file as JSON; fails with what is wrong.
+pub(crate) fn from_toml(text: &str) -> Result<Value, String> {
+    let value = toml::from_str(text).map_err(|error| format!("is not TOML: {error}"))?;
+    // TOML knows nan and inf, which JSON makes null of, and null is a field that is not there.
+    match null_in(&value, "") {
+        Some(name) => Err(format!("{name}: must be a finite number")),
+        None => Ok(value),
+    }
+}
+
 /// Types and names of fields.
-fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, FieldError> {
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| FieldError {
         field: error.path().to_string(),
         reason: error.into_inner().to_string(),

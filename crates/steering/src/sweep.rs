@@ -115,7 +115,7 @@ pub struct Pick {
 }
 
 /// Every contrast but the second, fourth … belongs to the half that doses are picked on.
-fn picks_on(i: usize) -> bool {
+pub(crate) fn picks_on(i: usize) -> bool {
     i.is_multiple_of(2)
 }
 

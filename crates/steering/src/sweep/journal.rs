@@ -4,10 +4,9 @@
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
 
 use super::{Cell, Place, SweepPlan};
+use crate::sealed::{difference, line, parse};
 use crate::{Error, write_atomically};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -115,7 +114,7 @@ impl Journal {
     /// # Errors
     /// [`Error::Write`].
     pub fn append(&mut self, cells: Vec<Cell>) -> Result<(), Error> {
-        let text: String = cells.iter().map(|it| line(&CellEntry::new(it), "cell") + "\n").collect();
+        let text: String = cells.iter().map(|it| line(&CellEntry::new(it), "cell")).collect();
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|source| Error::Write { path: self.path.clone(), source })?;
         let places = self.plan.places();
@@ -137,32 +136,11 @@ impl Journal {
 }
 
 fn rewrite(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<(), Error> {
-    let mut text = line(&PlanEntry::new(plan), "sweep") + "\n";
+    let mut text = line(&PlanEntry::new(plan), "sweep");
     for cell in cells.iter().flatten() {
-        text += &(line(&CellEntry::new(cell), "cell") + "\n");
+        text += &line(&CellEntry::new(cell), "cell");
     }
     write_atomically(path, text.as_bytes())
-}
-
-/// A line: the entry under its name, and its digest.
-fn line(entry: &impl Serialize, name: &str) -> String {
-    let body = serde_json::to_string(entry).expect("plain data");
-    format!(r#"{{"{name}":{body},"digest":"{}"}}"#, digest(&body))
-}
-
-fn digest(body: &str) -> String {
-    Sha256::digest(body.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A line that is what its digest says.
-fn parse<T: DeserializeOwned + Serialize>(text: &str) -> Option<T> {
-    let entry: T = serde_json::from_str(text).ok()?;
-    let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
-    let (name, said) = (fields.keys().find(|it| *it != "digest")?, fields.get("digest")?.as_str()?);
-    // Numbers are written as they are read, so the entry's own text is the text that was digested.
-    let again = serde_json::to_string(&entry).ok()?;
-    let body = again.strip_prefix(&format!(r#"{{"{name}":"#))?.rsplit_once(r#","digest":"#)?.0;
-    (digest(body) == said && again == text).then_some(entry)
 }
 
 fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
@@ -171,17 +149,9 @@ fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
             "is not the file of a sweep, or its first line is damaged: move it away to begin anew".into()
         );
     };
-    let fields = |it: &PlanEntry| match serde_json::to_value(it).expect("plain data") {
-        Value::Object(fields) => fields,
-        _ => unreachable!("a struct is an object"),
-    };
-    let (found, wanted) = (fields(&found), fields(&PlanEntry::new(plan)));
-    match wanted.iter().find(|(name, value)| found.get(*name) != Some(value)) {
+    match difference(&found, &PlanEntry::new(plan)) {
         None => Ok(()),
-        Some((name, value)) => Err(format!(
-            "is of another sweep: its `{name}` is {}, this one's is {value}; give another folder with -o",
-            found.get(name).unwrap_or(&Value::Null)
-        )),
+        Some(difference) => Err(format!("is of another sweep: {difference}; give another folder with -o")),
     }
 }
 

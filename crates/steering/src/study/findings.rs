@@ -1,0 +1,293 @@
+//! What the numbers of a study come to: methods side by side, one depth for all, steering against prompting.
+
+use super::{Cell, Judged, Pair, best};
+use crate::random::Random;
+use crate::stats::{RESAMPLES, interval_of_mean, mean};
+use crate::sweep::picks_on;
+use crate::{ArmKind, Divergence, Effect, Method, Verdict};
+
+/// The answers to the three questions of a study.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Findings {
+    /// What every dose costs, in nats per token.
+    pub kl: f64,
+    /// The methods, in the order of the plan; others are compared with the first.
+    pub methods: Vec<Method>,
+    /// Each method on each pair, pairs outermost; those without a dose are left out.
+    pub rows: Vec<MethodRow>,
+    /// Effect by layer, methods outermost.
+    pub curves: Vec<Curve>,
+    /// The depth that serves all curves best; `None` without an effect to share.
+    pub depth: Option<Depth>,
+    /// The best dose of each pair against prompting.
+    pub prompting: Vec<PromptRow>,
+}
+
+/// The best layers of a method for a pair, picked on one half of the held-out contrasts and judged on the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodRow {
+    /// The model.
+    pub model: String,
+    /// The persona.
+    pub persona: String,
+    /// The method.
+    pub method: Method,
+    /// The layers that are injected.
+    pub layers: Vec<usize>,
+    /// How much, in units of the gap.
+    pub alpha: f64,
+    /// What it does on the other half.
+    pub judged: Judged,
+    /// The paired difference from the first method on those contrasts, with 95 % of it; `None` for the first itself
+    /// or too few contrasts.
+    pub beyond_first: Option<(f64, [f64; 2])>,
+    /// See [`Cell::halves`].
+    pub halves: Option<f64>,
+    /// What +alpha and −alpha do to neutral texts.
+    pub cost: [Divergence; 2],
+}
+
+/// The effect of a method on a pair, by layer, on all held-out contrasts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// The model.
+    pub model: String,
+    /// The persona.
+    pub persona: String,
+    /// The method.
+    pub method: Method,
+    /// Blocks of the model.
+    pub n_layers: usize,
+    /// Layer and effect in nats per token, `None` where there is no dose; ascending.
+    pub points: Vec<(usize, Option<f64>)>,
+    /// The layer that was picked.
+    pub picked: Option<usize>,
+}
+
+/// One depth for all curves of a study.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Depth {
+    /// Layer over number of layers: the depth that was picked on one half of the contrasts.
+    pub common: f64,
+    /// On the other half, the effect of all curves there as a share of that at each one's own picked layer.
+    pub share: f64,
+    /// The least and the greatest depth of the picked layers.
+    pub own: [f64; 2],
+}
+
+/// The best dose of a pair, on the half that it was not picked on, beside asking for the persona.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptRow {
+    /// The model.
+    pub model: String,
+    /// The persona.
+    pub persona: String,
+    /// How the best direction was fitted.
+    pub method: Method,
+    /// Where it is injected.
+    pub layers: Vec<usize>,
+    /// How much, in units of the gap.
+    pub alpha: f64,
+    /// What it does.
+    pub steering: Effect,
+    /// What asking does, and how it was asked: `None` if the context has no room for it.
+    pub prompting: Option<(ArmKind, Effect)>,
+    /// What random directions of the same length do.
+    pub random: Option<Effect>,
+    /// How much more perplexing steered answers are, at +alpha.
+    pub answer_perplexity: f64,
+    /// The receipt's verdict on it.
+    pub verdict: Verdict,
+}
+
+/// How two effects compare whose intervals are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// The intervals do not meet, and the first is greater.
+    More,
+    /// They do not meet, and the first is less.
+    Less,
+    /// They meet, or one is not known.
+    Alike,
+}
+
+impl Findings {
+    /// The findings of pairs that were measured by `methods` at a cost of `kl`.
+    pub fn new(pairs: &[Pair], methods: &[Method], kl: f64, seed: u64) -> Findings {
+        let curves = || methods.iter().flat_map(|method| pairs.iter().map(|pair| (*method, pair)));
+        Findings {
+            kl,
+            methods: methods.to_vec(),
+            rows: pairs.iter().flat_map(|pair| rows(pair, methods, seed)).collect(),
+            curves: curves().map(|(method, pair)| Curve::new(pair, method)).collect(),
+            depth: depth(
+                &curves().filter(|(method, _)| !method.is_control()).map(singles).collect::<Vec<_>>(),
+            ),
+            prompting: pairs.iter().filter_map(PromptRow::new).collect(),
+        }
+    }
+
+    /// The rows of a method.
+    pub fn of(&self, method: Method) -> impl Iterator<Item = &MethodRow> {
+        self.rows.iter().filter(move |it| it.method == method)
+    }
+
+    /// Of how many pairs a method does more, less, and no telling, than the first.
+    pub fn against_first(&self, method: Method) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for row in self.of(method) {
+            counts[match row.beyond_first {
+                Some((_, [low, _])) if low > 0.0 => 0,
+                Some((_, [_, high])) if high < 0.0 => 1,
+                _ => 2,
+            }] += 1;
+        }
+        counts
+    }
+}
+
+fn rows(pair: &Pair, methods: &[Method], seed: u64) -> Vec<MethodRow> {
+    let first = methods.first().and_then(|method| pair.best(Some(*method)));
+    let row = |method: &Method| {
+        let cell = pair.best(Some(*method))?;
+        let dose = cell.dose.as_ref()?;
+        let beyond = |first: &Cell| {
+            let pairs = dose.effects.iter().zip(&first.dose.as_ref()?.effects).enumerate();
+            let beyond: Vec<f64> = pairs.filter(|(i, _)| !picks_on(*i)).map(|(_, (a, b))| a - b).collect();
+            Some((mean(&beyond), interval_of_mean(&beyond, RESAMPLES, Random::new(seed))?))
+        };
+        Some(MethodRow {
+            model: pair.plan.model.name.clone(),
+            persona: pair.plan.persona.clone(),
+            method: *method,
+            layers: cell.layers.clone(),
+            alpha: dose.alpha,
+            judged: cell.judged(seed)?,
+            beyond_first: first.filter(|it| it.method != *method).and_then(beyond),
+            halves: cell.halves,
+            cost: dose.cost,
+        })
+    };
+    methods.iter().filter_map(row).collect()
+}
+
+impl Curve {
+    fn new(pair: &Pair, method: Method) -> Curve {
+        let of_method = singles((method, pair));
+        let effect = |cell: &&Cell| (cell.layers[0], cell.dose.as_ref().map(|it| mean(&it.effects)));
+        Curve {
+            model: pair.plan.model.name.clone(),
+            persona: pair.plan.persona.clone(),
+            method,
+            n_layers: pair.plan.model.n_layers,
+            points: of_method.cells.iter().map(effect).collect(),
+            picked: best(of_method.cells.iter().copied()).map(|it| it.layers[0]),
+        }
+    }
+}
+
+/// The cells of a method on a pair that are of one layer each.
+struct Singles<'p> {
+    n_layers: usize,
+    cells: Vec<&'p Cell>,
+}
+
+fn singles((method, pair): (Method, &Pair)) -> Singles<'_> {
+    let is_one = |it: &&Cell| it.method == method && it.layers.len() == 1;
+    Singles { n_layers: pair.plan.model.n_layers, cells: pair.cells.iter().filter(is_one).collect() }
+}
+
+impl Singles<'_> {
+    /// The mean effect of a cell on one half of the contrasts.
+    fn effect(cell: &Cell, picking: bool) -> f64 {
+        cell.dose.as_ref().map_or(0.0, |it| mean(&it.half(|i| picks_on(i) == picking)))
+    }
+
+    /// How deep a cell lies.
+    fn depth(&self, cell: &Cell) -> f64 {
+        cell.layers[0] as f64 / self.n_layers as f64
+    }
+
+    /// The cell nearest to a depth.
+    fn near(&self, depth: f64) -> Option<&Cell> {
+        let off = |cell: &Cell| (self.depth(cell) - depth).abs();
+        self.cells.iter().copied().min_by(|a, b| off(a).total_cmp(&off(b)))
+    }
+
+    fn picked(&self) -> Option<&Cell> {
+        best(self.cells.iter().copied())
+    }
+}
+
+/// Depths are tried in steps of this share of the model.
+const DEPTHS: usize = 100;
+
+/// The depth at which curves have, on average, the greatest share of their own best effect.
+fn depth(curves: &[Singles]) -> Option<Depth> {
+    // What does nothing anywhere has no best layer.
+    let curves: Vec<(&Singles, &Cell)> = curves
+        .iter()
+        .filter_map(|it| Some((it, it.picked()?)))
+        .filter(|(_, picked)| Singles::effect(picked, true) > 0.0)
+        .collect();
+    if curves.is_empty() {
+        return None;
+    }
+    let share = |depth: f64| {
+        let of_curve = |(it, picked): &(&Singles, &Cell)| {
+            it.near(depth).map_or(0.0, |near| Singles::effect(near, true) / Singles::effect(picked, true))
+        };
+        curves.iter().map(of_curve).sum::<f64>()
+    };
+    let tried: Vec<(f64, f64)> =
+        (0..DEPTHS).map(|i| i as f64 / DEPTHS as f64).map(|it| (it, share(it))).collect();
+    let most = tried.iter().fold(f64::NEG_INFINITY, |most, it| most.max(it.1));
+    // Neighbouring depths mean the same layers: the middle of the first run is named.
+    let run: Vec<f64> =
+        tried.iter().skip_while(|it| it.1 < most).take_while(|it| it.1 == most).map(|it| it.0).collect();
+    let common = run[run.len() / 2];
+    let total = |cell: &dyn Fn(&(&Singles, &Cell)) -> f64| curves.iter().map(cell).sum::<f64>();
+    let there = total(&|(it, _)| it.near(common).map_or(0.0, |near| Singles::effect(near, false)));
+    let own = total(&|(_, picked)| Singles::effect(picked, false));
+    let depths = || curves.iter().map(|(it, picked)| it.depth(picked));
+    (own > 0.0).then(|| Depth {
+        common,
+        share: there / own,
+        own: [depths().fold(f64::INFINITY, f64::min), depths().fold(0.0, f64::max)],
+    })
+}
+
+impl PromptRow {
+    fn new(pair: &Pair) -> Option<PromptRow> {
+        let (best, receipt) = (pair.best(None)?, pair.receipt.as_ref()?);
+        let effect = |kind: ArmKind| receipt.arm(kind).map(|it| it.effect);
+        let asked = [ArmKind::Words, ArmKind::Shown].into_iter().find_map(|kind| Some((kind, effect(kind)?)));
+        Some(PromptRow {
+            model: pair.plan.model.name.clone(),
+            persona: pair.plan.persona.clone(),
+            method: best.method,
+            layers: best.layers.clone(),
+            alpha: receipt.alpha,
+            steering: effect(ArmKind::Vector)?,
+            prompting: asked,
+            random: effect(ArmKind::Random),
+            answer_perplexity: receipt.cost[0].answer_perplexity,
+            verdict: receipt.verdict(),
+        })
+    }
+
+    /// Steering's effect as a share of prompting's, where prompting has one.
+    pub fn share(&self) -> Option<f64> {
+        let (_, prompting) = self.prompting.filter(|(_, it)| it.mean > 0.0)?;
+        Some(self.steering.mean / prompting.mean)
+    }
+
+    /// Does steering do more than prompting?
+    pub fn compared(&self) -> Compared {
+        match (self.steering.interval, self.prompting.and_then(|(_, it)| it.interval)) {
+            (Some([low, _]), Some([_, high])) if low > high => Compared::More,
+            (Some([_, high]), Some([low, _])) if high < low => Compared::Less,
+            _ => Compared::Alike,
+        }
+    }
+}
