@@ -16,9 +16,11 @@ GOLDEN = ROOT / "tests" / "golden"
 
 # A model keeps one block, and so many tokens.
 N_TOKENS = 3
+# The fuzzer makes no longer files.
+MAX_LEN = 65536
 
 FILES = {
-    "tokenizer": GOLDEN.glob("gguf/tokenizer-*.gguf"),
+    "tokenizer": [it for it in GOLDEN.glob("gguf/tokenizer-*.gguf") if it.stat().st_size < MAX_LEN],
     "safetensors": [GOLDEN / "control/repeng.safetensors", GOLDEN / "librarian-vector.safetensors"],
     "config": GOLDEN.glob("*/**/config.json"),
     "contrasts": [],
