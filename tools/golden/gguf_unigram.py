@@ -77,7 +77,7 @@ def write(path: Path, proto: bytes) -> list[dict]:
             "text": text,
             "ids": ids,
             # An unknown token has no text; the original writes a mark of its own.
-            "decoded": original.decode([i for i in ids if not original.is_unknown(i)]),
+            "decoded": original.decode(ids).replace(" ⁇ ", ""),
         })
         if llama and text:
             theirs = llama.tokenize(text.encode(), add_bos=False, special=False)

@@ -518,7 +518,10 @@ fn tokenizers_that_are_not_known_or_not_whole_are_refused() {
     check_error(unigram(f32::NAN, vec![]), &["`tokenizer.ggml.scores` has NaN for token 3"]);
     check_error(unigram(0.0, vec![]), &["`tokenizer.ggml.unknown_token_id` is missing"]);
     let unknown = |id| whole("tokenizer.ggml.unknown_token_id", id);
-    check_error(unigram(0.0, vec![unknown(4)]), &["`tokenizer.ggml.unknown_token_id` is 4, which is no token"]);
+    check_error(
+        unigram(0.0, vec![unknown(4)]),
+        &["`tokenizer.ggml.unknown_token_id` is 4, which is no token"],
+    );
     let table = list("tokenizer.ggml.precompiled_charsmap", 0, 6, &[0xff, 0xff, 0xff, 0x7f, 0, 0]);
     let cut_off = unigram(0.0, vec![unknown(3), table]);
     check_error(cut_off, &["`tokenizer.ggml.precompiled_charsmap` is cut off"]);
