@@ -2,7 +2,7 @@
 # Fuzzes the readers of files from elsewhere: `tools/fuzz.sh SECONDS [TARGET]`, all targets if none is named.
 # Needs a C++ compiler, and no nightly toolchain: the coverage is asked of LLVM by hand, as cargo-fuzz does.
 # What a run finds new is kept in fuzz/target/corpus; a crash is written to fuzz/target and stops the script.
-# `tools/fuzz.sh merge [TARGET]` adds to fuzz/corpus what reaches code that it does not reach yet.
+# `tools/fuzz.sh merge [TARGET]` makes fuzz/corpus anew of what is kept: the fewest files that reach all the code.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,12 @@ for target in "${targets[@]}"; do
     mkdir -p "$kept/$target" "fuzz/corpus/$target"
     echo "== $target"
     if [[ $action == merge ]]; then
-        "$fuzzer" "${options[@]}" -merge=1 "fuzz/corpus/$target" "$kept/$target"
+        fewest=$(mktemp -d)
+        "$fuzzer" "${options[@]}" -set_cover_merge=1 -use_counters=0 "$fewest" "fuzz/corpus/$target" "$kept/$target"
+        # What has been a finding stays.
+        find "fuzz/corpus/$target" -type f ! -name 'finding-*' -delete
+        mv "$fewest"/* "fuzz/corpus/$target"
+        rmdir "$fewest"
     else
         "$fuzzer" "${options[@]}" -max_total_time="$action" -print_final_stats=1 \
             -artifact_prefix="$CARGO_TARGET_DIR/$target-" "$kept/$target" "fuzz/corpus/$target"
