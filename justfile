@@ -21,6 +21,8 @@ golden:
     python tools/golden/quant_blocks.py
     python tools/golden/gguf_models.py
     python tools/golden/gguf_cuts.py
+    python tools/golden/gguf_parts.py
+    python tools/golden/gguf_unigram.py
     python tools/golden/chat_templates.py
     python tools/golden/control_vectors.py target/release/whipstaff
 

@@ -301,6 +301,21 @@ fn a_gguf_file_with_a_tokenizer_that_is_not_supported_can_be_shown_but_not_promp
     place.run("generate --model tiny.gguf --prompt hi").fails(3, "`tokenizer.ggml.pre` is `llama-bpf`");
 }
 
+#[test]
+fn a_model_in_parts_is_shown_whole_and_refused_without_one_of_them() {
+    let place = Place::new();
+    for n in 1..=3 {
+        let name = format!("m-0000{n}-of-00003.gguf");
+        place.write(&name, std::fs::read(golden("gguf-parts").join(&name)).unwrap());
+    }
+    place.run("generate --model m-00001-of-00003.gguf --prompt hi -n 2").succeeds();
+    place.run("model show m-00003-of-00003.gguf").succeeds();
+    remove(&place, "m-00002-of-00003.gguf");
+    let missing = "`m-00002-of-00003.gguf` is missing: put all parts into one folder";
+    place.run("model show m-00001-of-00003.gguf").fails(3, missing);
+    place.run("generate --model m-00003-of-00003.gguf --prompt hi").fails(3, missing);
+}
+
 // Vectors.
 
 /// The parts of a vector file, to be spoilt one at a time.

@@ -4,13 +4,16 @@
 //! metadata (`metadata.rs`) and one entry per tensor: name, shape, type (`ggml_type.rs`), offset. The
 //! file is data from elsewhere: every field is checked against the file before anything is sized,
 //! sliced or computed with it. What the metadata means is read by `config.rs` (the blueprint) and
-//! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie.
+//! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie; `parts.rs` puts
+//! models together that are in several files.
 
 mod architecture;
+mod charsmap;
 mod config;
 mod ggml_type;
 mod keys;
 mod metadata;
+mod parts;
 mod quantise;
 mod reader;
 mod rope;
@@ -18,6 +21,7 @@ mod sentencepiece;
 mod split;
 mod tensors;
 mod tokenizer;
+mod unigram;
 mod vocabulary;
 mod write;
 
@@ -45,16 +49,19 @@ const SMALLEST_TENSOR: usize = 8 + 4 + 4 + 8;
 /// The most dimensions that a tensor may have.
 const MAX_DIMENSIONS: u32 = 4;
 
-/// A GGUF file whose header has been read and found whole.
+/// A GGUF file, or several that are one model, whose headers have been read and found whole.
 pub struct Gguf {
+    /// The file, or the first.
     path: PathBuf,
-    bytes: Bytes,
+    parts: Vec<(PathBuf, Bytes)>,
     metadata: Metadata,
     tensors: BTreeMap<String, TensorInfo>,
 }
 
-/// One tensor of the file.
+/// One tensor of the model.
 struct TensorInfo {
+    /// The file that it is in, as an index.
+    part: usize,
     /// The type, or the name of one that cannot be computed with.
     dtype: Result<Dtype, String>,
     /// Row-major, the innermost dimension last: the file has them the other way round.
@@ -64,19 +71,18 @@ struct TensorInfo {
 }
 
 impl Gguf {
-    /// Maps a file and reads its header.
+    /// Maps a file and reads its header; of a part of a model, those of all parts, which lie in one folder.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::Malformed`] naming the field.
+    /// [`Error::Read`], or [`Error::Malformed`] naming the field or the part.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
-        let bytes = Bytes::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Gguf::parse(bytes, path)
+        Gguf::open_one(path)?.with_other_parts()
     }
 
     /// Reads the header of a file that is at hand as bytes; `path` names it in errors.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming the field.
+    /// [`Error::Malformed`] naming the field; for a part of a model too.
     pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
         Gguf::parse(Bytes::from(bytes), path)
     }
@@ -119,7 +125,7 @@ impl Gguf {
         let tensor = self.tensors.get(name).ok_or_else(|| wrong("is missing".into()))?;
         match (&tensor.dtype, &tensor.shape[..]) {
             (Ok(Dtype::F32), [_]) => {
-                let numbers = self.bytes[tensor.range.clone()].chunks_exact(4);
+                let numbers = self.bytes_of(tensor)[tensor.range.clone()].chunks_exact(4);
                 Ok(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
             }
             (dtype, shape) => {
@@ -131,6 +137,23 @@ impl Gguf {
 
     /// The same for bytes that are mapped or shared.
     pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
+        let file = Gguf::read(bytes, path)?;
+        match file.n_parts()? {
+            1 => Ok(file),
+            n => {
+                let what = format!("is {n}: the file is one part of a model; merge the parts first");
+                Err(file.metadata.error("split.count", what))
+            }
+        }
+    }
+
+    /// Maps a file by itself, be it a part or not.
+    fn open_one(path: &Path) -> Result<Gguf, Error> {
+        let bytes = Bytes::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Gguf::read(bytes, path)
+    }
+
+    fn read(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes, path);
         check_magic(&mut reader, path)?;
         let n_tensors = reader.count(SMALLEST_TENSOR, "tensor_count")?;
@@ -146,18 +169,19 @@ impl Gguf {
             }
         }
         let tensors = place(entries, &reader, alignment, bytes.len())?;
-        let n_splits = metadata.whole("split.count")?.unwrap_or(1);
-        if n_splits > 1 {
-            let what = format!("is {n_splits}: the file is one part of a model; merge the parts first");
-            return Err(metadata.error("split.count", what));
-        }
-        Ok(Gguf { path: path.to_owned(), bytes, metadata, tensors })
+        Ok(Gguf { path: path.to_owned(), parts: vec![(path.to_owned(), bytes)], metadata, tensors })
+    }
+
+    /// The file that a tensor is in.
+    fn bytes_of(&self, tensor: &TensorInfo) -> &Bytes {
+        &self.parts[tensor.part].1
     }
 
     /// Is there a tokenizer, is there a chat template? Most of the header is the tokenizer's.
     pub(crate) fn about_texts(&self) -> Result<Texts, Error> {
         let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
-        let header = self.tensors.values().map(|tensor| tensor.range.start).min().unwrap_or(0);
+        let in_first = self.tensors.values().filter(|tensor| tensor.part == 0);
+        let header = in_first.map(|tensor| tensor.range.start).min().unwrap_or(self.parts[0].1.len());
         Ok(Texts {
             has_tokenizer: has("tokenizer.ggml.model")?,
             has_chat_template: has("tokenizer.chat_template")?,
@@ -269,7 +293,7 @@ fn place(
             return Err(reader.error(format_args!("tensor `{name}`"), what));
         };
         let (dtype, shape) = (entry.dtype, entry.shape);
-        tensors.insert(name, TensorInfo { dtype, shape, range: start as usize..end as usize });
+        tensors.insert(name, TensorInfo { part: 0, dtype, shape, range: start as usize..end as usize });
     }
     refuse_overlaps(&tensors, reader)?;
     Ok(tensors)

@@ -244,10 +244,7 @@ impl Model {
     /// As for [`Model::load`].
     pub fn load_with(path: &Path, cpu: impl Into<Cpu>, options: LoadOptions) -> Result<Model, Error> {
         let (config, mut weights) = Model::open(path)?;
-        weights.loading.packs = match options.packs {
-            Some(cache) => cache.open(&Weights::files(path)?),
-            None => None,
-        };
+        weights.loading.packs = options.packs.and_then(|cache| cache.open(&weights.files));
         weights.loading.progress = options.progress;
         Model::new(config, weights, cpu)
     }

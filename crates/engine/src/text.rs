@@ -33,8 +33,12 @@ impl TextStream {
         if after.ends_with('\u{fffd}') || !after.starts_with(&before) {
             return Ok(String::new());
         }
-        self.held.push_str(&after[before.len()..]);
-        self.context = self.from;
+        let piece = &after[before.len()..];
+        self.held.push_str(piece);
+        // Behind a token without text, such as a special one, the next would again be taken for the first.
+        if !piece.is_empty() {
+            self.context = self.from;
+        }
         self.from = self.ids.len();
         Ok(self.release())
     }

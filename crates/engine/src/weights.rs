@@ -21,6 +21,8 @@ use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 /// The tensors of a checkpoint, by name.
 pub struct Weights {
     pub(crate) path: PathBuf,
+    /// The files, where there are such, and their bytes, in the same order.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) shards: Vec<Bytes>,
     pub(crate) tensors: BTreeMap<String, Tensor>,
     /// Tensors in types that cannot be computed with, and those types.
@@ -67,24 +69,12 @@ impl Weights {
     /// [`Error::Read`] or [`Error::Malformed`], naming the file.
     pub fn open(dir: &Path) -> Result<Weights, Error> {
         let mut weights = Weights::of_safetensors(dir);
-        for file in Weights::files(dir)? {
+        weights.files = files_of(dir)?;
+        for file in weights.files.clone() {
             let bytes = Bytes::map(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
             weights.add(bytes, &file)?;
         }
         Ok(weights)
-    }
-
-    /// The files that hold the weights of what [`crate::Model::load`] is given.
-    ///
-    /// # Errors
-    /// [`Error::Read`] or [`Error::Malformed`] for an index that names no shards.
-    pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
-        if path.is_file() {
-            return Ok(vec![path.to_owned()]);
-        }
-        let single = path.join("model.safetensors");
-        let index = path.join("model.safetensors.index.json");
-        if index.exists() && !single.exists() { shards_of(&index, path) } else { Ok(vec![single]) }
     }
 
     /// Reads a checkpoint from bytes at hand; `name` stands for the file in errors.
@@ -100,6 +90,7 @@ impl Weights {
     fn of_safetensors(path: &Path) -> Weights {
         Weights {
             path: path.to_owned(),
+            files: Vec::new(),
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             unusable: BTreeMap::new(),
@@ -328,6 +319,13 @@ impl Weights {
         }
         Ok((tensor, Source { name: name.to_owned(), ..source }))
     }
+}
+
+/// The files that hold the weights in a folder.
+fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let single = dir.join("model.safetensors");
+    let index = dir.join("model.safetensors.index.json");
+    if index.exists() && !single.exists() { shards_of(&index, dir) } else { Ok(vec![single]) }
 }
 
 /// The shard files that an index names, each inside `dir`.

@@ -180,17 +180,18 @@ fn the_tokenizer_of_a_model_equals_its_tokenizer_json() {
     }
 }
 
-/// What `gguf_models.py` and `gguf_cuts.py` have asked the originals.
+/// What `gguf_models.py`, `gguf_cuts.py` and `gguf_unigram.py` have asked the originals.
 fn tokenizers() -> BTreeMap<String, Vec<TextCase>> {
     let mut all: BTreeMap<String, Vec<TextCase>> = json("gguf/tokenizers.json");
     all.extend(json::<BTreeMap<String, Vec<TextCase>>>("gguf/cuts.json"));
+    all.extend(json::<BTreeMap<String, Vec<TextCase>>>("gguf/unigram.json"));
     all
 }
 
 #[test]
 fn every_way_of_cutting_text_equals_the_original() {
     let golden = tokenizers();
-    assert_eq!(golden.len(), 14);
+    assert_eq!(golden.len(), 17);
     for (name, cases) in golden {
         let name = format!("tokenizer-{name}");
         check_texts(&name, |tokenizer, text| tokenizer.encode_more(text).unwrap(), &cases);
@@ -207,6 +208,16 @@ fn sentencepiece_models_put_bos_first_and_find_special_tokens_in_a_text() {
     assert_eq!(tokenizer.decode(&tokenizer.encode("The well</s>").unwrap()).unwrap(), "The well");
     let tool = tokenizer.encode_more("The well<tool>").unwrap();
     assert_eq!(tool.len(), plain.len() + 1);
+    assert_eq!(tokenizer.decode(&tool).unwrap(), "The well<tool>");
+}
+
+#[test]
+fn unigram_models_put_eos_last_and_know_their_own_symbols() {
+    let tokenizer = Tokenizer::load(&file("tokenizer-t5")).unwrap();
+    let plain = tokenizer.encode_more("The well").unwrap();
+    assert_eq!(tokenizer.encode("The well").unwrap(), [&plain[..], &[2]].concat());
+    let tool = tokenizer.encode_more("The well<tool>").unwrap();
+    assert_eq!((tool.len(), &tool[..plain.len()]), (plain.len() + 1, &plain[..]));
     assert_eq!(tokenizer.decode(&tool).unwrap(), "The well<tool>");
 }
 

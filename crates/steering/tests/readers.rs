@@ -1,18 +1,21 @@
-//! Files from elsewhere, damaged in every way that comes to mind: readers answer with an error that is
-//! typed, never with a panic, and never ask for much more memory than the file has.
+//! Files from elsewhere, damaged in every way that comes to mind or that a fuzzer has found: readers answer
+//! with an error that is typed, never with a panic, and never ask for much more memory than the file has.
+
+/// The readers themselves, shared with the fuzz targets.
+#[allow(unreachable_pub, dead_code)] // there it is a library
+#[path = "../../../fuzz/src/lib.rs"]
+mod fuzz;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use whipstaff_engine::{Bytes, Config, Gguf, Outline, Tokenizer, Weights};
-use whipstaff_steering::{ContrastSet, PersonaVector};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// For each reader; there are eight.
+/// For each reader; there are six.
 const TIME: Duration = Duration::from_millis(2400);
 
 /// A reader may ask for so many bytes in all, whatever a header claims, and so many more for each byte of the
@@ -93,82 +96,77 @@ fn damaged(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Reads the seeds, then what becomes of them until the time is over.
-fn check(reader: &str, names: &[&str], read: impl Fn(&[u8]) -> Result<(), String>) {
-    let seeds = seeds(names);
-    let (mut dice, started, mut n, mut refused) = (Dice(1), Instant::now(), 0usize, 0usize);
-    let run = |bytes: &[u8], what: &str| {
-        let region = Region::new(ALLOCATOR);
-        let answer = catch_unwind(AssertUnwindSafe(|| read(bytes)));
-        let asked = region.change().bytes_allocated;
-        let keep = || {
-            let path = std::env::temp_dir().join(format!("whipstaff-reader-{reader}"));
-            std::fs::write(&path, bytes).unwrap();
-            format!("{reader}, {what}: kept as {}", path.display())
-        };
-        let answer = answer.unwrap_or_else(|_| panic!("{} panics", keep()));
-        let bound = BOUND.0 + BOUND.1 * bytes.len();
-        assert!(asked <= bound, "{} asks for {asked} bytes, more than {bound}", keep());
-        answer
-    };
-    for (seed, name) in seeds.iter().zip(names) {
-        run(seed, name).unwrap_or_else(|error| panic!("{reader} refuses {name}: {error}"));
-    }
-    while started.elapsed() < TIME {
-        let seed = dice.below(seeds.len());
-        let bytes = damaged(&seeds[seed], &mut dice);
-        if let Err(error) = run(&bytes, names[seed]) {
-            assert!(!error.is_empty(), "{reader}: an error without words");
-            refused += 1;
-        }
-        n += 1;
-    }
-    println!("{reader}: {n} files, {refused} refused");
-    assert!(n > 20 && refused > n / 20, "{reader}: {refused} of {n} refused");
+fn reader(name: &str) -> fuzz::Read {
+    fuzz::READERS.iter().find(|(it, _)| *it == name).unwrap_or_else(|| panic!("{name}")).1
 }
 
+/// Lets a reader read `bytes`, which come from `what`: it may refuse, in words.
+fn read(name: &str, bytes: &[u8], what: &str) -> Result<(), String> {
+    let region = Region::new(ALLOCATOR);
+    let answer = catch_unwind(AssertUnwindSafe(|| reader(name)(bytes)));
+    let asked = region.change().bytes_allocated;
+    let keep = || {
+        let path = std::env::temp_dir().join(format!("whipstaff-reader-{name}"));
+        std::fs::write(&path, bytes).unwrap();
+        format!("{name}, {what}: kept as {}", path.display())
+    };
+    let answer = answer.unwrap_or_else(|_| panic!("{} panics", keep()));
+    let bound = BOUND.0 + BOUND.1 * bytes.len();
+    assert!(asked <= bound, "{} asks for {asked} bytes, more than {bound}", keep());
+    assert!(answer != Err(String::new()), "{}: refused without a word", keep());
+    answer
+}
+
+/// Reads the seeds, then what becomes of them until the time is over.
+fn check(name: &str, names: &[&str]) {
+    let seeds = seeds(names);
+    for (seed, file) in seeds.iter().zip(names) {
+        read(name, seed, file).unwrap_or_else(|error| panic!("{name} refuses {file}: {error}"));
+    }
+    let (mut dice, started, mut n, mut refused) = (Dice(1), Instant::now(), 0usize, 0usize);
+    while started.elapsed() < TIME {
+        let seed = dice.below(seeds.len());
+        refused += usize::from(read(name, &damaged(&seeds[seed], &mut dice), names[seed]).is_err());
+        n += 1;
+    }
+    println!("{name}: {n} files, {refused} refused");
+    assert!(n > 20 && refused > n / 20, "{name}: {refused} of {n} refused");
+}
+
+// One after the other: the bytes that a reader asks for are those of the whole process.
 #[test]
 fn damaged_files_are_refused_in_words() {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let dir = tempfile::tempdir().unwrap();
-    // For readers that open files by themselves.
-    let file = |bytes: &[u8], name: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
-    };
-    let vocabularies =
-        ["gguf/tokenizer-smollm.gguf", "gguf/tokenizer-spm.gguf", "gguf/tokenizer-tekken.gguf"];
-    check("gguf", &vocabularies, |it| {
-        Gguf::from_bytes(it.to_vec(), Path::new("x.gguf")).map(drop).map_err(|it| text(&it))
-    });
-    check("gguf-model", &["gguf/gqa-tied-bf16.gguf"], |it| {
-        Outline::open(&file(it, "m.gguf")).map(drop).map_err(|it| text(&it))
-    });
-    check("tokenizer-metadata", &vocabularies, |it| {
-        Tokenizer::load(&file(it, "t.gguf")).map(drop).map_err(|it| text(&it))
-    });
-    check("safetensors", &["control/repeng.safetensors", "librarian-vector.safetensors"], |it| {
-        Weights::from_bytes(Bytes::from(it.to_vec()), Path::new("x")).map(drop).map_err(|it| text(&it))
-    });
-    let configs = [
-        "llama-gqa-tied-bf16/config.json",
-        "families/gemma3-pattern/config.json",
-        "families/phi3-longrope-within/config.json",
-        "families/qwen2-moe-shared/config.json",
-    ];
-    check("config", &configs, |it| {
-        let config = String::from_utf8_lossy(it);
-        Config::parse(&config, None, Path::new("x")).map(drop).map_err(|it| text(&it))
-    });
-    check("contrasts", &["../../contrasts/librarian.jsonl"], |it| {
-        let lines = String::from_utf8_lossy(it);
-        ContrastSet::parse(&lines, Path::new("c.jsonl")).map(drop).map_err(|it| text(&it))
-    });
-    check("vector", &["control/ours.safetensors"], |it| {
-        PersonaVector::read(&file(it, "v.safetensors")).map(drop).map_err(|it| text(&it))
-    });
-    check("control-vector", &["control/repeng.gguf", "control/ours.gguf"], |it| {
-        PersonaVector::read(&file(it, "v.gguf")).map(drop).map_err(|it| text(&it))
-    });
+    check("gguf", &["gguf/gqa-tied-bf16.gguf", "gguf-families/qwen2-moe-shared.gguf"]);
+    check(
+        "tokenizer",
+        &["gguf/tokenizer-smollm.gguf", "gguf/tokenizer-spm.gguf", "gguf/tokenizer-tekken.gguf"],
+    );
+    check("safetensors", &["control/repeng.safetensors", "librarian-vector.safetensors"]);
+    check(
+        "config",
+        &[
+            "llama-gqa-tied-bf16/config.json",
+            "families/gemma3-pattern/config.json",
+            "families/phi3-longrope-within/config.json",
+            "families/qwen2-moe-shared/config.json",
+        ],
+    );
+    check("contrasts", &["../../contrasts/librarian.jsonl"]);
+    check("vector", &["control/ours.safetensors", "control/repeng.gguf", "control/ours.gguf"]);
+    everything_that_fuzzing_found_is_read_or_refused_in_words();
+}
+
+/// What libFuzzer keeps because it reaches code of its own, and what has been a finding.
+fn everything_that_fuzzing_found_is_read_or_refused_in_words() {
+    for (name, _) in fuzz::READERS {
+        let dir = golden("../../fuzz/corpus").join(name);
+        let mut n = 0;
+        for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.unwrap().path();
+            let _ = read(name, &std::fs::read(&path).unwrap(), &path.display().to_string());
+            n += 1;
+        }
+        println!("{name}: {n} files of the corpus");
+        assert!(n > 0, "{} is empty", dir.display());
+    }
 }

@@ -88,7 +88,7 @@ impl Gguf {
         if tensor.shape != [dim / 2] {
             return Err(wrong(&format!("is {:?}, the head asks for [{}]", tensor.shape, dim / 2)));
         }
-        let factors = Matrix::new(&self.bytes, tensor.range.clone(), dtype, 1, dim / 2);
+        let factors = Matrix::new(self.bytes_of(tensor), tensor.range.clone(), dtype, 1, dim / 2);
         let factors = factors.map_err(|error| wrong(&format!("{error:?}")))?.to_f32();
         if !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
             return Err(wrong("has factors that are not positive numbers"));

@@ -102,8 +102,8 @@ impl Gguf {
                 .then(|| interleaved(n_heads, config.head_dim));
             match info.dtype {
                 Ok(dtype) => {
-                    let (range, shape) = (info.range, info.shape);
-                    tensors.insert(name, Tensor { shard: 0, range, dtype, shape, row_order });
+                    let (shard, range, shape) = (info.part, info.range, info.shape);
+                    tensors.insert(name, Tensor { shard, range, dtype, shape, row_order });
                 }
                 Err(kind) => {
                     unusable.insert(name, kind);
@@ -111,8 +111,9 @@ impl Gguf {
             }
         }
         let supported = ggml_type::supported().map(|dtype| dtype.name()).collect();
-        let (path, shards, loading) = (self.path, vec![self.bytes], Default::default());
-        Ok(Weights { path, shards, tensors, unusable, source, supported, loading })
+        let (files, shards) = self.parts.into_iter().unzip();
+        let (path, loading) = (self.path, Default::default());
+        Ok(Weights { path, files, shards, tensors, unusable, source, supported, loading })
     }
 }
 

@@ -349,12 +349,12 @@ fn rope_is_scaled_as_the_file_says() {
 
     let mut gguf = llama(vec![factor(2.0)]).unwrap();
     let range = gguf.tensors["rope_freqs.weight"].range.clone();
-    let mut bytes = gguf.bytes.to_vec();
+    let mut bytes = gguf.parts[0].1.to_vec();
     bytes[range.clone()].copy_from_slice(&[1f32.to_le_bytes(), 8f32.to_le_bytes()].concat());
-    gguf.bytes = Bytes::from(bytes.clone());
+    gguf.parts[0].1 = Bytes::from(bytes.clone());
     assert_eq!(gguf.config().unwrap().ropes[0].scaling, RopeScaling::PerPair { factors: vec![2.0, 16.0] });
     bytes[range].copy_from_slice(&[1f32.to_le_bytes(), 0f32.to_le_bytes()].concat());
-    gguf.bytes = Bytes::from(bytes);
+    gguf.parts[0].1 = Bytes::from(bytes);
     check_error(gguf.config(), &["rope_freqs.weight", "not positive"]);
 }
 
@@ -433,7 +433,7 @@ fn experts_are_described_whole() {
 fn a_tensor_that_the_model_has_no_place_for_is_refused() {
     let weights = |name: &str| -> Result<Weights, Error> {
         let mut gguf = llama(vec![])?;
-        let info = TensorInfo { dtype: Ok(Dtype::F32), shape: vec![1], range: 0..4 };
+        let info = TensorInfo { part: 0, dtype: Ok(Dtype::F32), shape: vec![1], range: 0..4 };
         gguf.tensors.remove("rope_freqs.weight");
         gguf.tensors.insert(name.to_owned(), info);
         let config = gguf.config()?;
@@ -496,7 +496,7 @@ fn tokenizers_that_are_not_known_or_not_whole_are_refused() {
     let check = |entry: Vec<u8>, parts: &[&str]| check_error(tokenizer(vec![entry]), parts);
     check(
         text("tokenizer.ggml.model", "bert"),
-        &["`tokenizer.ggml.model` is `bert`", "supported: gpt2, llama"],
+        &["`tokenizer.ggml.model` is `bert`", "supported: gpt2, llama, t5"],
     );
     check(text("tokenizer.ggml.pre", "martian"), &["`tokenizer.ggml.pre` is `martian`", "llama-bpe"]);
     check(texts("tokenizer.ggml.tokens", &["a", "b"]), &["`tokenizer.ggml.token_type` has 4 entries"]);
@@ -507,7 +507,24 @@ fn tokenizers_that_are_not_known_or_not_whole_are_refused() {
     check(texts("tokenizer.ggml.merges", &["x y"]), &["`tokenizer.ggml.merges` merges `x` and `y`"]);
     check(list("tokenizer.ggml.token_type", 5, 4, &[9; 16]), &["`tokenizer.ggml.token_type`"]);
     check(entry("tokenizer.ggml.add_bos_token", 7, &[1]), &["`tokenizer.ggml.bos_token_id` is missing"]);
-    check(text("tokenizer.ggml.model", "llama"), &["`tokenizer.ggml.scores` is missing"]);
+    for model in ["llama", "t5"] {
+        check(text("tokenizer.ggml.model", model), &["`tokenizer.ggml.scores` is missing"]);
+    }
+    let unigram = |score: f32, more: Vec<Vec<u8>>| {
+        let scores = [0.0, -1.0, -2.0, score].map(f32::to_le_bytes).concat();
+        let ours = vec![text("tokenizer.ggml.model", "t5"), list("tokenizer.ggml.scores", 6, 4, &scores)];
+        tokenizer(ours.into_iter().chain(more).collect())
+    };
+    check_error(unigram(f32::NAN, vec![]), &["`tokenizer.ggml.scores` has NaN for token 3"]);
+    check_error(unigram(0.0, vec![]), &["`tokenizer.ggml.unknown_token_id` is missing"]);
+    let unknown = |id| whole("tokenizer.ggml.unknown_token_id", id);
+    check_error(
+        unigram(0.0, vec![unknown(4)]),
+        &["`tokenizer.ggml.unknown_token_id` is 4, which is no token"],
+    );
+    let table = list("tokenizer.ggml.precompiled_charsmap", 0, 6, &[0xff, 0xff, 0xff, 0x7f, 0, 0]);
+    let cut_off = unigram(0.0, vec![unknown(3), table]);
+    check_error(cut_off, &["`tokenizer.ggml.precompiled_charsmap` is cut off"]);
     let broken = File::new(vec![], vec![], 0).parse().unwrap().tokenizer();
     check_error(broken, &["`tokenizer.ggml.tokens` is missing"]);
     let far = vec![whole("tokenizer.ggml.bos_token_id", 9), entry("tokenizer.ggml.add_bos_token", 7, &[1])];

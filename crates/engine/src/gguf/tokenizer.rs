@@ -15,12 +15,14 @@ use tokenizers::processors::template::{SpecialToken, Template, TemplateProcessin
 use tokenizers::{AddedToken, DecoderWrapper, Tokenizer, decoders};
 
 const MODEL: &str = "tokenizer.ggml.model";
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const KINDS: &str = "tokenizer.ggml.token_type";
 const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
-const SCORES: &str = "tokenizer.ggml.scores";
-const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+pub(super) const SCORES: &str = "tokenizer.ggml.scores";
+pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+
+pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// What templates call special tokens, and what the keys of their ids do.
 const VARIABLES: &[(&str, &str)] = &[
@@ -34,7 +36,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// What a token is. The numbers are SentencePiece's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Normal,
     Unknown,
     /// Begins, ends or structures a text; never shown.
@@ -61,9 +63,9 @@ impl Kind {
 }
 
 /// The vocabulary as the file has it.
-struct Tokens<'a> {
-    texts: Vec<&'a str>,
-    kinds: Vec<Kind>,
+pub(super) struct Tokens<'a> {
+    pub(super) texts: Vec<&'a str>,
+    pub(super) kinds: Vec<Kind>,
     ids: HashMap<&'a str, u32>,
 }
 
@@ -76,15 +78,20 @@ impl Gguf {
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let metadata = &self.metadata;
         let tokens = self.tokens()?;
-        let (mut tokenizer, add_bos) = match metadata.text(MODEL)?.ok_or_else(|| metadata.missing(MODEL))? {
-            "gpt2" => self.byte_level(&tokens)?,
-            "llama" => self.sentencepiece(&tokens)?,
-            other => {
-                let what = format!("is `{other}`, which is not supported (supported: gpt2, llama)");
-                return Err(metadata.error(MODEL, what));
-            }
-        };
-        self.frame(&mut tokenizer, &tokens, add_bos)?;
+        let (mut tokenizer, add_bos, add_eos) =
+            match metadata.text(MODEL)?.ok_or_else(|| metadata.missing(MODEL))? {
+                "gpt2" => {
+                    let (tokenizer, add_bos) = self.byte_level(&tokens)?;
+                    (tokenizer, add_bos, false)
+                }
+                "llama" => (self.sentencepiece(&tokens)?, true, false),
+                "t5" => (self.unigram(&tokens)?, false, true),
+                other => {
+                    let what = format!("is `{other}`, which is not supported (supported: gpt2, llama, t5)");
+                    return Err(metadata.error(MODEL, what));
+                }
+            };
+        self.frame(&mut tokenizer, &tokens, add_bos, add_eos)?;
         let of_kind = |kind| tokens.texts.iter().zip(&tokens.kinds).filter(move |(_, it)| **it == kind);
         // Added tokens are found in a text before anything else is done to it.
         let added = |(text, kind): (&&str, &Kind)| {
@@ -184,16 +191,11 @@ impl Gguf {
 
     /// SentencePiece's BPE: spaces become marks, characters are merged by the scores of what they
     /// become, characters that are no token become bytes.
-    fn sentencepiece(&self, tokens: &Tokens) -> Result<(Tokenizer, bool), Error> {
+    fn sentencepiece(&self, tokens: &Tokens) -> Result<Tokenizer, Error> {
         let metadata = &self.metadata;
-        let scores = metadata.numbers(SCORES)?.ok_or_else(|| metadata.missing(SCORES))?;
-        if scores.len() != tokens.texts.len() {
-            let what = format!("has {} entries, but {TOKENS} has {}", scores.len(), tokens.texts.len());
-            return Err(metadata.error(SCORES, what));
-        }
-        let charsmap = "tokenizer.ggml.precompiled_charsmap";
-        if metadata.keys().any(|key| key == charsmap) {
-            return Err(metadata.error(charsmap, "changes the text in a way that is not supported"));
+        let scores = self.scores(tokens)?;
+        if metadata.keys().any(|key| key == CHARSMAP) {
+            return Err(metadata.error(CHARSMAP, "changes the text in a way that is not supported"));
         }
         let pieces: Vec<(&str, f64)> = (tokens.texts.iter().copied().zip(scores).zip(&tokens.kinds))
             .filter(|(_, kind)| matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused))
@@ -220,15 +222,32 @@ impl Gguf {
         }
         tokenizer.with_normalizer(Some(Sequence::new(normalizers))).map_err(broken)?;
         tokenizer.with_decoder(Some(decoders::sequence::Sequence::new(decoders)));
-        Ok((tokenizer, true))
+        Ok(tokenizer)
+    }
+
+    /// A score for each token.
+    pub(super) fn scores(&self, tokens: &Tokens) -> Result<Vec<f64>, Error> {
+        let metadata = &self.metadata;
+        let scores = metadata.numbers(SCORES)?.ok_or_else(|| metadata.missing(SCORES))?;
+        if scores.len() != tokens.texts.len() {
+            let what = format!("has {} entries, but {TOKENS} has {}", scores.len(), tokens.texts.len());
+            return Err(metadata.error(SCORES, what));
+        }
+        Ok(scores)
     }
 
     /// Puts bos before a text and eos behind it, where the file or the kind of tokenizer says so.
-    fn frame(&self, tokenizer: &mut Tokenizer, tokens: &Tokens, add_bos: bool) -> Result<(), Error> {
+    fn frame(
+        &self,
+        tokenizer: &mut Tokenizer,
+        tokens: &Tokens,
+        add_bos: bool,
+        add_eos: bool,
+    ) -> Result<(), Error> {
         let metadata = &self.metadata;
         let mut pieces = vec!["$A"];
         let mut special = Vec::new();
-        for (name, default) in [("bos", add_bos), ("eos", false)] {
+        for (name, default) in [("bos", add_bos), ("eos", add_eos)] {
             let add = metadata.flag(&format!("tokenizer.ggml.add_{name}_token"))?;
             let key = format!("tokenizer.ggml.{name}_token_id");
             let id = metadata.whole(&key)?;
@@ -267,7 +286,7 @@ impl Gguf {
         }
     }
 
-    fn broken(&self, key: &str, error: impl Display) -> Error {
+    pub(super) fn broken(&self, key: &str, error: impl Display) -> Error {
         self.metadata.error(key, format!("makes no tokenizer: {error}"))
     }
 }

@@ -299,7 +299,7 @@ mod tests {
         {
             let tensor = &file.tensors[name];
             assert_eq!(tensor.shape, shape, "{name}");
-            assert_eq!(file.bytes[tensor.range.clone()], vec![byte; n], "{name}");
+            assert_eq!(file.parts[0].1[tensor.range.clone()], vec![byte; n], "{name}");
         }
     }
 
