@@ -16,11 +16,13 @@
 
 mod answers;
 mod budget;
+mod choices;
 mod classify;
 mod contrasts;
 mod control;
 mod cosine;
 mod dial;
+mod digested;
 mod divergence;
 mod error;
 mod extract;
@@ -28,9 +30,11 @@ pub mod figure;
 mod file;
 mod frame;
 mod instruction;
+mod judge;
 mod layers;
 mod linalg;
 mod margin;
+mod measured;
 mod methods;
 mod progress;
 mod random;
@@ -48,6 +52,7 @@ mod words;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
+pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
 pub use classify::Classifier;
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
@@ -59,10 +64,14 @@ pub use extract::{AnswerRows, ExtractOptions, extract};
 pub use file::{FORMAT_VERSION, write_atomically};
 pub use frame::{Frame, FrameId};
 pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
+pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Rubric, Verdicts, judge_all};
 pub use layers::LayerSpec;
+pub use measured::{Measured, measured};
 pub use methods::Method;
 pub use progress::{NoProgress, Progress};
-pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt};
+pub use receipt::{
+    Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt, repetition,
+};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use replay::{Text, passes};
 pub use schema::{FieldError, GateRequest, SteerSpec};

@@ -4,10 +4,10 @@
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
 
 use super::{Cell, Place, SweepPlan};
+use crate::digested::{line, parse};
 use crate::{Error, write_atomically};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -142,27 +142,6 @@ fn rewrite(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<(), 
         text += &(line(&CellEntry::new(cell), "cell") + "\n");
     }
     write_atomically(path, text.as_bytes())
-}
-
-/// A line: the entry under its name, and its digest.
-fn line(entry: &impl Serialize, name: &str) -> String {
-    let body = serde_json::to_string(entry).expect("plain data");
-    format!(r#"{{"{name}":{body},"digest":"{}"}}"#, digest(&body))
-}
-
-fn digest(body: &str) -> String {
-    Sha256::digest(body.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A line that is what its digest says.
-fn parse<T: DeserializeOwned + Serialize>(text: &str) -> Option<T> {
-    let entry: T = serde_json::from_str(text).ok()?;
-    let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
-    let (name, said) = (fields.keys().find(|it| *it != "digest")?, fields.get("digest")?.as_str()?);
-    // Numbers are written as they are read, so the entry's own text is the text that was digested.
-    let again = serde_json::to_string(&entry).ok()?;
-    let body = again.strip_prefix(&format!(r#"{{"{name}":"#))?.rsplit_once(r#","digest":"#)?.0;
-    (digest(body) == said && again == text).then_some(entry)
 }
 
 fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
