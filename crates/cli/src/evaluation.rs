@@ -71,8 +71,8 @@ pub struct Answers {
     pub prompts: Vec<String>,
     /// `[alphas][prompts]`.
     pub answers: Vec<Vec<Answer>>,
-    /// What the classifier says of each: is it positive?
-    pub positive: Option<Vec<Vec<bool>>>,
+    /// What the classifier says of each: is it positive, negative, or neither?
+    pub sides: Option<Vec<Vec<Option<bool>>>>,
     /// By rubric: its name, and the ratings `[alphas][prompts]`.
     pub ratings: Vec<(String, Vec<Vec<Rating>>)>,
 }
@@ -171,12 +171,20 @@ impl Answers {
                 |(name, ratings): &(String, Vec<Vec<Rating>>)| (name.clone(), rating_json(ratings[a][p]));
             json!({
                 "alpha": alphas[a], "prompt": self.prompts[p], "text": answer.text,
-                "positive": self.positive.as_ref().map(|it| it[a][p]),
+                "classified": self.sides.as_ref().map(|it| side_json(it[a][p])),
                 "ratings": self.ratings.iter().map(rated).collect::<serde_json::Map<_, _>>(),
             })
         };
         let n = self.prompts.len();
         (0..alphas.len()).flat_map(|a| (0..n).map(move |p| one(a, p))).collect()
+    }
+}
+
+fn side_json(side: Option<bool>) -> &'static str {
+    match side {
+        Some(true) => "positive",
+        Some(false) => "negative",
+        None => "neither",
     }
 }
 

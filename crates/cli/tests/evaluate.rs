@@ -53,7 +53,7 @@ fn everything_is_measured_at_every_alpha_beside_the_unsteered_model() {
     assert!(perplexity.iter().all(|it| *it > 1.0), "{perplexity:?}");
     let kl = values(&found, "KL");
     assert!(kl[0] == 0.0 && kl[1] > 0.0 && kl[2] > 0.0, "{kl:?}");
-    for name in ["accuracy", "probability of any letter", "positive, as `contrasts`", "repeated runs"] {
+    for name in ["accuracy", "probability of any letter", "classified positive", "repeated runs"] {
         assert!(values(&found, name).iter().all(|it| (0.0..=1.0).contains(it)), "{name}");
     }
     let answers = found["answers"].as_array().unwrap();

@@ -53,7 +53,7 @@ mod words;
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
 pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
-pub use classify::Classifier;
+pub use classify::{Classifier, Leaning};
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};

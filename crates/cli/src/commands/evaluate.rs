@@ -15,7 +15,7 @@ use std::time::Duration;
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_steering::{
-    Answer, Asking, ChoiceScore, ChoiceSet, Choosing, Classifier, ContrastSet, Frame, Judge, LocalJudge, Op,
+    Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge, Op,
     Progress, Rating, Rubric, SteerSpec, Verdicts, ask_under_each, divergences, judge_all, perplexities,
     repetition, steering_of, write_atomically,
 };
@@ -253,21 +253,27 @@ fn answers(
     };
     bar.stage("answering", questions.len() * doses.steerings.len());
     let answers = ask_under_each(&loaded.model, tokenizer, &questions, &doses.steerings, &asking, bar)?;
-    let of = format!("answers ({} questions)", questions.len());
+    let leaning = asked.contrasts.as_ref().map(Leaning::of_contrasts);
+    let of = match leaning.as_ref().and_then(Leaning::accuracy) {
+        None => format!("answers ({} questions)", questions.len()),
+        Some(it) => format!(
+            "answers ({} questions; the classifier is right on {:.0} % of contrasts that it has not seen)",
+            questions.len(),
+            it * 100.0
+        ),
+    };
     let items = |f: &dyn Fn(&Answer) -> f64| -> Vec<Vec<Option<f64>>> {
         answers.iter().map(|it| it.iter().map(|answer| Some(f(answer))).collect()).collect()
     };
     let mut measures = Vec::new();
-    let mut positive = None;
-    if let Some(set) = &asked.contrasts {
-        let classifier = Classifier::of_contrasts(set);
-        let sure = Classifier::accuracy_on_unseen(set)
-            .map_or("too few to test".into(), |it| format!("right on {:.0} % of unseen ones", it * 100.0));
-        let is_positive = |it: &Answer| classifier.label(&it.text) == 1;
-        let name = format!("positive, as `{}` ({sure})", set.name);
-        let values = items(&|it| f64::from(u8::from(is_positive(it))));
-        measures.push(Measure::over_items(&of, &name, Form::Percent, &values, seed));
-        positive = Some(answers.iter().map(|it| it.iter().map(is_positive).collect()).collect());
+    let mut sides = None;
+    if let Some(leaning) = &leaning {
+        for (name, side) in [("classified positive", true), ("classified negative", false)] {
+            let values = items(&|it| f64::from(u8::from(leaning.side(&it.text) == Some(side))));
+            measures.push(Measure::over_items(&of, name, Form::Percent, &values, seed));
+        }
+        let side = |it: &Answer| leaning.side(&it.text);
+        sides = Some(answers.iter().map(|it| it.iter().map(side).collect()).collect());
     }
     let perplexity = perplexities(&loaded.model, tokenizer, &doses.frame, &questions, &answers)?;
     measures.push(Measure::of_whole(&of, "perplexity, unsteered model", Form::Number, &perplexity));
@@ -276,7 +282,7 @@ fn answers(
     let length = items(&|it| it.tokens.len() as f64);
     measures.push(Measure::over_items(&of, "tokens", Form::Score, &length, seed));
     let prompts = asked.prompts.iter().map(|it| it.prompt.clone()).collect();
-    Ok((Answers { prompts, answers, positive, ratings: Vec::new() }, measures))
+    Ok((Answers { prompts, answers, sides, ratings: Vec::new() }, measures))
 }
 
 /// Who judges, and what.
