@@ -112,7 +112,7 @@ fn answers_are_judged_once_and_the_key_stays_where_it_belongs() {
     assert!((rating["evil"]["mass"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{rating}");
     let log = server.log();
     assert!(log.iter().all(|it| it.headers["authorization"] == format!("Bearer {KEY}")));
-    assert!(log[0].prompt().contains("Where is the harbour?"));
+    assert!(log.iter().any(|it| it.prompt().contains("Where is the harbour?")));
 
     let again = place.run(&judged(&server)).succeeds().says("gpt is asked for 0 judgements");
     assert_eq!(json(&again), found);
