@@ -54,7 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or acce
 Environment: WHIPSTAFF_KERNELS=amx|avx512-bf16|avx512-vnni|avx512|avx2|dotprod|neon|plain chooses the kernel set, NO_COLOR turns
 colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
 next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN who you are,
-HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing.";
+HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing. OPENAI_API_KEY is for evaluate --judge.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -68,6 +68,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Compare methods, layers and prompting at equal cost, for a list of models and personas
     Study(StudyArgs),
+    /// Measure what steering does to behaviour: choices, answers as a judge sees them, and side effects
+    Evaluate(Box<EvaluateArgs>),
     /// Write text, steered or not
     Generate(GenerateArgs),
     /// Watch where each token of a text or chat stands on a vector
@@ -364,6 +366,79 @@ pub struct StudyArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Alphas of the one vector, separated by commas; the unsteered model is always measured beside them
+    /// [default: the vector's own, and where that means something its negative]
+    #[arg(long, value_name = "A,B,…", allow_hyphen_values = true)]
+    pub alphas: Option<String>,
+    /// Multiple-choice questions as CAA, Anthropic's evals or MMLU have them (JSON list or JSONL), each asked with
+    /// every option at every letter; may be given several times
+    #[arg(long, value_name = "F.json|F.jsonl")]
+    pub choices: Vec<PathBuf>,
+    /// Questions of each such file that are used at most [default: all]
+    #[arg(long, value_name = "N", requires = "choices")]
+    pub limit: Option<NonZeroUsize>,
+    /// Paragraphs to measure perplexity and KL on
+    #[arg(long, value_name = "F.txt")]
+    pub text: Option<PathBuf>,
+    /// Questions to be answered: one a line, or JSONL with "prompt"
+    #[arg(long, value_name = "F.txt|F.jsonl")]
+    pub prompts: Option<PathBuf>,
+    /// Contrasts to train a small classifier on, which then sorts the answers
+    #[arg(long, value_name = "F.jsonl", requires = "prompts")]
+    pub contrasts: Option<PathBuf>,
+    /// New tokens of an answer at most
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_tokens: usize,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Write everything to a file: measures, answers, ratings
+    #[arg(short, long, value_name = "F.json")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who judges answers, and what for.
+#[derive(clap::Args)]
+pub struct JudgeArgs {
+    /// Who rates answers from 0 to 100: the address of any server with OpenAI's chat completions, such as
+    /// https://api.openai.com/v1 (its key is read from OPENAI_API_KEY), or local:MODEL, a model as for --model
+    #[arg(long, value_name = "URL|local:MODEL", requires = "prompts")]
+    pub judge: Option<String>,
+    /// The server's name for the model that judges
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub judge_model: Option<String>,
+    /// A trait to look for, as NAME: DESCRIPTION; may be given several times
+    #[arg(long = "trait", value_name = "NAME: TEXT", requires = "judge")]
+    pub traits: Vec<String>,
+    /// Have it also judged whether answers are coherent
+    #[arg(long, requires = "judge")]
+    pub coherence: bool,
+    /// Refuse to ask a server more often than this
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max_requests: usize,
+    /// Requests under way at once
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub at_once: NonZeroUsize,
+    /// Seconds that one request may take
+    #[arg(long, value_name = "S", default_value = "60")]
+    pub judge_timeout: NonZeroUsize,
+    /// File of what judges said, so that nothing is asked twice [default: verdicts.jsonl in the user's cache]
+    #[arg(long, value_name = "F.jsonl")]
+    pub judge_cache: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

@@ -87,6 +87,7 @@ impl From<SteeringError> for Failure {
             | SteeringError::TooLong { .. }
             | SteeringError::NotFinite { .. }
             | SteeringError::Vector { .. } => Failure::BadInput(message),
+            SteeringError::Judge { .. } => Failure::Access(message),
             SteeringError::Setting(_) => Failure::Usage(message),
             SteeringError::Write { .. } => Failure::Failed(message),
             SteeringError::Interrupted => Failure::Interrupted,

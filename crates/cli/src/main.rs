@@ -8,9 +8,11 @@
 mod args;
 mod commands;
 mod embedded;
+mod evaluation;
 mod failure;
 mod heatmap;
 mod hub;
+mod judge;
 mod loaded;
 mod memory;
 mod output;
@@ -41,6 +43,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Receipt(args) => commands::receipt(args, on),
         Command::Sweep(args) => commands::sweep(args, on),
         Command::Study(args) => commands::study(args, on),
+        Command::Evaluate(args) => commands::evaluate(*args, on),
         Command::Generate(args) => commands::generate(args, on),
         Command::Monitor(args) => commands::monitor(args, on),
         Command::Figure(args) => commands::figure(args, on),

@@ -81,11 +81,13 @@ impl Before<'_> {
         Work { sequences, rows: copies, logits: 64, replays: true, kept: 0, instead }
     }
 
-    /// Questions asked side by side.
-    fn asking(&self, questions: &[usize]) -> Work {
-        let longest = questions.iter().max().map_or(0, |it| it + ASKED_TOKENS);
+    /// Questions of these lengths asked side by side, for so many new tokens.
+    pub fn asking(&self, questions: &[usize], max_tokens: usize) -> Work {
+        let longest = questions.iter().max().map_or(0, |it| it.saturating_add(max_tokens));
+        let longest = longest.min(self.outline.config().max_positions);
         let n = asked_together(self.outline.kv_bytes(longest) as usize);
-        Work { sequences: vec![longest; n], rows: ROW_BUDGET, logits: n, ..Work::default() }
+        let instead = Some("give fewer --max-tokens".into());
+        Work { sequences: vec![longest; n], rows: ROW_BUDGET, logits: n, instead, ..Work::default() }
     }
 
     /// The tokens of all that comes before an answer, each message in its frame.
@@ -101,12 +103,12 @@ impl Before<'_> {
             let contrasts = &heldout.unwrap_or(set).contrasts;
             works.push(self.margins(contrasts));
             let questions = contrasts.iter().map(|it| self.messages(it));
-            works.push(self.asking(&questions.collect::<Vec<_>>()));
+            works.push(self.asking(&questions.collect::<Vec<_>>(), ASKED_TOKENS));
         }
         Work { instead, ..self.largest(works) }
     }
 
-    /// The one that takes most.
+    /// The work that takes most, of several done one after the other.
     pub fn largest(&self, works: impl IntoIterator<Item = Work>) -> Work {
         let total = |work: &Work| Estimate::new(self.outline, work).total();
         works.into_iter().max_by_key(total).unwrap_or_default()

@@ -6,16 +6,22 @@ use whipstaff_engine::PackCache;
 
 /// The folder that `WHIPSTAFF_PACKS` names, else one in the user's cache; none if it says `off`.
 pub fn folder() -> Option<PathBuf> {
-    let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match var("WHIPSTAFF_PACKS") {
         Some(off) if off == Path::new("off") => None,
         Some(dir) => Some(dir),
-        // Relative paths in XDG variables are invalid by its specification.
-        None => var("XDG_CACHE_HOME")
-            .filter(|dir| dir.is_absolute())
-            .or_else(|| var("HOME").map(|home| home.join(".cache")))
-            .map(|cache| cache.join("whipstaff/packs")),
+        None => user_cache().map(|cache| cache.join("packs")),
     }
+}
+
+/// The folder of this program in the user's cache.
+pub fn user_cache() -> Option<PathBuf> {
+    // Relative paths in XDG variables are invalid by its specification.
+    let cache = var("XDG_CACHE_HOME").filter(|dir| dir.is_absolute());
+    cache.or_else(|| var("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("whipstaff"))
+}
+
+fn var(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The packs in that folder.

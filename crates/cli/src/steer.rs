@@ -25,6 +25,23 @@ impl SteerArgs {
     }
 }
 
+impl SteerArgs {
+    /// The one vector asked for, by a command that takes no more (`who`, such as "a figure draws"), and the flag that
+    /// names it; none if none is.
+    pub fn only(&self, who: &str) -> Result<Option<(SteerSpec, String)>, Failure> {
+        let flag = match (&self.steer[..], &self.steering) {
+            ([text], None) => format!("--steer {text}"),
+            ([], Some(path)) => format!("--steering {}", path.display()),
+            ([], None) => return Ok(None),
+            _ => "--steer".into(),
+        };
+        match <[SteerSpec; 1]>::try_from(self.specs()?) {
+            Ok([spec]) => Ok(Some((spec, flag))),
+            Err(specs) => Err(Failure::Usage(format!("{flag}: {who} one vector, not {}", specs.len()))),
+        }
+    }
+}
+
 /// `V[:ALPHA][@LAYERS][,KEY=VALUE…]`.
 pub fn parse(text: &str) -> Result<SteerSpec, Failure> {
     let (head, options) = if Path::new(text).exists() { (text, Vec::new()) } else { split(text) };

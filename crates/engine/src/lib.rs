@@ -61,7 +61,7 @@ pub use rope::{Rope, RopeScaling};
 pub use rows::Rows;
 pub use sample::{Sampler, Sampling};
 pub use scope::{Position, Schedule, Scope, Span, TokenSet};
-pub use score::{Continuation, log_probs, score};
+pub use score::{Continuation, log_probs, log_probs_among, score};
 pub use session::Session;
 pub use steering::{Edit, Steering};
 pub use tap::{Hook, NoTap, Site, Tap};

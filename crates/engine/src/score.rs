@@ -49,15 +49,22 @@ pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Err
 /// The log-probability that each `(row, token)` gives its token as the next one. `resid` is what
 /// left the last block.
 pub fn log_probs(model: &Model, resid: &Rows, targets: &[(usize, u32)]) -> Vec<f64> {
+    let targets: Vec<(usize, &[u32])> =
+        targets.iter().map(|(row, token)| (*row, std::slice::from_ref(token))).collect();
+    log_probs_among(model, resid, &targets).concat()
+}
+
+/// The same for several tokens that may follow a row: `[targets][tokens]`.
+pub fn log_probs_among(model: &Model, resid: &Rows, targets: &[(usize, &[u32])]) -> Vec<Vec<f64>> {
     let mut scores = Vec::with_capacity(targets.len());
     let rows_at_a_time = (HEAD_LOGITS / model.config().vocab_size).clamp(1, ROW_BUDGET);
     for targets in targets.chunks(rows_at_a_time) {
         let rows: Vec<usize> = targets.iter().map(|(row, _)| *row).collect();
         let logits = model.logits(resid, &rows);
         let totals = log_sum_exp(model.cpu(), logits.as_slice(), logits.width());
-        let score =
-            |(i, (_, token)): (usize, &(usize, u32))| f64::from(logits.row(i)[*token as usize]) - totals[i];
-        scores.extend(targets.iter().enumerate().map(score));
+        scores.extend(targets.iter().enumerate().map(|(i, (_, tokens))| {
+            tokens.iter().map(|token| f64::from(logits.row(i)[*token as usize]) - totals[i]).collect()
+        }));
     }
     scores
 }

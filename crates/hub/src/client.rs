@@ -1,7 +1,7 @@
 //! Requests: redirects followed under rules, the token kept at home, failures tried again.
 
 use crate::address::{Guarded, NotPublic, NotResolved, check_redirect, host};
-use crate::{Error, Patience, Settings};
+use crate::{Error, Failures, Patience, Settings};
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, Uri};
@@ -210,42 +210,18 @@ impl Answer {
     }
 }
 
-/// Failures in a row, and the pauses between them.
-pub(crate) struct Failures {
-    patience: Patience,
-    n: u32,
-}
-
 impl Failures {
-    pub(crate) fn new(patience: Patience) -> Failures {
-        Failures { patience, n: 0 }
-    }
-
-    /// Something got through.
-    pub(crate) fn forget(&mut self) {
-        self.n = 0;
-    }
-
     /// Waits a while, longer after each failure.
     ///
     /// # Errors
     /// The failure itself, if it will not pass, if it has been one too many, or if the server asks for more
     /// than the longest pause.
     pub(crate) fn pause_after(&mut self, error: Error) -> Result<(), Error> {
-        self.n += 1;
-        if !error.is_transient() || self.n >= self.patience.attempts {
-            return Err(error);
-        }
-        let own = self.patience.pause * 2u32.saturating_pow(self.n - 1);
         let asked = match &error {
             Error::Busy { retry_after, .. } => *retry_after,
             _ => None,
         };
-        if asked.is_some_and(|it| it > self.patience.longest_pause) {
-            return Err(error);
-        }
-        std::thread::sleep(asked.unwrap_or(own).min(self.patience.longest_pause));
-        Ok(())
+        if error.is_transient() && self.pause(asked) { Ok(()) } else { Err(error) }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::api::{Asked, Facts};
 use crate::cache::RepoCache;
-use crate::client::{Answer, Client, Failures, Method};
+use crate::client::{Answer, Client, Method};
 use crate::reference::{FileName, Repo};
-use crate::{Error, Watch};
+use crate::{Error, Failures, Watch};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};

@@ -22,12 +22,14 @@ mod client;
 mod download;
 mod error;
 mod fetch;
+mod patience;
 mod reference;
 mod settings;
 mod watch;
 
 pub use error::Error;
 pub use fetch::Hub;
+pub use patience::{Failures, Patience};
 pub use reference::{FileName, Part, Reference, Repo};
-pub use settings::{Patience, Settings};
+pub use settings::Settings;
 pub use watch::{Silent, Watch};

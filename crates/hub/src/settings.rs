@@ -1,6 +1,6 @@
 //! Where the cache is, where the hub is, who we are: from the variables that the Python tools read.
 
-use crate::Error;
+use crate::{Error, Patience};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,33 +19,6 @@ pub struct Settings {
     pub proxy_from_env: bool,
     /// How long to wait and how often to try.
     pub patience: Patience,
-}
-
-/// How long to wait and how often to try.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a connection, with everything that belongs to it.
-    pub connect: Duration,
-    /// For the next bytes of an answer.
-    pub read: Duration,
-    /// Failures in a row, without progress between them, before giving up.
-    pub attempts: u32,
-    /// After the first failure; doubled after each further one.
-    pub pause: Duration,
-    /// The longest pause, also if the server asks for more.
-    pub longest_pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
-            connect: Duration::from_secs(15),
-            read: Duration::from_secs(30),
-            attempts: 5,
-            pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(120),
-        }
-    }
 }
 
 impl Settings {

@@ -81,6 +81,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A judge cannot be asked, or does not answer.
+    #[error("the judge {judge}: {reason}")]
+    Judge {
+        /// Who.
+        judge: String,
+        /// What happened.
+        reason: String,
+    },
     /// A setting makes no sense.
     #[error("{0}")]
     Setting(String),

@@ -16,6 +16,7 @@
 
 mod answers;
 mod budget;
+mod choices;
 mod classify;
 mod compose;
 mod contrasts;
@@ -30,10 +31,12 @@ mod file;
 mod frame;
 mod instruction;
 mod interference;
+mod judge;
 mod layers;
 mod lens;
 mod linalg;
 mod margin;
+mod measured;
 mod methods;
 mod progress;
 mod random;
@@ -53,7 +56,8 @@ mod words;
 
 pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
 pub use budget::{Solved, solve_kl};
-pub use classify::Classifier;
+pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
+pub use classify::{Classifier, Leaning};
 pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, shared_layers};
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
@@ -66,11 +70,15 @@ pub use file::{FORMAT_VERSION, sha256_of_file, write_atomically};
 pub use frame::{Frame, FrameId};
 pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
 pub use interference::{Interference, Moved, interference};
+pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Rubric, Verdicts, judge_all};
 pub use layers::LayerSpec;
 pub use lens::{Lens, Pushed, lens};
+pub use measured::{Measured, measured};
 pub use methods::Method;
 pub use progress::{NoProgress, Progress};
-pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt};
+pub use receipt::{
+    Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt, repetition,
+};
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use replay::{Text, passes};
 pub use schema::{FieldError, GateRequest, SteerSpec};

@@ -432,8 +432,8 @@ pub(crate) fn mean_repetition(answers: &[Answer]) -> f64 {
     mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>())
 }
 
-/// The share of runs of four tokens that have occurred before.
-fn repetition(tokens: &[u32]) -> f64 {
+/// The share of runs of four tokens of a text that have occurred before in it.
+pub fn repetition(tokens: &[u32]) -> f64 {
     let mut runs: Vec<&[u32]> = tokens.windows(4).collect();
     let n = runs.len();
     runs.sort_unstable();

@@ -61,15 +61,8 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
 /// The one vector to draw, without an alpha of its own.
 fn spec(args: &FigureArgs) -> Result<SteerSpec, Failure> {
     let (steer, steering) = (args.steer.iter().cloned().collect(), args.steering.clone());
-    let mut specs = SteerArgs { steer, steering, unit: args.unit }.specs()?;
-    let flag = match (&args.steer, &args.steering) {
-        (Some(text), _) => format!("--steer {text}"),
-        (None, Some(path)) => format!("--steering {}", path.display()),
-        (None, None) => "--steer".into(),
-    };
-    let n = specs.len();
-    let spec = specs.pop().filter(|_| n == 1);
-    let spec = spec.ok_or_else(|| Failure::Usage(format!("{flag}: a figure draws one vector, not {n}")))?;
+    let asked = SteerArgs { steer, steering, unit: args.unit }.only("a figure draws")?;
+    let (spec, flag) = asked.ok_or_else(|| Failure::Usage("--steer: a figure draws one vector".into()))?;
     match spec.alpha {
         Some(_) => Err(Failure::Usage(format!("{flag}: the alphas of a figure are given by --alphas"))),
         None => Ok(spec),

@@ -98,6 +98,7 @@ impl Place {
                 || name.starts_with("HF_")
                 || name.starts_with("HUGGING")
                 || name_upper.ends_with("_PROXY")
+                || name == "OPENAI_API_KEY"
             {
                 command.env_remove(name);
             }
@@ -106,6 +107,7 @@ impl Place {
         command
             .env("HF_HUB_OFFLINE", "1")
             .env("HF_HOME", self.path("hf"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .env("WHIPSTAFF_PACKS", self.path("packs"))
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).stdin(Stdio::null());

@@ -1,0 +1,448 @@
+use crate::args::{ComputeArgs, EvaluateArgs, JudgeArgs};
+use crate::commands::receipt::neutral;
+use crate::evaluation::{Answers, Evaluation, Form, Measure};
+use crate::failure::Failure;
+use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
+use crate::loaded::Loaded;
+use crate::memory::{Before, FRAME, Work};
+use crate::output::{note, print, print_line};
+use crate::packs::user_cache;
+use crate::plan::{self, PromptLine};
+use crate::progress::Bar;
+use crate::steer::PlannedSteer;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use whipstaff_engine::{Message, Steering, score};
+use whipstaff_hub::Patience;
+use whipstaff_steering::{
+    Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge, Op,
+    Progress, Rating, Rubric, SteerSpec, Verdicts, ask_under_each, divergences, judge_all, perplexities,
+    repetition, steering_of, write_atomically,
+};
+
+/// `whipstaff evaluate`: read what to measure on → steer at every alpha → choices, a text, answers → classify and
+/// judge the answers → a table.
+pub fn evaluate(args: EvaluateArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let asked = Asked::read(&args)?;
+    let bench = Loaded::new(args.model.model.as_deref(), on, |it| asked.work(it, args.max_tokens))?;
+    let bar = Bar::new()?;
+    let mut found = measure(&args, &asked, &bench, &bar)?;
+    // A model that judges may need the room.
+    drop(bench);
+    if let (Some(panel), Some(answers)) = (&asked.panel, &mut found.answers) {
+        answers.ratings = panel.judge(&args, on, answers, &bar)?;
+        let of = format!("{}, 0 to 100", panel.name());
+        for (name, ratings) in &answers.ratings {
+            let scores: Vec<Vec<Option<f64>>> =
+                ratings.iter().map(|it| it.iter().map(|rating| rating.score()).collect()).collect();
+            found.measures.push(Measure::over_items(&of, name, Form::Score, &scores, found.seed));
+        }
+    }
+    bar.clear();
+    bar.check()?;
+    let json = found.to_json();
+    if let Some(path) = &args.output {
+        let text = serde_json::to_string_pretty(&json).expect("plain data") + "\n";
+        write_atomically(path, text.as_bytes())?;
+    }
+    if args.json { print_line(&json.to_string()) } else { print(&found.table()) }
+}
+
+/// What a command line asks to be measured, read and looked through before a model is loaded.
+struct Asked {
+    spec: Option<SteerSpec>,
+    /// None: the vector's own.
+    alphas: Option<Vec<f64>>,
+    choices: Vec<ChoiceSet>,
+    prompts: Vec<PromptLine>,
+    contrasts: Option<ContrastSet>,
+    panel: Option<Panel>,
+}
+
+impl Asked {
+    fn read(args: &EvaluateArgs) -> Result<Asked, Failure> {
+        if args.choices.is_empty() && args.text.is_none() && args.prompts.is_none() {
+            let what = "there is nothing to measure: give --choices, --text or --prompts, or several of them";
+            return Err(Failure::Usage(what.into()));
+        }
+        let steer = args.steer.only("evaluate takes")?;
+        let alphas = args.alphas.as_deref().map(plan::alphas).transpose()?;
+        match (&steer, &alphas) {
+            (None, Some(_)) => return Err(Failure::Usage("--alphas needs a --steer to scale".into())),
+            (Some((spec, flag)), Some(_)) if spec.alpha.is_some() => {
+                return Err(Failure::Usage(format!("{flag}: an alpha is given, and --alphas: which is it?")));
+            }
+            _ => {}
+        }
+        let limit = args.limit.map_or(usize::MAX, usize::from);
+        let choices = args.choices.iter().map(|path| Ok(ChoiceSet::read(path)?.first(limit)));
+        let asked = Asked {
+            spec: steer.map(|(spec, _)| spec),
+            alphas,
+            choices: choices.collect::<Result<_, Failure>>()?,
+            prompts: args.prompts.as_deref().map(plan::prompts).transpose()?.unwrap_or_default(),
+            contrasts: args.contrasts.as_deref().map(ContrastSet::read).transpose()?,
+            panel: args.judge.judge.as_deref().map(|judge| Panel::new(judge, &args.judge)).transpose()?,
+        };
+        plan::sampling(&args.sampling)?;
+        args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+        let n_alphas = match (&asked.spec, &asked.alphas) {
+            (None, _) => 1,
+            (Some(_), Some(alphas)) => 1 + alphas.iter().filter(|it| **it != 0.0).count(),
+            (Some(spec), None) => {
+                if spec.how.op.has_opposite() {
+                    3
+                } else {
+                    2
+                }
+            }
+        };
+        if let Some(panel) = &asked.panel {
+            panel.check_requests(asked.prompts.len() * n_alphas, args.judge.max_requests)?;
+        }
+        Ok(asked)
+    }
+
+    fn work(&self, it: &Before, max_tokens: usize) -> Work {
+        let sets = self.choices.iter().flat_map(|set| &set.choices);
+        // Its orders differ little in length.
+        let orders = sets.flat_map(|choice| vec![it.tokens(&choice.text(0)) + FRAME; choice.options.len()]);
+        let questions: Vec<usize> = self.prompts.iter().map(|line| it.tokens(&line.prompt) + FRAME).collect();
+        let mut works = vec![it.replaying(&orders.collect::<Vec<_>>())];
+        if !questions.is_empty() {
+            works.push(it.asking(&questions, max_tokens));
+        }
+        it.largest(works)
+    }
+}
+
+/// The doses, the unsteered model first.
+struct Doses {
+    alphas: Vec<f64>,
+    steerings: Vec<Steering>,
+    frame: Frame,
+    in_words: Option<String>,
+}
+
+impl Doses {
+    fn new(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded) -> Result<Doses, Failure> {
+        let Some(spec) = &asked.spec else {
+            let frame = plan::frame(&args.frame, loaded, [])?;
+            return Ok(Doses {
+                alphas: vec![0.0],
+                steerings: vec![Steering::default()],
+                frame,
+                in_words: None,
+            });
+        };
+        // Where alphas are given, the vector's own does not matter.
+        let steer = PlannedSteer::new(spec, asked.alphas.as_ref().map(|_| 1.0), loaded)?;
+        let frame = plan::frame(&args.frame, loaded, [&steer.planned])?;
+        let own = steer.planned.alpha;
+        let given = match &asked.alphas {
+            Some(alphas) => alphas.clone(),
+            None if steer.how.op.has_opposite() => vec![-own, own],
+            None => vec![own],
+        };
+        let mut doses = Doses {
+            alphas: vec![0.0],
+            steerings: vec![Steering::default()],
+            frame,
+            in_words: Some(in_words(&steer)),
+        };
+        for alpha in given {
+            if doses.alphas.contains(&alpha) {
+                continue;
+            }
+            let mut instruction = steer.instruction();
+            instruction.dose.alpha = alpha;
+            let steering = steering_of(&[instruction], 1.0);
+            doses.steerings.push(steering.map_err(|error| Failure::from(error).about("--alphas"))?);
+            doses.alphas.push(alpha);
+        }
+        Ok(doses)
+    }
+}
+
+fn in_words(steer: &PlannedSteer) -> String {
+    let planned = &steer.planned;
+    let op = match steer.how.op {
+        Op::Add => String::new(),
+        op => format!("{} ", op.name()),
+    };
+    let (name, layers) = (&planned.vector.name, super::show::list(&planned.layers));
+    format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(planned.unit))
+}
+
+fn measure(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded, bar: &Bar) -> Result<Evaluation, Failure> {
+    let doses = Doses::new(args, asked, loaded)?;
+    let seed = args.sampling.seed;
+    let mut measures = Vec::new();
+    for set in &asked.choices {
+        let choosing = Choosing::new(&loaded.model, loaded.tokenizer()?, &doses.frame, set)?;
+        bar.stage(&format!("asking {}", set.name), choosing.n_texts());
+        measures.extend(of_choices(set, &choosing.under(&doses.steerings, bar)?, seed));
+    }
+    if let Some(path) = &args.text {
+        measures.extend(of_text(path, loaded, &doses.steerings)?);
+    }
+    let mut found = None;
+    if !asked.prompts.is_empty() {
+        let (answers, of_answers) = answers(args, asked, loaded, &doses, bar)?;
+        measures.extend(of_answers);
+        found = Some(answers);
+    }
+    Ok(Evaluation {
+        model: loaded.name.clone(),
+        steered_by: doses.in_words,
+        alphas: doses.alphas,
+        measures,
+        answers: found,
+        seed,
+    })
+}
+
+/// How perplexing a text is at every dose, the first of which is none, and how far expectations move along it.
+fn of_text(path: &Path, loaded: &Loaded, steerings: &[Steering]) -> Result<[Measure; 2], Failure> {
+    let texts = neutral(loaded, Some(path))?;
+    let scores: Vec<f64> = score(&loaded.model, &texts)?.concat();
+    let unsteered = (-scores.iter().sum::<f64>() / scores.len() as f64).exp();
+    let (mut perplexity, mut kl) = (vec![unsteered], vec![0.0]);
+    for it in divergences(&loaded.model, &texts, &steerings[1..])? {
+        perplexity.push(unsteered * it.perplexity_ratio);
+        kl.push(it.kl);
+    }
+    let of = format!("{} ({} tokens)", path.display(), scores.len());
+    Ok([
+        Measure::of_whole(&of, "perplexity", Form::Number, &perplexity),
+        Measure::of_whole(&of, "KL, nats per token", Form::Fine, &kl),
+    ])
+}
+
+/// What was chosen, by alpha and question.
+fn of_choices(set: &ChoiceSet, scores: &[Vec<ChoiceScore>], seed: u64) -> Vec<Measure> {
+    let of = format!("{} ({} questions)", set.name, set.choices.len());
+    let items = |f: fn(&ChoiceScore) -> f64| -> Vec<Vec<Option<f64>>> {
+        scores.iter().map(|it| it.iter().map(|score| Some(f(score))).collect()).collect()
+    };
+    let row = |name: &str, form: Form, f: fn(&ChoiceScore) -> f64| {
+        Measure::over_items(&of, name, form, &items(f), seed)
+    };
+    vec![
+        row("p(matching)", Form::Fine, |it| it.p_right),
+        row("accuracy", Form::Percent, |it| f64::from(u8::from(it.is_right))),
+        row("probability of any letter", Form::Percent, |it| it.mass),
+        row("preference for (A)", Form::Number, |it| it.first),
+    ]
+}
+
+/// The answers at every alpha, and what can be measured of them without a judge.
+fn answers(
+    args: &EvaluateArgs,
+    asked: &Asked,
+    loaded: &Loaded,
+    doses: &Doses,
+    bar: &Bar,
+) -> Result<(Answers, Vec<Measure>), Failure> {
+    let (tokenizer, seed) = (loaded.tokenizer()?, args.sampling.seed);
+    let questions: Vec<Vec<Message>> = asked.prompts.iter().map(|it| plan::said(&it.prompt)).collect();
+    let asking = Asking {
+        frame: doses.frame.clone(),
+        sampling: plan::sampling(&args.sampling)?,
+        max_tokens: args.max_tokens,
+    };
+    bar.stage("answering", questions.len() * doses.steerings.len());
+    let answers = ask_under_each(&loaded.model, tokenizer, &questions, &doses.steerings, &asking, bar)?;
+    let leaning = asked.contrasts.as_ref().map(Leaning::of_contrasts);
+    let of = match leaning.as_ref().and_then(Leaning::accuracy) {
+        None => format!("answers ({} questions)", questions.len()),
+        Some(it) => format!(
+            "answers ({} questions; the classifier is right on {:.0} % of contrasts that it has not seen)",
+            questions.len(),
+            it * 100.0
+        ),
+    };
+    let items = |f: &dyn Fn(&Answer) -> f64| -> Vec<Vec<Option<f64>>> {
+        answers.iter().map(|it| it.iter().map(|answer| Some(f(answer))).collect()).collect()
+    };
+    let mut measures = Vec::new();
+    let mut sides = None;
+    if let Some(leaning) = &leaning {
+        for (name, side) in [("classified positive", true), ("classified negative", false)] {
+            let values = items(&|it| f64::from(u8::from(leaning.side(&it.text) == Some(side))));
+            measures.push(Measure::over_items(&of, name, Form::Percent, &values, seed));
+        }
+        let side = |it: &Answer| leaning.side(&it.text);
+        sides = Some(answers.iter().map(|it| it.iter().map(side).collect()).collect());
+    }
+    let perplexity = perplexities(&loaded.model, tokenizer, &doses.frame, &questions, &answers)?;
+    measures.push(Measure::of_whole(&of, "perplexity, unsteered model", Form::Number, &perplexity));
+    let repeated = items(&|it| repetition(&it.tokens));
+    measures.push(Measure::over_items(&of, "repeated runs of 4 tokens", Form::Percent, &repeated, seed));
+    let length = items(&|it| it.tokens.len() as f64);
+    measures.push(Measure::over_items(&of, "tokens", Form::Score, &length, seed));
+    let prompts = asked.prompts.iter().map(|it| it.prompt.clone()).collect();
+    Ok((Answers { prompts, answers, sides, ratings: Vec::new() }, measures))
+}
+
+/// Who judges, and what.
+struct Panel {
+    seat: Seat,
+    rubrics: Vec<Rubric>,
+}
+
+/// Where a judge is.
+enum Seat {
+    /// A model as for `--model`.
+    Local(String),
+    Server(HttpJudge, String),
+}
+
+impl Panel {
+    fn new(judge: &str, args: &JudgeArgs) -> Result<Panel, Failure> {
+        let coherence = args.coherence.then(Rubric::coherence);
+        let rubrics: Vec<Rubric> =
+            args.traits.iter().map(|it| Rubric::of_trait(it)).chain(coherence).collect();
+        if rubrics.is_empty() {
+            return Err(Failure::Usage(
+                "--judge: there is nothing to judge: give --trait or --coherence".into(),
+            ));
+        }
+        for (i, it) in rubrics.iter().enumerate() {
+            if rubrics[..i].iter().any(|earlier| earlier.name == it.name) {
+                return Err(Failure::Usage(format!("--trait: two are named `{}`", it.name)));
+            }
+        }
+        let seat = match (judge.strip_prefix("local:"), &args.judge_model) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::Usage(
+                    "--judge-model is for a server; a local judge is named by local:MODEL".into(),
+                ));
+            }
+            (Some(model), None) => Seat::Local(model.to_owned()),
+            (None, name) => {
+                let key = std::env::var("OPENAI_API_KEY").ok();
+                let endpoint = Endpoint::parse(judge, key.as_deref())?;
+                let name = name.as_ref().ok_or_else(|| {
+                    Failure::Usage(format!("--judge {judge}: say which of its models with --judge-model"))
+                })?;
+                let read = Duration::from_secs(args.judge_timeout.get() as u64);
+                let patience = Patience { read, ..Patience::default() };
+                Seat::Server(HttpJudge::new(endpoint, name, patience), name.clone())
+            }
+        };
+        Ok(Panel { seat, rubrics })
+    }
+
+    fn name(&self) -> String {
+        match &self.seat {
+            Seat::Local(model) => format!("judged by {model}"),
+            Seat::Server(_, name) => format!("judged by {name}"),
+        }
+    }
+
+    /// Refuses what would ask a server too often. `n` is the number of answers.
+    fn check_requests(&self, n: usize, most: usize) -> Result<(), Failure> {
+        let n = n * self.rubrics.len();
+        match &self.seat {
+            Seat::Server(..) if n > most => Err(Failure::Usage(format!(
+                "the judge would be asked up to {n} times (questions times alphas, the unsteered model included, times \
+                 traits), more than --max-requests {most} allows: raise it if you mean it, or give fewer of them"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The ratings by rubric, `[alphas][prompts]` each.
+    fn judge(
+        &self,
+        args: &EvaluateArgs,
+        on: ComputeArgs,
+        answers: &Answers,
+        bar: &Bar,
+    ) -> Result<Vec<(String, Vec<Vec<Rating>>)>, Failure> {
+        let mut prompts = Vec::new();
+        for rubric in &self.rubrics {
+            for given in &answers.answers {
+                let pairs = answers.prompts.iter().zip(given);
+                prompts.extend(pairs.map(|(question, answer)| rubric.prompt(question, &answer.text)));
+            }
+        }
+        let ratings = match &self.seat {
+            Seat::Server(judge, name) => {
+                let mut verdicts = open_verdicts(&args.judge)?;
+                self.estimate(judge, name, &verdicts, &prompts);
+                ask_all(judge, &prompts, &mut verdicts, args.judge.at_once.get(), bar)?
+            }
+            Seat::Local(model) => {
+                let longest = prompts.iter().max_by_key(|it| it.len()).expect("there are answers");
+                let work = |it: &Before| Work {
+                    sequences: vec![it.tokens(longest) + FRAME; 2],
+                    rows: whipstaff_engine::ROW_BUDGET,
+                    logits: 64,
+                    instead: Some("give fewer --max-tokens, or another judge".into()),
+                    ..Work::default()
+                };
+                let choice = Some(model.as_str()).filter(|it| !it.is_empty());
+                let loaded = Loaded::new(choice, on, work)?;
+                let judge =
+                    LocalJudge::new(&loaded.model, loaded.tokenizer()?, loaded.own_frame()?, &loaded.name);
+                ask_all(&judge, &prompts, &mut open_verdicts(&args.judge)?, 1, bar)?
+            }
+        };
+        let n = answers.prompts.len();
+        let mut by_alpha = ratings.chunks(n).map(<[Rating]>::to_vec);
+        let rubric = |it: &Rubric| {
+            let ratings = by_alpha.by_ref().take(answers.answers.len()).collect();
+            (it.name.clone(), ratings)
+        };
+        Ok(self.rubrics.iter().map(rubric).collect())
+    }
+
+    /// Says what it will cost before it does.
+    fn estimate(&self, judge: &HttpJudge, name: &str, verdicts: &Verdicts, prompts: &[String]) {
+        let missing = verdicts.missing(&judge.identity(), prompts);
+        let bytes: usize = missing.iter().map(|it| it.len()).sum();
+        note(&format!(
+            "{name} is asked for {} judgements ({} more are known): about {} tokens of prompts, at most {} of replies",
+            missing.len(),
+            prompts.len() - missing.len(),
+            bytes.div_ceil(BYTES_PER_TOKEN),
+            missing.len() * REPLY_TOKENS,
+        ));
+    }
+}
+
+/// English text in the vocabularies of large models.
+const BYTES_PER_TOKEN: usize = 4;
+
+fn ask_all(
+    judge: &dyn Judge,
+    prompts: &[String],
+    verdicts: &mut Verdicts,
+    at_once: usize,
+    bar: &Bar,
+) -> Result<Vec<Rating>, Failure> {
+    bar.stage("judging", verdicts.missing(&judge.identity(), prompts).len());
+    let ratings = judge_all(judge, prompts, verdicts, at_once, bar)?;
+    let unusable = ratings.iter().filter(|it| **it == Rating::Unusable).count();
+    if unusable > 0 {
+        note(&format!(
+            "{unusable} of {} replies of the judge were no number from 0 to 100; those answers have no score",
+            ratings.len()
+        ));
+    }
+    Ok(ratings)
+}
+
+/// The file asked for, else the one in the user's cache; in memory alone where there is neither.
+fn open_verdicts(args: &JudgeArgs) -> Result<Verdicts, Failure> {
+    let path: Option<PathBuf> =
+        args.judge_cache.clone().or_else(|| user_cache().map(|cache| cache.join("verdicts.jsonl")));
+    if let (None, Some(folder)) = (&args.judge_cache, path.as_deref().and_then(Path::parent)) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::Failed(format!("cannot make the folder {}: {error}", folder.display()))
+        })?;
+    }
+    Ok(Verdicts::open(path.as_deref())?)
+}
