@@ -87,23 +87,34 @@ pub enum FigureError {
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What a drawing becomes; each type has a `title`, and says how it is drawn and what it shows.
+macro_rules! drawings {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The drawing as an SVG file: light, with a card of its own, readable without any font installed.
+            pub fn svg(&self) -> String {
+                self.draw().svg(Place::File, &self.title, &self.describe())
+            }
+
+            /// The drawing as an `<svg>` element for an HTML page: as wide as its parent, dark where the
+            /// reader prefers dark pages, light in print.
+            pub fn svg_inline(&self) -> String {
+                self.draw().svg(Place::Page, &self.title, &self.describe())
+            }
+
+            /// The drawing as a PNG with `scale` image pixels per pixel of the SVG; 2 suits most screens.
+            ///
+            /// # Errors
+            /// [`FigureError`].
+            pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
+                self.draw().png(scale)
+            }
+        }
+    )*};
+}
+drawings!(Figure HeatMap DepthPlot Intervals);
+
 impl Figure {
-    /// The figure as an SVG file: light, with a card of its own, readable without any font installed.
-    pub fn svg(&self) -> String {
-        self.draw().svg(Place::File, &self.title, &self.describe())
-    }
-
-    /// The figure as an `<svg>` element for an HTML page: as wide as its parent, dark where the
-    /// reader prefers dark pages, light in print.
-    pub fn svg_inline(&self) -> String {
-        self.draw().svg(Place::Page, &self.title, &self.describe())
-    }
-
-    /// The figure as a PNG with `scale` image pixels per pixel of the SVG; 2 suits most screens.
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
-        self.draw().png(scale)
-    }
-
     /// The findings in words, for readers who cannot see the drawing.
     fn describe(&self) -> String {
         let mut words = vec![self.subtitle.clone()];

@@ -1,11 +1,11 @@
 //! Numbers along the depth of models: a line each, models of any number of layers over one axis.
 
 use super::axis::{Axis, series, signed};
-use super::canvas::{Anchor, Canvas, Place, Text};
+use super::canvas::{Anchor, Canvas, Text};
 use super::font::{Fonts, Weight};
 use super::{
-    AXIS, CARD, CARD_PADDING, COLUMN_GAP, EDGE, FigureError, GRID, HALF_DIGIT, INK, LABEL, LABEL_STEP,
-    LEADER, MUTED, PANEL_TITLE, ROW_GAP, TICK, TITLE_GAP, Y_TITLE_WIDTH, heading, spread,
+    AXIS, CARD, CARD_PADDING, COLUMN_GAP, EDGE, GRID, HALF_DIGIT, INK, LABEL, LABEL_STEP, LEADER, MUTED,
+    PANEL_TITLE, ROW_GAP, TICK, TITLE_GAP, Y_TITLE_WIDTH, heading, spread,
 };
 
 /// Panels of lines over a common scale.
@@ -49,26 +49,8 @@ const HEIGHT: f64 = 240.0;
 const X_TITLE: &str = "depth: layer / number of layers";
 
 impl DepthPlot {
-    /// The figure as an SVG file, readable without any font installed.
-    pub fn svg(&self) -> String {
-        self.draw().svg(Place::File, &self.title, &self.describe())
-    }
-
-    /// The figure as an `<svg>` element for an HTML page.
-    pub fn svg_inline(&self) -> String {
-        self.draw().svg(Place::Page, &self.title, &self.describe())
-    }
-
-    /// The figure as a PNG with `scale` image pixels per pixel of the SVG.
-    ///
-    /// # Errors
-    /// [`FigureError`].
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
-        self.draw().png(scale)
-    }
-
     /// The findings in words, for readers who cannot see the drawing.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let of_panel = |panel: &DepthPanel| {
             let lines = panel.lines.iter().map(DepthLine::in_words);
             format!("{}: {}", panel.title, lines.collect::<Vec<_>>().join(", "))
@@ -77,7 +59,7 @@ impl DepthPlot {
         parts.filter(|it| !it.is_empty()).collect::<Vec<_>>().join(". ")
     }
 
-    fn draw(&self) -> Canvas {
+    pub(super) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let (columns, width) = if self.panels.len() < 2 { (1, 880.0) } else { (2, 1080.0) };
         let lines = || self.panels.iter().flat_map(|it| &it.lines);

@@ -1,11 +1,8 @@
 //! A heat map: numbers over two lists, such as layers and alphas.
 
-use super::canvas::{Anchor, Canvas, Ink, Place, Text};
+use super::canvas::{Anchor, Canvas, Ink, Text};
 use super::font::{Fonts, Weight};
-use super::{
-    CARD, CARD_PADDING, EDGE, FigureError, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, TITLE_GAP,
-    heading,
-};
+use super::{CARD, CARD_PADDING, EDGE, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, TITLE_GAP, heading};
 
 /// One or more maps over a common scale of colours.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,26 +58,8 @@ const ON_PALE: Ink = Ink { light: 0x17202c, dark: 0x17202c };
 const ON_STRONG: Ink = Ink { light: 0xffffff, dark: 0xffffff };
 
 impl HeatMap {
-    /// The map as an SVG file, readable without any font installed.
-    pub fn svg(&self) -> String {
-        self.draw().svg(Place::File, &self.title, &self.describe())
-    }
-
-    /// The map as an `<svg>` element for an HTML page.
-    pub fn svg_inline(&self) -> String {
-        self.draw().svg(Place::Page, &self.title, &self.describe())
-    }
-
-    /// The map as a PNG with `scale` image pixels per pixel of the SVG.
-    ///
-    /// # Errors
-    /// [`FigureError`].
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
-        self.draw().png(scale)
-    }
-
     /// The findings in words, for readers who cannot see the drawing.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let of_panel = |panel: &HeatPanel| {
             let cells = panel
                 .values
@@ -108,7 +87,7 @@ impl HeatMap {
             .join(". ")
     }
 
-    fn draw(&self) -> Canvas {
+    pub(super) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let widest = |names: &mut dyn Iterator<Item = &String>| {
             names.map(|name| fonts.width(name, Weight::Regular, TICK)).fold(0.0, f64::max)

@@ -1,11 +1,10 @@
 //! Numbers with their intervals: a row each, in groups over a common scale.
 
 use super::axis::{Axis, series, signed};
-use super::canvas::{Anchor, Canvas, Ink, Place, Text};
+use super::canvas::{Anchor, Canvas, Ink, Text};
 use super::font::{Fonts, Weight};
 use super::{
-    AXIS, CARD, CARD_PADDING, EDGE, FigureError, GRID, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK,
-    heading,
+    AXIS, CARD, CARD_PADDING, EDGE, GRID, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, heading,
 };
 
 /// Groups of numbers with intervals.
@@ -55,26 +54,8 @@ const BESIDE: f64 = 12.0;
 const CAP: f64 = 4.0;
 
 impl Intervals {
-    /// The figure as an SVG file, readable without any font installed.
-    pub fn svg(&self) -> String {
-        self.draw().svg(Place::File, &self.title, &self.describe())
-    }
-
-    /// The figure as an `<svg>` element for an HTML page.
-    pub fn svg_inline(&self) -> String {
-        self.draw().svg(Place::Page, &self.title, &self.describe())
-    }
-
-    /// The figure as a PNG with `scale` image pixels per pixel of the SVG.
-    ///
-    /// # Errors
-    /// [`FigureError`].
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
-        self.draw().png(scale)
-    }
-
     /// The findings in words, for readers who cannot see the drawing.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let of_group = |group: &IntervalGroup| {
             let rows = group.rows.iter().map(|it| format!("{} {}", it.name, it.in_words()));
             format!("{}: {}", group.title, rows.collect::<Vec<_>>().join(", "))
@@ -87,7 +68,7 @@ impl Intervals {
         self.groups.iter().flat_map(|it| &it.rows)
     }
 
-    fn draw(&self) -> Canvas {
+    pub(super) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let widest = |text: fn(&IntervalRow) -> &String, size: f64| {
             self.rows().map(|it| fonts.width(text(it), Weight::Regular, size)).fold(0.0, f64::max)
