@@ -83,7 +83,7 @@ impl Rating {
         }
         let (mut sum, mut mass) = (0.0, 0.0);
         for (text, log_prob) in &reply.alternatives {
-            if !(*log_prob <= 1e-3) {
+            if log_prob.is_nan() || *log_prob > 1e-3 {
                 return Rating::Unusable;
             }
             if let Some(score) = number(text.trim()) {

@@ -181,7 +181,17 @@ fn measure(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded, bar: &Bar) -> Re
     for set in &asked.choices {
         let choosing = Choosing::new(&loaded.model, loaded.tokenizer()?, &doses.frame, set)?;
         bar.stage(&format!("asking {}", set.name), choosing.n_texts());
-        measures.extend(of_choices(set, &choosing.under(&doses.steerings, bar)?, seed));
+        let scores = choosing.under(&doses.steerings, bar)?;
+        let mass = scores[0].iter().map(|it| it.mass).sum::<f64>() / scores[0].len() as f64;
+        if mass < FEW_LETTERS {
+            note(&format!(
+                "{}: the unsteered model gives the letters {:.2} % of the probability, so what it prefers among them means \
+                 little",
+                set.name,
+                mass * 100.0
+            ));
+        }
+        measures.extend(of_choices(set, &scores, seed));
     }
     if let Some(path) = &args.text {
         measures.extend(of_text(path, loaded, &doses.steerings)?);
@@ -201,6 +211,9 @@ fn measure(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded, bar: &Bar) -> Re
         seed,
     })
 }
+
+/// Of a model that knows the format the letters have most of the probability.
+const FEW_LETTERS: f64 = 0.05;
 
 /// How perplexing a text is at every dose, the first of which is none, and how far expectations move along it.
 fn of_text(path: &Path, loaded: &Loaded, steerings: &[Steering]) -> Result<[Measure; 2], Failure> {
@@ -295,7 +308,7 @@ struct Panel {
 enum Seat {
     /// A model as for `--model`.
     Local(String),
-    Server(HttpJudge, String),
+    Server(Box<HttpJudge>, String),
 }
 
 impl Panel {
@@ -328,7 +341,7 @@ impl Panel {
                 })?;
                 let read = Duration::from_secs(args.judge_timeout.get() as u64);
                 let patience = Patience { read, ..Patience::default() };
-                Seat::Server(HttpJudge::new(endpoint, name, patience), name.clone())
+                Seat::Server(Box::new(HttpJudge::new(endpoint, name, patience)), name.clone())
             }
         };
         Ok(Panel { seat, rubrics })
@@ -372,7 +385,7 @@ impl Panel {
             Seat::Server(judge, name) => {
                 let mut verdicts = open_verdicts(&args.judge)?;
                 self.estimate(judge, name, &verdicts, &prompts);
-                ask_all(judge, &prompts, &mut verdicts, args.judge.at_once.get(), bar)?
+                ask_all(judge.as_ref(), &prompts, &mut verdicts, args.judge.at_once.get(), bar)?
             }
             Seat::Local(model) => {
                 let longest = prompts.iter().max_by_key(|it| it.len()).expect("there are answers");

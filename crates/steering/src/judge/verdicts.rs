@@ -44,7 +44,7 @@ impl Verdicts {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
         };
-        let entries = text.lines().filter_map(|text| parse::<Line>(text)).map(|it| it.verdict);
+        let entries = text.lines().filter_map(parse::<Line>).map(|it| it.verdict);
         let known: HashMap<_, _> = entries
             .map(|it| (it.request, JudgeReply { text: it.text, alternatives: it.alternatives }))
             .collect();
