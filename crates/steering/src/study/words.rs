@@ -13,7 +13,7 @@ pub const QUESTIONS: [&str; 3] = [
 ];
 
 impl Findings {
-    /// The answers to [`QUESTIONS`], a paragraph each.
+    /// The answers to [`QUESTIONS`]. A blank line starts a paragraph.
     pub fn answers(&self) -> [String; 3] {
         [self.about_methods(), self.about_depth(), self.about_prompting()]
     }
@@ -44,12 +44,12 @@ impl Findings {
             )
         };
         let mut text = format!("At {} nats per token, on average over {}: ", self.kl, self.pairs_text());
-        text += &self.methods.iter().map(of).collect::<Vec<_>>().join(" ");
+        text += &self.methods.iter().map(of).collect::<Vec<_>>().join("\n\n");
         if let Some((first, others)) = self.methods.split_first() {
             for method in others {
                 let [more, less, alike] = self.against_first(*method);
                 text += &format!(
-                    " Contrast by contrast, `{method}` does more than `{first}` in {more}, less in {less}, and cannot be told \
+                    "\n\nContrast by contrast, `{method}` does more than `{first}` in {more}, less in {less}, and cannot be told \
                      from it in {alike}."
                 );
             }
