@@ -229,10 +229,8 @@ fn settings(plan: &StudyPlan, pairs: &[Pair]) -> Vec<(String, String)> {
 
 /// The three answers, for a terminal.
 fn text(findings: &Findings) -> String {
-    let width = crate::output::width();
     let paragraph = |(question, answer): (&str, String)| {
-        let lines: Vec<String> = answer.split("\n\n").flat_map(|it| crate::output::wrap(it, width)).collect();
-        format!("{question}\n{}\n", lines.join("\n"))
+        format!("{question}\n{}\n", crate::output::wrap(&answer, crate::output::width()).join("\n"))
     };
     QUESTIONS.into_iter().zip(findings.answers()).map(paragraph).collect::<Vec<_>>().join("\n")
 }
