@@ -26,7 +26,7 @@ fn json(place: &Place, name: &str) -> Value {
 #[test]
 fn a_study_answers_three_questions_and_shows_its_numbers() {
     let place = place();
-    let ran = place.run("study study.toml -o out").succeeds();
+    let ran = place.run("study study.toml --threads 1 -o out").succeeds();
     for part in [
         "How do the methods compare",
         "Is there one best layer",
@@ -55,7 +55,7 @@ fn a_study_answers_three_questions_and_shows_its_numbers() {
 
     // Begun again, nothing is measured and nothing changes.
     let before = place.snapshot();
-    let again = place.run("study study.toml -o out --json").succeeds();
+    let again = place.run("study study.toml --threads 1 -o out --json").succeeds();
     assert!(again.stderr.contains("6 of 6 cells"), "{again}");
     assert_eq!(changes(&before, &place.snapshot()), [] as [std::path::PathBuf; 0]);
     assert_eq!(serde_json::from_str::<Value>(&again.stdout).unwrap(), study);
@@ -64,10 +64,10 @@ fn a_study_answers_three_questions_and_shows_its_numbers() {
 #[test]
 fn a_killed_study_goes_on_and_ends_with_the_same_numbers() {
     let place = place();
-    place.run("study study.toml -o whole").succeeds();
+    place.run("study study.toml --threads 1 -o whole").succeeds();
     let mut killed = 0;
     for wait in [1, 3, 7] {
-        let mut child = place.command("study study.toml -o cut").spawn().unwrap();
+        let mut child = place.command("study study.toml --threads 1 -o cut").spawn().unwrap();
         let lines = || {
             std::fs::read_to_string(place.path("cut/cells/model.kind.jsonl"))
                 .map_or(0, |it| it.lines().count())
@@ -79,7 +79,7 @@ fn a_killed_study_goes_on_and_ends_with_the_same_numbers() {
         killed += u32::from(!child.wait().unwrap().success());
     }
     assert!(killed > 0, "every run was over before it could be killed");
-    place.run("study study.toml -o cut").succeeds();
+    place.run("study study.toml --threads 1 -o cut").succeeds();
     for name in ["study.json", "study.csv", "methods.svg", "cells/model.kind.jsonl"] {
         assert!(place.text(&format!("cut/{name}")) == place.text(&format!("whole/{name}")), "{name}");
     }
@@ -88,9 +88,9 @@ fn a_killed_study_goes_on_and_ends_with_the_same_numbers() {
 #[test]
 fn a_study_that_is_given_more_measures_only_that() {
     let place = place();
-    place.run("study study.toml -o out").succeeds();
+    place.run("study study.toml --threads 1 -o out").succeeds();
     place.write("study.toml", STUDY.replace("kl =", "together = [\"0-1\"]\nkl ="));
-    let ran = place.run("study study.toml -o out").succeeds();
+    let ran = place.run("study study.toml --threads 1 -o out").succeeds();
     assert!(ran.stderr.contains("6 of 8 cells"), "{ran}");
     assert_eq!(json(&place, "out/study.json")["curves"][0]["layers"], serde_json::json!([0, 1, 2]));
 }
@@ -98,10 +98,10 @@ fn a_study_that_is_given_more_measures_only_that() {
 #[test]
 fn what_cannot_be_a_study_is_refused_and_nothing_is_lost() {
     let place = place();
-    place.run("study study.toml -o out").succeeds();
+    place.run("study study.toml --threads 1 -o out").succeeds();
     let check = |change: (&str, &str), code: i32, part: &str| {
         place.write("study.toml", STUDY.replace(change.0, change.1));
-        place.run("study study.toml -o out").fails(code, part);
+        place.run("study study.toml --threads 1 -o out").fails(code, part);
     };
     check(("kl = 0.05", "kl = 0.06"), 3, "its `kl` is 0.05, this one's is 0.06");
     check(("kl = 0.05", "cost = 0.06"), 3, "study.toml: cost: unknown field");

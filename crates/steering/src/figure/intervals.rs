@@ -86,11 +86,10 @@ impl Intervals {
         let height: f64 =
             self.groups.iter().map(|it| GROUP_TITLE + ROW * it.rows.len() as f64 + GROUP_GAP).sum();
         let bottom = (top + height).round() + 0.5;
-        for (value, text) in axis.ticks() {
-            let at = x(value).floor() + 0.5;
-            let ink = if value == 0.0 { AXIS } else { GRID };
-            canvas.line(vec![(at, top + GROUP_TITLE - 8.0), (at, bottom)], ink, 1.0, false);
-            canvas.text(Text::new((at, bottom + 17.0), text, TICK, MUTED).anchored(Anchor::Middle));
+        let ticks: Vec<(f64, f64, String)> =
+            axis.ticks().into_iter().map(|(value, text)| (value, x(value).floor() + 0.5, text)).collect();
+        for (_, at, text) in &ticks {
+            canvas.text(Text::new((*at, bottom + 17.0), text, TICK, MUTED).anchored(Anchor::Middle));
         }
         let mut y = top;
         for group in &self.groups {
@@ -98,6 +97,10 @@ impl Intervals {
                 Text::new((CARD_PADDING, y + GROUP_TITLE - 10.0), &group.title, PANEL_TITLE, INK).bold(),
             );
             y += GROUP_TITLE;
+            for (value, at, _) in &ticks {
+                let ink = if *value == 0.0 { AXIS } else { GRID };
+                canvas.line(vec![(*at, y), (*at, y + ROW * group.rows.len() as f64)], ink, 1.0, false);
+            }
             for row in &group.rows {
                 let middle = y + ROW / 2.0;
                 row.draw(&mut canvas, &x, [left, right], middle);

@@ -239,8 +239,10 @@ fn depth(curves: &[Singles]) -> Option<Depth> {
         };
         curves.iter().map(of_curve).sum::<f64>()
     };
-    let tried: Vec<(f64, f64)> =
-        (0..DEPTHS).map(|i| i as f64 / DEPTHS as f64).map(|it| (it, share(it))).collect();
+    let deepest =
+        curves.iter().flat_map(|(it, _)| it.cells.iter().map(|cell| it.depth(cell))).fold(0.0, f64::max);
+    let depths = (0..DEPTHS).map(|i| i as f64 / DEPTHS as f64).filter(|it| *it <= deepest);
+    let tried: Vec<(f64, f64)> = depths.map(|it| (it, share(it))).collect();
     let most = tried.iter().fold(f64::NEG_INFINITY, |most, it| most.max(it.1));
     // Neighbouring depths mean the same layers: the middle of the first run is named.
     let run: Vec<f64> =
@@ -276,9 +278,10 @@ impl PromptRow {
         })
     }
 
-    /// Steering's effect as a share of prompting's, where prompting has one.
+    /// Steering's effect as a share of prompting's, where the interval of that lies above zero.
     pub fn share(&self) -> Option<f64> {
-        let (_, prompting) = self.prompting.filter(|(_, it)| it.mean > 0.0)?;
+        let is_there = |it: &Effect| it.interval.is_some_and(|[low, _]| low > 0.0);
+        let (_, prompting) = self.prompting.filter(|(_, it)| is_there(it))?;
         Some(self.steering.mean / prompting.mean)
     }
 

@@ -148,6 +148,7 @@ fn steering_is_more_or_less_than_prompting_only_where_intervals_do_not_meet() {
     check([0.1, 0.2], Some([0.3, 0.5]), Compared::Less, Some(0.375));
     check([0.1, 0.4], Some([0.3, 0.5]), Compared::Alike, Some(0.625));
     check([0.1, 0.4], Some([-0.5, -0.3]), Compared::More, None);
+    check([0.1, 0.4], Some([-0.1, 0.2]), Compared::Alike, None);
     check([0.1, 0.4], None, Compared::Alike, None);
 }
 

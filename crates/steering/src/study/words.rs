@@ -2,8 +2,8 @@
 
 use super::drawn::percent;
 use super::{Compared, Findings, PromptRow};
-use crate::Method;
 use crate::stats::mean;
+use crate::{Method, Verdict};
 
 /// The questions, as they stand above the answers.
 pub const QUESTIONS: [&str; 3] = [
@@ -13,7 +13,7 @@ pub const QUESTIONS: [&str; 3] = [
 ];
 
 impl Findings {
-    /// The answers to [`QUESTIONS`], a paragraph each.
+    /// The answers to [`QUESTIONS`]. A blank line starts a paragraph.
     pub fn answers(&self) -> [String; 3] {
         [self.about_methods(), self.about_depth(), self.about_prompting()]
     }
@@ -44,12 +44,12 @@ impl Findings {
             )
         };
         let mut text = format!("At {} nats per token, on average over {}: ", self.kl, self.pairs_text());
-        text += &self.methods.iter().map(of).collect::<Vec<_>>().join(" ");
+        text += &self.methods.iter().map(of).collect::<Vec<_>>().join("\n\n");
         if let Some((first, others)) = self.methods.split_first() {
             for method in others {
                 let [more, less, alike] = self.against_first(*method);
                 text += &format!(
-                    " Contrast by contrast, `{method}` does more than `{first}` in {more}, less in {less}, and cannot be told \
+                    "\n\nContrast by contrast, `{method}` does more than `{first}` in {more}, less in {less}, and cannot be told \
                      from it in {alike}."
                 );
             }
@@ -79,6 +79,8 @@ impl Findings {
             return "No context had room for a prompt to compare with.".into();
         }
         let count = |what: Compared| compared.iter().filter(|it| it.compared() == what).count();
+        let works = |it: &&PromptRow| matches!(it.verdict, Verdict::Works | Verdict::WorksAtACost);
+        let working = self.prompting.iter().filter(works).count();
         let of = |it: &&PromptRow| {
             let name = self.pair_name(&it.model, &it.persona);
             let (_, prompting) = it.prompting.expect("only such are here");
@@ -90,12 +92,13 @@ impl Findings {
         };
         format!(
             "At {} nats per token the best dose does more than prompting in {} of {}, less in {}, and cannot be told from it \
-             in {} (intervals that meet). {}.",
+             in {} (intervals that meet). Against random directions and shuffled labels it works in {working} of {}. {}.",
             self.kl,
             count(Compared::More),
             compared.len(),
             count(Compared::Less),
             count(Compared::Alike),
+            self.prompting.len(),
             compared.iter().map(of).collect::<Vec<_>>().join("; ")
         )
     }
