@@ -308,7 +308,7 @@ fn a_model_in_parts_is_shown_whole_and_refused_without_one_of_them() {
         let name = format!("m-0000{n}-of-00003.gguf");
         place.write(&name, std::fs::read(golden("gguf-parts").join(&name)).unwrap());
     }
-    place.run("generate --model m-00001-of-00003.gguf --prompt hi -n 2").succeeds();
+    place.run("generate --model m-00001-of-00003.gguf --prompt hi --max-tokens 2").succeeds();
     place.run("model show m-00003-of-00003.gguf").succeeds();
     remove(&place, "m-00002-of-00003.gguf");
     let missing = "`m-00002-of-00003.gguf` is missing: put all parts into one folder";

@@ -238,8 +238,8 @@ mod tests {
         for n in [1, 2, 3, 7] {
             let matrix = gram(&rows(n, n + 4, 5));
             let root = inverse_root(matrix.clone(), 0.0).unwrap();
-            for i in 0..n {
-                let column = times(&root, &times(&root, &matrix[i]));
+            for (i, row) in matrix.iter().enumerate() {
+                let column = times(&root, &times(&root, row));
                 for (j, x) in column.iter().enumerate() {
                     assert!((x - f64::from(u8::from(i == j))).abs() < 1e-9, "{n}: {i} {j} {x}");
                 }

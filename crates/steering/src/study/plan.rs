@@ -168,7 +168,7 @@ impl StudyPlan {
         if self.methods.is_empty() {
             return Err(field("methods", "names no method"));
         }
-        if !(self.kl > 0.0) {
+        if self.kl.is_nan() || self.kl <= 0.0 {
             return Err(field("kl", "must be a positive number of nats per token, such as 0.1"));
         }
         if self.max_contrasts < LEAST_CONTRASTS {
