@@ -73,9 +73,12 @@ pub struct Answers {
     pub answers: Vec<Vec<Answer>>,
     /// What the classifier says of each: is it positive, negative, or neither?
     pub sides: Option<Vec<Vec<Option<bool>>>>,
-    /// By rubric: its name, and the ratings `[alphas][prompts]`.
-    pub ratings: Vec<(String, Vec<Vec<Rating>>)>,
+    /// By rubric.
+    pub ratings: Vec<Rated>,
 }
+
+/// The name of a rubric, and the ratings `[alphas][prompts]`.
+pub type Rated = (String, Vec<Vec<Rating>>);
 
 /// Columns of a number.
 const COLUMN: usize = 11;
@@ -167,8 +170,7 @@ impl Answers {
     fn to_json(&self, alphas: &[f64]) -> Value {
         let one = |a: usize, p: usize| {
             let answer = &self.answers[a][p];
-            let rated =
-                |(name, ratings): &(String, Vec<Vec<Rating>>)| (name.clone(), rating_json(ratings[a][p]));
+            let rated = |(name, ratings): &Rated| (name.clone(), rating_json(ratings[a][p]));
             json!({
                 "alpha": alphas[a], "prompt": self.prompts[p], "text": answer.text,
                 "classified": self.sides.as_ref().map(|it| side_json(it[a][p])),

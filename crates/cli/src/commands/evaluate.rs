@@ -1,6 +1,6 @@
 use crate::args::{ComputeArgs, EvaluateArgs, JudgeArgs};
 use crate::commands::receipt::neutral;
-use crate::evaluation::{Answers, Evaluation, Form, Measure};
+use crate::evaluation::{Answers, Evaluation, Form, Measure, Rated};
 use crate::failure::Failure;
 use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
 use crate::loaded::Loaded;
@@ -373,7 +373,7 @@ impl Panel {
         on: ComputeArgs,
         answers: &Answers,
         bar: &Bar,
-    ) -> Result<Vec<(String, Vec<Vec<Rating>>)>, Failure> {
+    ) -> Result<Vec<Rated>, Failure> {
         let mut prompts = Vec::new();
         for rubric in &self.rubrics {
             for given in &answers.answers {
