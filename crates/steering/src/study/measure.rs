@@ -55,10 +55,9 @@ impl Bench<'_> {
             journal.append(bed.cell(method, layers)?)?;
             self.progress.advance(1)?;
         }
-        if let Some(best) = best(journal.cells(methods, layers).iter()).cloned() {
-            if journal.lacks_receipt(methods, layers) {
-                journal.set_receipt(best.method, bed.receipt(&best)?)?;
-            }
+        let best = best(journal.cells(methods, layers).iter()).cloned();
+        if let Some(best) = best.filter(|_| journal.lacks_receipt(methods, layers)) {
+            journal.set_receipt(best.method, bed.receipt(&best)?)?;
         }
         Ok(())
     }
