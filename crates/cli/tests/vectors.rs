@@ -121,7 +121,9 @@ fn a_mix_of_one_interferes_with_nothing() {
     let place = place();
     let line = "vector compose v.safetensors:0.7 --model model --at all --heldout other.jsonl";
     let it = &json(&place, line)["interference"]["sets"][0];
-    assert!(number(&it["interference"]["effect"]).abs() < 1e-5, "{it}");
+    // Its direction is that of the vector up to the rounding of f32, which sets that round activations to bf16 may
+    // see: 1e-4 of an effect of one.
+    assert!(number(&it["interference"]["effect"]).abs() < 1e-3, "{it}");
     let few = format!("{line} --max-contrasts 3");
     assert!(place.run(&few).succeeds().stdout.contains("on `other`: too few contrasts to say"));
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! n             u32, bytes of the trie
-//! trie          n / 4 units of u32 (Darts, https://github.com/s-yata/darts-clone)
+//! trie          n / 4 units of u32 (as s-yata/darts-clone has them)
 //! replacements  UTF-8, each ended by a zero; leaves of the trie have their offsets
 //! ```
 //!

@@ -1,3 +1,5 @@
+//! Plans, findings and journals of made-up numbers.
+
 use super::*;
 use crate::{Arm, ArmKind, Cost, Divergence, Effect, Error, Nuisance, Unit};
 use std::path::Path;
