@@ -100,11 +100,7 @@ fn what_is_best_is_picked_on_one_half_and_judged_on_the_other() {
 fn methods_are_compared_with_the_first_contrast_by_contrast() {
     let it = findings(&pairs());
     assert_eq!(it.rows.len(), 4);
-    assert_eq!(
-        it.against_first(Method::Pca),
-        [0, 2, 0],
-        "even a little less is less, if it is less everywhere"
-    );
+    assert_eq!(it.against_first(Method::Pca), [0, 1, 1], "0.01 less is no telling");
     assert!(it.of(Method::Mean).all(|row| row.beyond_first.is_none()));
     let row = it.of(Method::Pca).next().unwrap();
     assert!((row.beyond_first.unwrap().0 + 0.4).abs() < 1e-12, "{row:?}");
