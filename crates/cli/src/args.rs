@@ -451,7 +451,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub steer: SteerArgs,
     /// Scale all alphas by one factor, so that the answer's tokens are moved by so many nats on average: the KL
-    /// from the unsteered model, measured on what it would answer unsteered
+    /// from the unsteered model, measured on what it would answer unsteered. Of one vector, --steer V:0.1nat is the same
     #[arg(long, value_name = "NATS")]
     pub kl: Option<f64>,
     /// New tokens at most

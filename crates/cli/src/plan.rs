@@ -44,6 +44,11 @@ impl SteerArg {
                     return Err(Failure::Usage(format!("{what} {text}: alpha {alpha} is not finite")));
                 }
                 Err(_) if Path::new(rest).exists() => (rest, None),
+                Err(_) if alpha.ends_with("nat") || alpha.ends_with("nats") => {
+                    return Err(Failure::Usage(format!(
+                        "{what} {text}: nats are measured on a prompt, which only `generate --steer` has: give alpha"
+                    )));
+                }
                 Err(_) => {
                     return Err(Failure::Usage(format!(
                         "{what} {text}: `{alpha}` is not a number for alpha"

@@ -42,6 +42,42 @@ impl SteerArgs {
     }
 }
 
+impl SteerArgs {
+    /// The nats of a lone `--steer V:NATSnat`, whose alpha becomes 1, or -1 for negative ones; none if there is no such.
+    pub fn take_nats(&mut self) -> Result<Option<f64>, Failure> {
+        let Some((at, alone, nats)) = self.steer.iter().enumerate().find_map(|(at, text)| {
+            let (alone, nats) = in_nats(text)?;
+            Some((at, alone, nats))
+        }) else {
+            return Ok(None);
+        };
+        if self.steer.len() > 1 || self.steering.is_some() {
+            return Err(Failure::Usage(format!(
+                "--steer {}: nats are of all vectors together: give alphas, and --kl {nats}",
+                self.steer[at]
+            )));
+        }
+        self.steer[at] = alone;
+        Ok(Some(nats))
+    }
+}
+
+/// `V:0.1nat@8,op=cap` as `V:1@8,op=cap` and 0.1.
+fn in_nats(text: &str) -> Option<(String, f64)> {
+    if Path::new(text).exists() {
+        return None;
+    }
+    let (head, _) = split(text);
+    let options = &text[head.len()..];
+    let (dose, layers) = match head.rsplit_once('@') {
+        Some((dose, layers)) if !layers.contains('/') => (dose, format!("@{layers}")),
+        _ => (head, String::new()),
+    };
+    let (path, alpha) = dose.rsplit_once(':')?;
+    let nats: f64 = alpha.strip_suffix("nats").or_else(|| alpha.strip_suffix("nat"))?.parse().ok()?;
+    Some((format!("{path}:{}{layers}{options}", nats.signum()), nats.abs()))
+}
+
 /// `V[:ALPHA][@LAYERS][,KEY=VALUE…]`.
 pub fn parse(text: &str) -> Result<SteerSpec, Failure> {
     let (head, options) = if Path::new(text).exists() { (text, Vec::new()) } else { split(text) };
@@ -173,6 +209,20 @@ mod tests {
         check("v:0.5@8,10,op=cap,lo=-1", "v:0.5@8,10", &[("op", "cap"), ("lo", "-1")]);
         check("v,tokens=a,b|c=d,scope=answer", "v", &[("tokens", "a,b|c=d"), ("scope", "answer")]);
         check("a,b/v,gate=c,gate.above=1", "a,b/v", &[("gate", "c"), ("gate.above", "1")]);
+    }
+
+    #[test]
+    fn nats_are_told_from_alphas() {
+        let check = |text: &str, want: Option<(&str, f64)>| {
+            assert_eq!(in_nats(text), want.map(|(text, nats)| (text.to_owned(), nats)), "{text}");
+        };
+        check("v.safetensors:0.1nat", Some(("v.safetensors:1", 0.1)));
+        check("v:-2nats@8-11", Some(("v:-1@8-11", 2.0)));
+        check("a:b@c/v:1nat@8,op=cap,lo=-1", Some(("a:b@c/v:1@8,op=cap,lo=-1", 1.0)));
+        check("v:0.1", None);
+        check("v:nat", None);
+        check("v@8", None);
+        check("nat", None);
     }
 
     #[test]

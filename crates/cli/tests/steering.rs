@@ -65,6 +65,21 @@ fn a_budget_of_nats_scales_every_alpha() {
     budget("0").fails(2, "--kl: a budget of 0 nats");
     budget("1000").fails(2, "--kl: no alpha moves the model by 1000 nats");
     place.run(&format!("{line} --kl 1")).fails(2, "--kl needs a --steer");
+    // The same in one word.
+    let same = |a: &str, b: &str| {
+        let [a, b] = [a, b].map(|it| place.run(&format!("{line} {it}")).succeeds());
+        assert_eq!(a.stdout, b.stdout);
+    };
+    same("--steer v.safetensors:0.1nat", "--steer v.safetensors:1 --kl 0.1");
+    same("--steer v.safetensors:-0.1nats", "--steer v.safetensors:-1 --kl 0.1");
+    let refused = |rest: &str, part: &str| {
+        place.run(&format!("{line} {rest}")).fails(2, part);
+    };
+    refused("--steer v.safetensors:1nat --kl 1", "give one of them");
+    refused("--steer v.safetensors:1nat --steer v.safetensors:1", "nats are of all vectors together");
+    place
+        .run("figure --model model --prompts p.txt --steer v.safetensors:1nat -o f")
+        .fails(2, "only `generate --steer`");
 }
 
 #[test]

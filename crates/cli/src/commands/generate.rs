@@ -11,13 +11,19 @@ use whipstaff_engine::{Continuation, Event, Finish, Generator, Request, Steering
 use whipstaff_steering::{Answer, Frame, Op, SteerSpec, solve_kl, steering_of};
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
-pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
+pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let kl = match (args.steer.take_nats()?, args.kl) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage("--kl beside a --steer in nats: give one of them".into()));
+        }
+        (nats, kl) => nats.or(kl),
+    };
     let specs = args.steer.specs()?;
     let sampling = plan::sampling(&args.sampling)?;
     if args.compare && specs.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
     }
-    if args.kl.is_some() && specs.is_empty() {
+    if kl.is_some() && specs.is_empty() {
         return Err(Failure::Usage("--kl needs a --steer to scale".into()));
     }
     let factors = factors(&specs, args.compare);
@@ -29,7 +35,7 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
-    let scale = match args.kl {
+    let scale = match kl {
         Some(nats) => budgeted(&loaded, &prompt, &steers, nats, &frame)?,
         None => 1.0,
     };
