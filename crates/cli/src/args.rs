@@ -415,7 +415,7 @@ pub struct EvaluateArgs {
 #[derive(clap::Args)]
 pub struct JudgeArgs {
     /// Who rates answers from 0 to 100: the address of any server with OpenAI's chat completions, such as
-    /// https://api.openai.com/v1 (its key is read from OPENAI_API_KEY), or local:MODEL, a model as for --model
+    /// `https://api.openai.com/v1` (its key is read from OPENAI_API_KEY), or local:MODEL, a model as for --model
     #[arg(long, value_name = "URL|local:MODEL", requires = "prompts")]
     pub judge: Option<String>,
     /// The server's name for the model that judges
