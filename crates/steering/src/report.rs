@@ -295,7 +295,23 @@ impl Html {
 
     fn paragraphs(&mut self, text: &str) -> &mut Self {
         for paragraph in text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()) {
-            self.raw("<p>").text(paragraph).raw("</p>\n");
+            self.raw("<p>").marked(paragraph).raw("</p>\n");
+        }
+        self
+    }
+
+    /// Text in which names stand between backticks.
+    fn marked(&mut self, text: &str) -> &mut Self {
+        let parts: Vec<&str> = text.split('`').collect();
+        if parts.len().is_multiple_of(2) {
+            return self.text(text);
+        }
+        for (i, part) in parts.into_iter().enumerate() {
+            if i % 2 == 1 {
+                self.raw("<code>").text(part).raw("</code>");
+            } else {
+                self.text(part);
+            }
         }
         self
     }

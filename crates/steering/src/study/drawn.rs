@@ -46,7 +46,7 @@ impl Findings {
             marked: it.picked.map(|layer| depth(it, layer)),
         };
         let panel = |curves: &[Curve]| DepthPanel {
-            title: format!("method `{}`", curves[0].method),
+            title: format!("method {}", curves[0].method),
             lines: curves.iter().enumerate().map(line).collect(),
         };
         let rule = self.depth.map_or(String::new(), |it| {
