@@ -505,6 +505,24 @@ def write_byte_level(out: Path, pre: str, known: set[str], **rule) -> list[dict]
     )
 
 
+def add_pieces(writer: GGUFWriter, original: sentencepiece.SentencePieceProcessor) -> None:
+    """What a SentencePiece model knows of its tokens: texts, scores, kinds."""
+
+    def kind(i: int) -> TokenType:
+        if original.is_unknown(i):
+            return TokenType.UNKNOWN
+        if original.is_control(i):
+            return TokenType.CONTROL
+        if original.is_byte(i):
+            return TokenType.BYTE
+        return TokenType.USER_DEFINED if original.id_to_piece(i) == "<tool>" else TokenType.NORMAL
+
+    ids = range(original.get_piece_size())
+    writer.add_token_list([original.id_to_piece(i) for i in ids])
+    writer.add_token_scores([original.get_score(i) for i in ids])
+    writer.add_token_types([kind(i) for i in ids])
+
+
 def write_sentencepiece(out: Path, prefix_space: bool) -> list[dict]:
     """Only texts without special tokens: SentencePiece itself does not look for them."""
     model = io.BytesIO()
@@ -526,22 +544,10 @@ def write_sentencepiece(out: Path, prefix_space: bool) -> list[dict]:
     )
     original = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
-    def kind(i: int) -> TokenType:
-        if original.is_unknown(i):
-            return TokenType.UNKNOWN
-        if original.is_control(i):
-            return TokenType.CONTROL
-        if original.is_byte(i):
-            return TokenType.BYTE
-        return TokenType.USER_DEFINED if original.id_to_piece(i) == "<tool>" else TokenType.NORMAL
-
-    ids = range(original.get_piece_size())
     path = out / f"tokenizer-spm{'' if prefix_space else '-no-prefix'}.gguf"
     writer = GGUFWriter(path, "llama")
     writer.add_tokenizer_model("llama")
-    writer.add_token_list([original.id_to_piece(i) for i in ids])
-    writer.add_token_scores([original.get_score(i) for i in ids])
-    writer.add_token_types([kind(i) for i in ids])
+    add_pieces(writer, original)
     writer.add_bos_token_id(original.bos_id())
     writer.add_eos_token_id(original.eos_id())
     writer.add_add_space_prefix(prefix_space)

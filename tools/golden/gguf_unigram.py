@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import sentencepiece
-from gguf import GGUFWriter, TokenType
-from gguf_models import CORPUS, GOLDEN, MORE_TEXTS, TEXTS, open_llama_cpp, write_file
+from gguf import GGUFWriter
+from gguf_models import CORPUS, GOLDEN, MORE_TEXTS, TEXTS, add_pieces, open_llama_cpp, write_file
 from sentencepiece import sentencepiece_model_pb2
 
 # The library that we build on replaces a whole cluster of characters where the table has only its beginning.
@@ -43,21 +43,10 @@ def write(path: Path, proto: bytes) -> list[dict]:
     original = sentencepiece.SentencePieceProcessor(model_proto=proto)
     spec = sentencepiece_model_pb2.ModelProto.FromString(proto).normalizer_spec
 
-    def kind(i: int) -> TokenType:
-        if original.is_unknown(i):
-            return TokenType.UNKNOWN
-        if original.is_control(i):
-            return TokenType.CONTROL
-        if original.is_byte(i):
-            return TokenType.BYTE
-        return TokenType.USER_DEFINED if original.id_to_piece(i) == "<tool>" else TokenType.NORMAL
-
     ids = range(original.get_piece_size())
     writer = GGUFWriter(path, "t5")
     writer.add_tokenizer_model("t5")
-    writer.add_token_list([original.id_to_piece(i) for i in ids])
-    writer.add_token_scores([original.get_score(i) for i in ids])
-    writer.add_token_types([kind(i) for i in ids])
+    add_pieces(writer, original)
     writer.add_eos_token_id(original.eos_id())
     writer.add_unk_token_id(original.unk_id())
     writer.add_pad_token_id(original.pad_id())

@@ -18,6 +18,7 @@ use crate::lanes::LANES;
 use crate::linear::GROUP;
 use crate::packed::K_BLOCK;
 use crate::rounded::{MultiplyRounded, STEP, TILE_ROWS, Tile};
+use crate::tile::AHEAD;
 
 /// Sums of sixteen outputs of a row, to which products of pairs are added.
 ///
@@ -164,9 +165,6 @@ unsafe fn strip<S: PairSums, const R: usize, const C: usize>(
     }
     R
 }
-
-/// How far ahead of its use a stream of weights is asked for, in bytes, as in `tile.rs`.
-const AHEAD: usize = 2048;
 
 /// The sums in software: what the instruction is documented to do, in its order.
 #[derive(Clone, Copy)]

@@ -1,8 +1,67 @@
-//! Lines of JSON that carry a digest of themselves: one that was cut or edited is not believed.
+//! Lines of JSON that carry a digest of themselves: one that was cut or edited is not believed. And files of such
+//! lines, which are read, begun again with what is believed, and added to.
 
+use crate::{Error, write_atomically};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file of lines, open at its end.
+pub(crate) struct Sealed {
+    path: PathBuf,
+    file: File,
+}
+
+impl Sealed {
+    /// What the file holds; none if there is no file. Bytes that are no text are replaced, so that nobody believes
+    /// their lines.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Makes `text` all that the file holds, and opens it.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) fn begin(path: &Path, text: &str) -> Result<Sealed, Error> {
+        write_atomically(path, text.as_bytes())?;
+        Sealed::open(path)
+    }
+
+    /// Opens the file as it is, or an empty one.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) fn open(path: &Path) -> Result<Sealed, Error> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        Ok(Sealed { path: path.to_owned(), file })
+    }
+
+    /// Adds lines, and sees them to the disk.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) fn append(&mut self, text: &str) -> Result<(), Error> {
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
 
 /// A line: the entry under its name, and its digest.
 pub(crate) fn line(entry: &impl Serialize, name: &str) -> String {

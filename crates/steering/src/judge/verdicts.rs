@@ -5,18 +5,16 @@
 
 use super::{JudgeReply, Rating, distinct};
 use crate::Error;
-use crate::sealed::{line, parse};
+use crate::sealed::{Sealed, line, parse};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Replies by what was asked of whom.
 pub struct Verdicts {
     known: HashMap<String, JudgeReply>,
-    file: Option<(PathBuf, File)>,
+    file: Option<Sealed>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,11 +37,7 @@ impl Verdicts {
     /// [`Error::Read`], [`Error::Write`]; [`Error::File`] if it holds something, but no verdict.
     pub fn open(path: Option<&Path>) -> Result<Verdicts, Error> {
         let Some(path) = path else { return Ok(Verdicts { known: HashMap::new(), file: None }) };
-        let text = match std::fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
-        };
+        let text = Sealed::read(path)?.unwrap_or_default();
         let entries = text.lines().filter_map(parse::<Line>).map(|it| it.verdict);
         let known: HashMap<_, _> = entries
             .map(|it| (it.request, JudgeReply { text: it.text, alternatives: it.alternatives }))
@@ -52,13 +46,12 @@ impl Verdicts {
             let reason = "holds no verdict of a judge, so none is added to it: name another file";
             return Err(Error::File { path: path.to_owned(), reason: reason.into() });
         }
-        let write = |source| Error::Write { path: path.to_owned(), source };
-        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(write)?;
+        let mut file = Sealed::open(path)?;
         if !text.is_empty() && !text.ends_with('\n') {
             // A line that was cut stays alone.
-            file.write_all(b"\n").map_err(write)?;
+            file.append("\n")?;
         }
-        Ok(Verdicts { known, file: Some((path.to_owned(), file)) })
+        Ok(Verdicts { known, file: Some(file) })
     }
 
     /// The prompts that are still to be asked, each once.
@@ -75,12 +68,10 @@ impl Verdicts {
     pub(crate) fn append(&mut self, identity: &str, prompt: &str, reply: JudgeReply) -> Result<(), Error> {
         let request = request(identity, prompt);
         let kept = self.file.as_mut().filter(|_| Rating::of(&reply) != Rating::Unusable);
-        if let Some((path, file)) = kept {
+        if let Some(file) = kept {
             let JudgeReply { text, alternatives } = reply.clone();
             let entry = Entry { request: request.clone(), text, alternatives };
-            let text = line(&entry, "verdict");
-            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
-            written.map_err(|source| Error::Write { path: path.clone(), source })?;
+            file.append(&line(&entry, "verdict"))?;
         }
         self.known.insert(request, reply);
         Ok(())

@@ -6,21 +6,18 @@
 
 use super::{Cell, Measured, Pair, PairPlan, best};
 use crate::file::ReceiptEntry;
-use crate::sealed::{difference, line, parse};
-use crate::{Divergence, Error, Method, Receipt, write_atomically};
+use crate::sealed::{Sealed, difference, line, parse};
+use crate::{Divergence, Error, Method, Receipt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The numbers of a pair that are measured already, on disk.
 pub struct Journal {
-    path: PathBuf,
     plan: PairPlan,
     cells: Vec<Cell>,
     receipt: Option<(Method, Receipt)>,
-    file: File,
+    file: Sealed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,10 +96,7 @@ impl Journal {
     /// [`Error::File`] if the file is of another pair, naming what differs; [`Error::Read`], [`Error::Write`].
     pub fn open(path: &Path, plan: &PairPlan) -> Result<Journal, Error> {
         let (mut cells, mut receipt): (Vec<Cell>, _) = (Vec::new(), None);
-        if path.exists() {
-            let bytes =
-                std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-            let text = String::from_utf8_lossy(&bytes);
+        if let Some(text) = Sealed::read(path)? {
             let mut lines = text.lines();
             check_header(lines.next().unwrap_or_default(), plan)
                 .map_err(|reason| Error::File { path: path.to_owned(), reason })?;
@@ -118,10 +112,7 @@ impl Journal {
         let mut text = line(&PlanEntry::new(plan), "pair");
         cells.iter().for_each(|it| text += &line(&CellEntry::new(it), "cell"));
         receipt.iter().for_each(|(method, it)| text += &line(&OfBest::new(*method, it), "receipt"));
-        write_atomically(path, text.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path);
-        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
-        Ok(Journal { path: path.to_owned(), plan: plan.clone(), cells, receipt, file })
+        Ok(Journal { plan: plan.clone(), cells, receipt, file: Sealed::begin(path, &text)? })
     }
 
     /// What is measured.
@@ -146,7 +137,7 @@ impl Journal {
     /// # Errors
     /// [`Error::Write`].
     pub fn append(&mut self, cell: Cell) -> Result<(), Error> {
-        self.write(&line(&CellEntry::new(&cell), "cell"))?;
+        self.file.append(&line(&CellEntry::new(&cell), "cell"))?;
         self.cells.push(cell);
         Ok(())
     }
@@ -156,7 +147,7 @@ impl Journal {
     /// # Errors
     /// [`Error::Write`].
     pub fn set_receipt(&mut self, method: Method, receipt: Receipt) -> Result<(), Error> {
-        self.write(&line(&OfBest::new(method, &receipt), "receipt"))?;
+        self.file.append(&line(&OfBest::new(method, &receipt), "receipt"))?;
         self.receipt = Some((method, receipt));
         Ok(())
     }
@@ -181,11 +172,6 @@ impl Journal {
         let (method, receipt) = self.receipt.as_ref()?;
         let alpha = cell.dose.as_ref()?.alpha;
         (*method == cell.method && receipt.layers == cell.layers && receipt.alpha == alpha).then_some(receipt)
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), Error> {
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 

@@ -4,19 +4,16 @@
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
 
 use super::{Cell, Place, SweepPlan};
-use crate::sealed::{difference, line, parse};
-use crate::{Error, write_atomically};
+use crate::Error;
+use crate::sealed::{Sealed, difference, line, parse};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The cells of a plan, those that are measured already on disk.
 pub struct Journal {
-    path: PathBuf,
     plan: SweepPlan,
     cells: Vec<Option<Cell>>,
-    file: File,
+    file: Sealed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,10 +72,7 @@ impl Journal {
     pub fn open(path: &Path, plan: &SweepPlan) -> Result<Journal, Error> {
         let places = plan.places();
         let mut cells: Vec<Option<Cell>> = vec![None; places.len()];
-        if path.exists() {
-            let bytes =
-                std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-            let text = String::from_utf8_lossy(&bytes);
+        if let Some(text) = Sealed::read(path)? {
             let mut lines = text.lines();
             check_header(lines.next().unwrap_or_default(), plan)
                 .map_err(|reason| Error::File { path: path.to_owned(), reason })?;
@@ -88,10 +82,7 @@ impl Journal {
                 }
             }
         }
-        rewrite(path, plan, &cells)?;
-        let file = OpenOptions::new().append(true).open(path);
-        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
-        Ok(Journal { path: path.to_owned(), plan: plan.clone(), cells, file })
+        Ok(Journal { plan: plan.clone(), file: begin(path, plan, &cells)?, cells })
     }
 
     /// The cells that are left to measure, those of one method and set of layers together.
@@ -115,8 +106,7 @@ impl Journal {
     /// [`Error::Write`].
     pub fn append(&mut self, cells: Vec<Cell>) -> Result<(), Error> {
         let text: String = cells.iter().map(|it| line(&CellEntry::new(it), "cell")).collect();
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        self.file.append(&text)?;
         let places = self.plan.places();
         for cell in cells {
             let i = places.iter().position(|place| *place == cell.place).expect("a cell of the plan");
@@ -130,17 +120,18 @@ impl Journal {
     /// # Errors
     /// [`Error::Write`].
     pub fn finish(self) -> Result<Vec<Cell>, Error> {
-        rewrite(&self.path, &self.plan, &self.cells)?;
+        begin(self.file.path(), &self.plan, &self.cells)?;
         Ok(self.cells.into_iter().flatten().collect())
     }
 }
 
-fn rewrite(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<(), Error> {
+/// The file with the plan and these cells, in its order.
+fn begin(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<Sealed, Error> {
     let mut text = line(&PlanEntry::new(plan), "sweep");
     for cell in cells.iter().flatten() {
         text += &line(&CellEntry::new(cell), "cell");
     }
-    write_atomically(path, text.as_bytes())
+    Sealed::begin(path, &text)
 }
 
 fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
