@@ -137,11 +137,14 @@ impl Isa {
             surveyed.push(Surveyed { name: "amx", missing: amx });
             let bf16 =
                 missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16");
-            surveyed.push(Surveyed { name: "avx512-bf16", missing: bf16 });
+            let pairs = Surveyed { name: "avx512-bf16", missing: bf16 };
+            let (first, last) = if pairs_are_fast() { (Some(pairs), None) } else { (None, Some(pairs)) };
+            surveyed.extend(first);
             let vnni = missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni");
             surveyed.push(Surveyed { name: "avx512-vnni", missing: vnni });
             let avx512 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c", "avx512f", "avx512bw");
             surveyed.push(Surveyed { name: "avx512", missing: avx512 });
+            surveyed.extend(last);
             let avx2 = missing!(is_x86_feature_detected, "avx2", "fma", "f16c");
             surveyed.push(Surveyed { name: "avx2", missing: avx2 });
         }
