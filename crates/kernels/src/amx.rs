@@ -17,9 +17,9 @@
 //!
 //! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals)
 //! is shared between the unit (`hardware.rs`) and its twin in software (`twin.rs`), and tested through
-//! the twin. The instructions have been assembled, and the same ones in the same loops have run in a
-//! prototype; `hardware.rs` itself has not been executed on a processor that has them. It is offered
-//! only after a product by the unit has equalled the twin's, see `hardware::available`.
+//! the twin. `hardware.rs` has run all tests in an emulated processor under Linux (`tools/emulate.sh`), and
+//! not yet on a real one. It is offered only after products by the unit have equalled the twins', see
+//! `hardware::available`. Products of bytes, for quantised weights, are in `quant/tiles.rs`.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod hardware;

@@ -91,7 +91,7 @@ fn lane([low, high]: [i16; 2]) -> i32 {
 
 impl IntLanes for PlainInts {
     type Floats = PlainLanes;
-    const WIDE: bool = false;
+    const WIDE: bool = true;
 
     #[inline(always)]
     unsafe fn splat(x: i32) -> Self {
@@ -158,24 +158,23 @@ impl IntLanes for PlainInts {
     #[inline(always)]
     unsafe fn add_dots(mut self, a: Self, x: Self) -> Self {
         for i in 0..LANES {
-            let (a, x) = (bytes(a.0[i]), bytes(x.0[i]));
-            let dots = [a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]];
-            let sums = halves(self.0[i]);
-            self.0[i] = lane([sums[0].wrapping_add(dots[0]), sums[1].wrapping_add(dots[1])]);
+            for (a, x) in a.0[i].to_le_bytes().into_iter().zip(bytes(x.0[i])) {
+                self.0[i] = self.0[i].wrapping_add(i32::from(a) * i32::from(x));
+            }
         }
         self
     }
     #[inline(always)]
     unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self {
         // SAFETY: plain lanes need no feature.
-        unsafe { self.add_pairs(dots, scale) }
+        unsafe { self.add(dots.zip(scale.sra(16), i32::wrapping_mul)) }
     }
     #[inline(always)]
     unsafe fn add_signed_dots(mut self, a: Self, x: Self) -> Self {
         for i in 0..LANES {
-            let (a, x) = (bytes(a.0[i]), bytes(x.0[i]));
-            let dots = [a[0] * x[0] + a[1] * x[1], a[2] * x[2] + a[3] * x[3]];
-            self.0[i] = self.0[i].wrapping_add(i32::from(dots[0]) + i32::from(dots[1]));
+            for (a, x) in bytes(a.0[i]).into_iter().zip(bytes(x.0[i])) {
+                self.0[i] = self.0[i].wrapping_add(i32::from(a * x));
+            }
         }
         self
     }

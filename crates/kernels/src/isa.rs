@@ -1,9 +1,15 @@
 //! Which instruction set the kernels use, and the one place that enters it.
 
-use crate::lanes::{Lanes, PlainLanes};
+use crate::Dtype;
+use crate::ints::IntLanes;
+use crate::lanes::{LANES, Lanes, PlainLanes};
+use crate::quant::activations::Quantised;
+use crate::quant::decode::DecodeScratch;
+use crate::quant::tiles::{Twin, depth_of, tiled_product};
 use crate::rounded::MultiplyRounded;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
+use std::ops::Range;
 
 /// An instruction set that the kernels are compiled for. It can only be had through
 /// [`Isa::best`] or [`Isa::named`], which ask the processor: holding one is proof that it runs here.
@@ -12,7 +18,7 @@ pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// `Avx512Vnni`, and tiles for products of `bf16` weights.
+    /// `Avx512Vnni`, and tiles for products of `bf16` weights and of many rows with quantised ones.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
     /// `Avx512Vnni`, and products of pairs for `bf16` weights.
@@ -132,8 +138,11 @@ impl Isa {
         }
         #[cfg(target_arch = "x86_64")]
         {
-            let amx =
-                if Isa::named("amx").is_ok() { vec![] } else { vec!["amx-bf16 tiles and leave to use them"] };
+            let amx = if Isa::named("amx").is_ok() {
+                vec![]
+            } else {
+                vec!["amx-bf16 and amx-int8 tiles, and leave to use them"]
+            };
             surveyed.push(Surveyed { name: "amx", missing: amx });
             let bf16 =
                 missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16");
@@ -216,6 +225,50 @@ impl Isa {
             // SAFETY: the twin needs no feature.
             Kind::PairTwin => unsafe { crate::pairs::multiply::<crate::pairs::Twin>(product) },
             _ => panic!("{} reads inputs as they are", self.name()),
+        }
+    }
+
+    /// Whether it multiplies quantised inputs by tiles of bytes (`quant/tiles.rs`).
+    pub(crate) fn has_byte_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => true,
+            Kind::TileTwin => true,
+            _ => false,
+        }
+    }
+
+    /// [`tiled_product`] on the unit of this set, for kernels that run on its lanes.
+    ///
+    /// # Safety
+    /// The caller runs with the features that `L` needs, the lanes of this set.
+    ///
+    /// # Panics
+    /// If the set has no tiles of bytes, and as [`tiled_product`].
+    #[inline(always)]
+    pub(crate) unsafe fn add_tiled_product<L: Lanes>(
+        self,
+        dtype: Dtype,
+        panel: &[u8],
+        x: &Quantised,
+        rows: Range<usize>,
+        totals: &mut [[f32; LANES]],
+        scratch: &mut DecodeScratch,
+    ) {
+        // The compiler drops what other lanes are for.
+        match self.0 {
+            // SAFETY: an `Isa` of this kind exists only where tiles may be used.
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx if const { <L::Ints as IntLanes>::WIDE && <L::Ints as IntLanes>::SIGN_OFFSET != 0 } => unsafe {
+                let mut unit = crate::amx::hardware::ByteUnit::configure(depth_of(dtype));
+                tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch);
+            },
+            // SAFETY: the twin needs no feature.
+            Kind::TileTwin if const { <L::Ints as IntLanes>::WIDE && <L::Ints as IntLanes>::SIGN_OFFSET == 0 } =>
+            unsafe {
+                tiled_product::<L>(&mut Twin, dtype, panel, x, rows, totals, scratch);
+            },
+            _ => panic!("{} has no tiles of bytes", self.name()),
         }
     }
 

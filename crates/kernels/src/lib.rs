@@ -14,7 +14,7 @@
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`
 //! (how products read them), `input` (activations), `isa` and `cpu` (what it runs on), `pool`
 //! (threads), `lanes` (sixteen floats) and `avx512`, `avx2`, `neon` (sets of them), `activation`, `linear` (tasks), `tile` (inner loops), `rounded`, `pairs` and `amx` (the same
-//! with rounded activations, by pairs and by a matrix unit), `ints` and `quant` (products in integers), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
+//! with rounded activations, by pairs and by a matrix unit), `ints` and `quant` (products in integers, of many rows by tiles where there are some), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
 mod activation;

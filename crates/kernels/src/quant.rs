@@ -42,6 +42,7 @@ pub(crate) mod activations;
 pub(crate) mod decode;
 pub(crate) mod pack;
 pub(crate) mod product;
+pub(crate) mod tiles;
 
 use crate::Dtype;
 use crate::blocks::{IQ4_VALUES, MXFP4_VALUES};

@@ -10,6 +10,7 @@ use crate::quant::Layout;
 use crate::quant::activations::Quantised;
 use crate::quant::decode::{DecodeScratch, decode_f32};
 use crate::quant::product::{few_rows_of, few_rows_product, rows_product};
+use crate::quant::tiles::TILES_FROM;
 use crate::rounded::MultiplyRounded;
 use half::f16;
 use std::ops::Range;
@@ -36,7 +37,9 @@ impl Kernel for AddPanels<'_> {
                 (Activations::Rounded(x), _) => {
                     isa.multiply_rounded(MultiplyRounded { weight, panels, x, rows, totals })
                 }
-                (Activations::Quantised(x), _) => add_quantised_panels::<L>(weight, panels, x, rows, totals),
+                (Activations::Quantised(x), _) => {
+                    add_quantised_panels::<L>(isa, weight, panels, x, rows, totals)
+                }
                 (Activations::Floats(x), Dtype::F32) => {
                     add_float_panels::<L, F32Pair>(weight, panels, x, rows, totals)
                 }
@@ -55,6 +58,7 @@ impl Kernel for AddPanels<'_> {
 /// Quantised weights and activations, in integers.
 #[inline(always)]
 unsafe fn add_quantised_panels<L: Lanes>(
+    isa: Isa,
     weight: &Packed,
     panels: Range<usize>,
     x: &Quantised,
@@ -65,7 +69,13 @@ unsafe fn add_quantised_panels<L: Lanes>(
     let totals = panels.zip(totals.chunks_exact_mut(per_panel));
     // SAFETY: the features are the caller's promise.
     unsafe {
-        if rows.len() <= few_rows_of(Layout::of(weight.dtype())) {
+        if rows.len() >= TILES_FROM && isa.has_byte_tiles() {
+            let mut scratch = DecodeScratch::new();
+            for (panel, totals) in totals {
+                let (panel, totals) = (weight.panel(panel), &mut totals[..rows.len()]);
+                isa.add_tiled_product::<L>(weight.dtype(), panel, x, rows.clone(), totals, &mut scratch);
+            }
+        } else if rows.len() <= few_rows_of(Layout::of(weight.dtype())) {
             for (panel, totals) in totals {
                 let totals = &mut totals[..rows.len()];
                 few_rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals);

@@ -4,6 +4,8 @@
 
 use super::twin::Twin;
 use super::{Sums, TILE_ROWS, Tile, TileUnit};
+use crate::lanes::LANES;
+use crate::quant::tiles::{self, ByteSums, ByteTiles, N_TILES};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::marker::PhantomData;
@@ -16,8 +18,8 @@ pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         processor_has_it() && request_permission() && {
-            // SAFETY: the processor has the unit and the process may use it.
-            equals_twin(&mut unsafe { Unit::configure() })
+            // SAFETY: the processor has the unit and the process may use it. (Of the two for bytes also.)
+            equals_twin(&mut unsafe { Unit::configure() }) && bytes_equal_twin()
         }
     })
 }
@@ -36,17 +38,37 @@ struct Config {
     rows: [u8; 16],
 }
 
-static CONFIG: Config = {
-    let mut config =
-        Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-    let mut tile = 0;
-    while tile < 8 {
-        config.row_bytes[tile] = size_of::<Tile>() as u16 / TILE_ROWS as u16;
-        config.rows[tile] = TILE_ROWS as u8;
-        tile += 1;
+impl Config {
+    /// Tiles 0 to 3 for sums and 6 and 7 for weights, of `depth` rows, have rows of 64 bytes; 4 and 5 for
+    /// activations have rows of `4 · depth`.
+    const fn of_depth(depth: usize) -> Config {
+        let mut config =
+            Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        let mut tile = 0;
+        while tile < 8 {
+            config.row_bytes[tile] = if tile == 4 || tile == 5 { 4 * depth as u16 } else { ROW_BYTES as u16 };
+            config.rows[tile] = if tile >= 6 { depth as u8 } else { TILE_ROWS as u8 };
+            tile += 1;
+        }
+        config
     }
-    config
-};
+
+    /// Sets the unit up on this thread.
+    ///
+    /// # Safety
+    /// The unit is [`available`].
+    #[inline]
+    unsafe fn load(&'static self) {
+        // SAFETY: the instruction is there by the caller's promise, and reads 64 bytes.
+        unsafe { asm!("ldtilecfg [{config}]", config = in(reg) &raw const *self, options(nostack, readonly)) }
+    }
+}
+
+/// Eight whole tiles: 16 rows of 64 bytes.
+static WHOLE: Config = Config::of_depth(16);
+/// For products of bytes whose scales are those of 16 and of 32 inputs.
+static OF_16: Config = Config::of_depth(4);
+static OF_32: Config = Config::of_depth(8);
 
 impl Unit {
     /// Sets the unit up on this thread.
@@ -55,10 +77,8 @@ impl Unit {
     /// The unit is [`available`].
     #[inline]
     pub(crate) unsafe fn configure() -> Unit {
-        // SAFETY: the instruction is there by the caller's promise, and reads 64 bytes.
-        unsafe {
-            asm!("ldtilecfg [{config}]", config = in(reg) &raw const CONFIG, options(nostack, readonly))
-        };
+        // SAFETY: the caller's promise.
+        unsafe { WHOLE.load() };
         Unit(PhantomData)
     }
 }
@@ -69,6 +89,34 @@ impl Drop for Unit {
     fn drop(&mut self) {
         // SAFETY: whoever holds a unit may release it.
         unsafe { asm!("tilerelease", options(nostack)) };
+    }
+}
+
+/// The unit, set up on this thread for products of bytes until it is dropped.
+pub(crate) struct ByteUnit {
+    depth: usize,
+    _unit: Unit,
+}
+
+impl ByteUnit {
+    /// Sets the unit up on this thread for tiles of `depth` quads.
+    ///
+    /// # Safety
+    /// The unit is [`available`].
+    ///
+    /// # Panics
+    /// If `depth` is neither 4 nor 8.
+    #[inline]
+    pub(crate) unsafe fn configure(depth: usize) -> ByteUnit {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match depth {
+                4 => OF_16.load(),
+                8 => OF_32.load(),
+                _ => panic!("no type has tiles of {depth} quads"),
+            }
+        }
+        ByteUnit { depth, _unit: Unit(PhantomData) }
     }
 }
 
@@ -223,14 +271,93 @@ impl TileUnit for Unit {
     }
 }
 
+impl ByteTiles for ByteUnit {
+    #[inline]
+    unsafe fn multiply(
+        &mut self,
+        mut codes: *const i8,
+        stride: usize,
+        mut quads: *const [u32; LANES],
+        depth: usize,
+        signed: bool,
+        sums: &mut [ByteSums],
+    ) {
+        assert!(depth == self.depth && !signed, "the vectors of this set take signs off");
+        // SAFETY: the unit is set up on this thread; codes and quads are there by the caller's promise, and
+        // whole tiles of sums are written.
+        unsafe {
+            if let Ok(sums) = <&mut [ByteSums; N_TILES]>::try_from(&mut *sums) {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "tileloadd tmm4, [{a} + {stride}*1]",
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "add {a}, {a_step}",
+                    "add {b}, {b_step}",
+                    "tdpbsud tmm0, tmm4, tmm6",
+                    "tileloadd tmm5, [{a} + {stride}*1]",
+                    "tileloadd tmm7, [{b} + {row}*1]",
+                    "add {a}, {a_step}",
+                    "add {b}, {b_step}",
+                    "tdpbsud tmm1, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {stride}*1]",
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "add {a}, {a_step}",
+                    "add {b}, {b_step}",
+                    "tdpbsud tmm2, tmm4, tmm6",
+                    "tileloadd tmm5, [{a} + {stride}*1]",
+                    "tileloadd tmm7, [{b} + {row}*1]",
+                    "tdpbsud tmm3, tmm5, tmm7",
+                    "tilestored [{s} + {row}*1], tmm0",
+                    "tilestored [{s} + {row}*1 + 1024], tmm1",
+                    "tilestored [{s} + {row}*1 + 2048], tmm2",
+                    "tilestored [{s} + {row}*1 + 3072], tmm3",
+                    s = in(reg) sums.as_mut_ptr(),
+                    a = inout(reg) codes => _,
+                    b = inout(reg) quads => _,
+                    stride = in(reg) stride,
+                    row = in(reg) ROW_BYTES,
+                    a_step = in(reg) 4 * depth,
+                    b_step = in(reg) depth * ROW_BYTES,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+                return;
+            }
+            for sums in sums {
+                asm!(
+                    "tilezero tmm0",
+                    "tileloadd tmm4, [{a} + {stride}*1]",
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "tdpbsud tmm0, tmm4, tmm6",
+                    "tilestored [{s} + {row}*1], tmm0",
+                    s = in(reg) sums,
+                    a = in(reg) codes,
+                    b = in(reg) quads,
+                    stride = in(reg) stride,
+                    row = in(reg) ROW_BYTES,
+                    out("tmm0") _, out("tmm4") _, out("tmm6") _,
+                    options(nostack),
+                );
+                (codes, quads) = (codes.add(4 * depth), quads.add(depth));
+            }
+        }
+    }
+}
+
 /// From one row of a tile to the next, in memory: the same for weights, activations and sums.
 const ROW_BYTES: usize = 64;
 
-/// CPUID says that there are tiles of `bf16`, XCR0 that the system saves them.
+/// CPUID says that there are tiles of `bf16` and of bytes, XCR0 that the system saves them.
 fn processor_has_it() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    const ALL: u32 = AMX_BF16 | AMX_TILE | AMX_INT8;
     /// Their configuration and their data.
     const XTILE: u64 = 1 << 17 | 1 << 18;
     if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
@@ -238,7 +365,7 @@ fn processor_has_it() -> bool {
     }
     let features = __cpuid_count(7, 0).edx;
     // SAFETY: the system has enabled the instruction that is asked for, as OSXSAVE says.
-    features & AMX_BF16 != 0 && features & AMX_TILE != 0 && unsafe { xcr0() } & XTILE == XTILE
+    features & ALL == ALL && unsafe { xcr0() } & XTILE == XTILE
 }
 
 #[target_feature(enable = "xsave")]
@@ -291,6 +418,34 @@ fn equals_twin(unit: &mut impl TileUnit) -> bool {
     products(unit, &a, &b, before) == products(&mut Twin, &a, &b, before)
 }
 
+/// Whether products of bytes equal the twin's, for both depths and for fewer tiles than go side by side.
+/// Only where the processor has the unit and the process may use it.
+fn bytes_equal_twin() -> bool {
+    const STRIDE: usize = 4 * 8 * N_TILES + 12;
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        state ^ state >> 15
+    };
+    let mut codes = [0i8; TILE_ROWS * STRIDE];
+    codes.iter_mut().for_each(|code| *code = (next() as i8).max(-127));
+    let mut quads = [[0u32; LANES]; 8 * N_TILES];
+    quads.as_flattened_mut().iter_mut().for_each(|quad| *quad = next());
+    [(4, N_TILES), (8, N_TILES), (8, 3), (4, 1)].into_iter().all(|(depth, n_tiles)| {
+        let products = |unit: &mut dyn ByteTiles| {
+            let mut sums = [ByteSums([[7; LANES]; TILE_ROWS]); N_TILES];
+            // SAFETY: there are as many codes and quads.
+            unsafe {
+                let sums = &mut sums[..n_tiles];
+                unit.multiply(codes.as_ptr(), STRIDE, quads.as_ptr(), depth, false, sums);
+            }
+            sums.map(|sums| sums.0)
+        };
+        // SAFETY: the caller's promise.
+        products(&mut unsafe { ByteUnit::configure(depth) }) == products(&mut tiles::Twin)
+    })
+}
+
 /// What `sums` become by a product of every kind.
 fn products<const N: usize>(
     unit: &mut impl TileUnit,
@@ -335,11 +490,19 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_64_bytes_of_eight_whole_tiles() {
+    fn configurations_are_64_bytes_and_tell_of_eight_tiles() {
         assert_eq!((size_of::<Config>(), size_of::<Tile>(), size_of::<Sums>()), (64, 1024, 1024));
-        let told = |tile: usize| (CONFIG.row_bytes[tile], CONFIG.rows[tile]);
-        assert!((0..8).all(|tile| told(tile) == (64, 16)) && (8..16).all(|tile| told(tile) == (0, 0)));
-        assert_eq!((CONFIG.palette, CONFIG.start_row, CONFIG.reserved), (1, 0, [0; 14]));
+        let told = |config: &Config, tile: usize| (config.row_bytes[tile], config.rows[tile]);
+        assert!((0..8).all(|tile| told(&WHOLE, tile) == (64, 16)));
+        for (config, depth) in [(&OF_16, 4), (&OF_32, 8)] {
+            assert!((0..4).all(|tile| told(config, tile) == (64, 16)));
+            assert!((4..6).all(|tile| told(config, tile) == (4 * depth, 16)));
+            assert!((6..8).all(|tile| told(config, tile) == (64, depth as u8)));
+        }
+        for config in [&WHOLE, &OF_16, &OF_32] {
+            assert!((8..16).all(|tile| told(config, tile) == (0, 0)));
+            assert_eq!((config.palette, config.start_row, config.reserved), (1, 0, [0; 14]));
+        }
     }
 
     #[test]
@@ -347,6 +510,15 @@ mod tests {
         assert_eq!(available(), available());
         if !processor_has_it() {
             assert!(!available());
+        }
+    }
+
+    /// For emulators of processors: tests on other sets pass where this one is missing.
+    #[test]
+    fn it_is_available_where_the_environment_says_so() {
+        if std::env::var_os("WHIPSTAFF_EXPECT_AMX").is_some() {
+            assert!(available());
+            assert_eq!(crate::Isa::best().name(), "amx");
         }
     }
 }

@@ -8,6 +8,7 @@
 //! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
 
 use super::K_BLOCK;
+use super::tiles::TILE_ROWS;
 use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes};
 
@@ -19,7 +20,8 @@ pub(crate) struct Quantised {
     n_in: usize,
     /// Inputs that share a scale: 32 or 256.
     unit: usize,
-    /// `[n_blocks][n_rows][inputs of the block]`.
+    /// `[n_blocks][n_rows][inputs of the block]`, and as much as fifteen rows of a block more: a tile of
+    /// sixteen rows may begin at the last one.
     codes: Vec<i8>,
     /// `[n_blocks][n_rows][sixteens of the block]`.
     sums: Vec<i16>,
@@ -49,7 +51,7 @@ impl Quantised {
     pub(crate) fn reset(&mut self, unit: usize, n_rows: usize, n_in: usize) {
         assert!((unit == 32 || unit == K_BLOCK) && n_in.is_multiple_of(unit), "a row is whole units");
         (self.n_rows, self.n_in, self.unit) = (n_rows, n_in, unit);
-        self.codes.resize(n_rows * n_in, 0);
+        self.codes.resize(n_rows * n_in + (TILE_ROWS - 1) * K_BLOCK, 0);
         self.sums.resize(n_rows * n_in / 16, 0);
         self.scales.resize(n_rows * n_in / unit, 0.0);
     }

@@ -79,7 +79,7 @@ pub(crate) unsafe fn rows_product<L: Lanes>(
 }
 
 /// The K blocks of a panel beside those of the rows.
-struct Blocks<'a> {
+pub(super) struct Blocks<'a> {
     layout: Layout,
     panel: &'a [u8],
     x: &'a Quantised,
@@ -89,7 +89,7 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(
+    pub(super) fn new(
         dtype: Dtype,
         panel: &'a [u8],
         x: &'a Quantised,
@@ -105,7 +105,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// The units of a block, how many there are, the rows, and their totals.
-    fn next(&mut self) -> Option<(*const u8, usize, Strip, *mut f32)> {
+    pub(super) fn next(&mut self) -> Option<(*const u8, usize, Strip, *mut f32)> {
         let start = self.next * self.layout.panel_bytes(K_BLOCK);
         if start >= self.panel.len() {
             return None;
@@ -119,15 +119,15 @@ impl<'a> Blocks<'a> {
 
 /// Rows of a K block from one on, and the shape of their units.
 #[derive(Clone, Copy)]
-struct Strip {
+pub(super) struct Strip {
     /// `[row][inputs of the block]`.
-    codes: *const i8,
+    pub(super) codes: *const i8,
     /// `[row][sixteens of the block]`.
     sums: *const i16,
     /// `[row][units of the block]`.
     scales: *const f32,
     /// Inputs of the block.
-    len: usize,
+    pub(super) len: usize,
     /// Inputs of a unit.
     unit: usize,
     has_offsets: bool,
@@ -152,7 +152,7 @@ impl Strip {
     /// # Safety
     /// There are as many.
     #[inline(always)]
-    unsafe fn skip(self, n: usize) -> Strip {
+    pub(super) unsafe fn skip(self, n: usize) -> Strip {
         // SAFETY: the caller's promise.
         unsafe {
             Strip {
@@ -232,17 +232,13 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
     x: Strip,
     totals: *mut f32,
 ) {
-    let (quads, groups) = (x.unit / 4, x.unit / 32);
+    let quads = x.unit / 4;
     // SAFETY: the caller's promise.
     unsafe {
         for u in 0..n_units {
             let mut sums = [L::Ints::splat(0); R];
             if Q == 1 && const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 } {
-                for r in 0..R {
-                    for i in u * groups..(u + 1) * groups {
-                        sums[r] = sums[r].add_pairs(sign_offsets(), x.sums(r, i));
-                    }
-                }
+                add_sign_offsets(&mut sums, u, x);
             }
             let mut first = u * quads;
             while first < (u + 1) * quads {
@@ -269,30 +265,67 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
                     first += Q;
                 }
             }
-            if x.has_offsets {
-                for i in u * groups..(u + 1) * groups {
-                    let offsets = L::Ints::load(w.offsets.as_ptr().add(i).cast());
-                    for r in 0..R {
-                        sums[r] = sums[r].add_pairs(offsets, x.sums(r, i));
-                    }
-                }
+            finish_unit::<L, R>(w, u, x, sums, totals);
+        }
+    }
+}
+
+/// Takes off what codes of unit `u`, which have signs, were too large by.
+///
+/// # Safety
+/// As for [`strips`].
+#[inline(always)]
+pub(super) unsafe fn add_sign_offsets<I: IntLanes, const R: usize>(sums: &mut [I; R], u: usize, x: Strip) {
+    let groups = x.unit / 32;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            for i in u * groups..(u + 1) * groups {
+                *sum = sum.add_pairs(sign_offsets(), x.sums(r, i));
             }
-            let d = L::load(w.d.as_ptr().add(u).cast());
-            for r in 0..R {
-                add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
-            }
-            if x.has_mins {
-                let mut sums = [L::Ints::splat(0); R];
-                for i in u * groups..(u + 1) * groups {
-                    let mins = L::Ints::load(w.mins.as_ptr().add(i).cast());
-                    for r in 0..R {
-                        sums[r] = sums[r].add_pairs(mins, x.sums(r, i));
-                    }
-                }
-                let dmin = L::load(w.dmin.as_ptr().add(u).cast());
+        }
+    }
+}
+
+/// Adds `R` rows of unit `u`, whose scaled codes are summed up, to their totals.
+///
+/// # Safety
+/// As for [`strips`].
+#[allow(clippy::needless_range_loop)] // as in `tile`
+#[inline(always)]
+pub(super) unsafe fn finish_unit<L: Lanes, const R: usize>(
+    w: &DecodeScratch,
+    u: usize,
+    x: Strip,
+    mut sums: [L::Ints; R],
+    totals: *mut f32,
+) {
+    let groups = x.unit / 32;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if x.has_offsets {
+            for i in u * groups..(u + 1) * groups {
+                let offsets = L::Ints::load(w.offsets.as_ptr().add(i).cast());
                 for r in 0..R {
-                    add_unit(totals.add(r * LANES), sums[r], dmin, -x.scale(r, u));
+                    sums[r] = sums[r].add_pairs(offsets, x.sums(r, i));
                 }
+            }
+        }
+        let d = L::load(w.d.as_ptr().add(u).cast());
+        for r in 0..R {
+            add_unit(totals.add(r * LANES), sums[r], d, x.scale(r, u));
+        }
+        if x.has_mins {
+            let mut sums = [L::Ints::splat(0); R];
+            for i in u * groups..(u + 1) * groups {
+                let mins = L::Ints::load(w.mins.as_ptr().add(i).cast());
+                for r in 0..R {
+                    sums[r] = sums[r].add_pairs(mins, x.sums(r, i));
+                }
+            }
+            let dmin = L::load(w.dmin.as_ptr().add(u).cast());
+            for r in 0..R {
+                add_unit(totals.add(r * LANES), sums[r], dmin, -x.scale(r, u));
             }
         }
     }

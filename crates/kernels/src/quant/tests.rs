@@ -110,6 +110,7 @@ fn activations(x: &Quantised, row: usize) -> Vec<(i8, f32)> {
 }
 
 struct Product<'a> {
+    isa: Isa,
     dtype: Dtype,
     panel: &'a [u8],
     x: &'a Quantised,
@@ -120,24 +121,37 @@ struct Product<'a> {
 impl Kernel for Product<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Product { dtype, panel, x, rows, totals } = self;
+        let Product { isa, dtype, panel, x, rows, totals } = self;
         // SAFETY: the features are the caller's promise.
         unsafe {
-            if rows.len() <= few_rows_of(Layout::of(dtype)) {
+            let mut scratch = DecodeScratch::new();
+            if isa.has_byte_tiles() {
                 let mut decoded = totals.to_vec();
-                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut DecodeScratch::new());
+                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut scratch);
+                isa.add_tiled_product::<L>(dtype, panel, x, rows, totals, &mut scratch);
+                assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: tiles give the same bits");
+            } else if rows.len() <= few_rows_of(Layout::of(dtype)) {
+                let mut decoded = totals.to_vec();
+                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut scratch);
                 few_rows_product::<L>(dtype, panel, x, rows, totals);
                 assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: both ways give the same bits");
             } else {
-                rows_product::<L>(dtype, panel, x, rows, totals, &mut DecodeScratch::new());
+                rows_product::<L>(dtype, panel, x, rows, totals, &mut scratch);
             }
         }
     }
 }
 
+/// The sets of this processor, and the twin of tiles.
+fn sets() -> Vec<Isa> {
+    let mut sets = Isa::available();
+    sets.push(Isa::named("tile-twin").unwrap());
+    sets
+}
+
 fn product(isa: Isa, dtype: Dtype, panel: &[u8], x: &Quantised, rows: Range<usize>) -> Vec<[f32; LANES]> {
     let mut totals = vec![[0.0; LANES]; rows.len()];
-    isa.run(Product { dtype, panel, x, rows, totals: &mut totals });
+    isa.run(Product { isa, dtype, panel, x, rows, totals: &mut totals });
     totals
 }
 
@@ -282,7 +296,7 @@ fn check_product(dtype: Dtype, n_rows: usize, n_in: usize, seed: u64) {
     let panel = pack(dtype, &rows, n_in);
     let x = random.numbers(n_rows * n_in);
     let mut first = None;
-    for isa in Isa::available() {
+    for isa in sets() {
         let x = quantise(isa, dtype, &x, n_in);
         let got = product(isa, dtype, &panel, &x, 0..n_rows);
         for (r, got) in got.iter().enumerate() {
@@ -339,7 +353,7 @@ fn a_row_does_not_depend_on_its_neighbours_or_on_where_a_strip_begins() {
         let (mut random, n_in, n_rows) = (Random(8), 768, 27);
         let panel = pack(dtype, &random.rows(dtype, n_in, LANES), n_in);
         let x = random.numbers(n_rows * n_in);
-        for isa in Isa::available() {
+        for isa in sets() {
             let all = quantise(isa, dtype, &x, n_in);
             let want = product(isa, dtype, &panel, &all, 0..n_rows);
             for row in 0..n_rows {
@@ -358,10 +372,17 @@ fn a_row_does_not_depend_on_its_neighbours_or_on_where_a_strip_begins() {
 fn products_are_added_to_what_is_there() {
     let mut random = Random(21);
     let panel = pack(Dtype::Q4K, &random.rows(Dtype::Q4K, 256, LANES), 256);
-    for (isa, n_rows) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]) {
+    for (isa, n_rows) in sets().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]) {
         let x = quantise(isa, Dtype::Q4K, &vec![0.0; n_rows * 256], 256);
         let mut totals = vec![[2.5; LANES]; n_rows];
-        isa.run(Product { dtype: Dtype::Q4K, panel: &panel, x: &x, rows: 0..n_rows, totals: &mut totals });
+        isa.run(Product {
+            isa,
+            dtype: Dtype::Q4K,
+            panel: &panel,
+            x: &x,
+            rows: 0..n_rows,
+            totals: &mut totals,
+        });
         assert_eq!(totals, vec![[2.5; LANES]; n_rows]);
     }
 }
@@ -374,7 +395,7 @@ fn rows_that_are_missing_or_zero_give_zero() {
         let panel = pack(dtype, &rows, 256);
         let mut x = random.numbers(3 * 256);
         x[256..512].fill(0.0);
-        for isa in Isa::available() {
+        for isa in sets() {
             let got = product(isa, dtype, &panel, &quantise(isa, dtype, &x, 256), 0..3);
             assert!(got[0][..6].iter().chain(&got[2][..6]).all(|y| *y != 0.0), "{dtype:?}");
             assert!(got.iter().all(|got| got[6..].iter().all(|y| *y == 0.0)), "{dtype:?}");
@@ -399,7 +420,7 @@ fn the_largest_codes_and_scales_are_summed_exactly() {
             }
             let panel = pack(dtype, &[row.clone()], 256);
             for x in [vec![1.0; 512], vec![-1.0; 512]] {
-                for isa in Isa::available() {
+                for isa in sets() {
                     let x = quantise(isa, dtype, &x, 256);
                     for got in product(isa, dtype, &panel, &x, 0..2) {
                         let (want, magnitude) = plain_product(dtype, &row, &activations(&x, 0));
@@ -437,7 +458,7 @@ fn factors_that_are_tiny_count_and_infinite_ones_stay_in_their_row() {
         let panel = pack(dtype, &rows, 256);
         let x = random.numbers(4 * 256);
         let mut first = None;
-        for isa in Isa::available() {
+        for isa in sets() {
             let x = quantise(isa, dtype, &x, 256);
             let got = product(isa, dtype, &panel, &x, 0..4);
             for (r, got) in got.iter().enumerate() {
@@ -461,7 +482,7 @@ fn activations_are_rounded_to_the_nearest_of_127_steps_each_way() {
         // Ties: the largest is 127, so every other number is its own code.
         x[..4].copy_from_slice(&[127.0, 2.5, 3.5, -2.5]);
         x[4..dtype.block_len()].fill(-0.5);
-        for isa in Isa::available() {
+        for isa in sets() {
             let got = quantise(isa, dtype, &x, n_in);
             for (row, x) in x.chunks_exact(n_in).enumerate() {
                 let codes = activations(&got, row);

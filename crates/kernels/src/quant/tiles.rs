@@ -1,0 +1,264 @@
+//! Decoded blocks of quantised weights against rows of activations, by tiles of bytes.
+//!
+//! A decoded block lies as the matrix unit wants a tile of weights, and rows of activations lie as it
+//! wants theirs, so nothing is copied:
+//!
+//! ```text
+//! activations  16 rows, as they lie              A: [16 rows][4 · depth inputs] i8
+//! weights      `depth` quads of a decoded block  B: [depth quads][16 outputs][4] u8 (i8 where codes have signs)
+//! products     of the inputs that share a scale  C: [16 rows][16 outputs] i32
+//! ```
+//!
+//! A tile is as deep as inputs share a scale: 16 or 32. The vectors of the kernel set do the rest:
+//! integer scales, then factors. Everything that a tile adds up is an integer, and what is left to floats
+//! goes the way of `product.rs`, so all bits are those of every other set.
+
+use super::activations::Quantised;
+use super::decode::{DecodeScratch, decode};
+use super::product::{Blocks, Strip, add_sign_offsets, finish_unit};
+use super::{Layout, with_format};
+use crate::Dtype;
+use crate::ints::IntLanes;
+use crate::lanes::{LANES, Lanes};
+use std::ops::Range;
+
+/// Rows of a tile. Activations may be read so many rows past the last one, see [`Quantised`].
+pub(crate) const TILE_ROWS: usize = 16;
+
+/// Fewer rows are left to vectors, whose work grows with the rows. Reckoned from how many products each
+/// instruction makes, not measured.
+pub(crate) const TILES_FROM: usize = 8;
+
+/// Products, `[16 rows][16 outputs]`.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct ByteSums(pub(crate) [[u32; LANES]; TILE_ROWS]);
+
+/// Tiles that are multiplied side by side.
+pub(crate) const N_TILES: usize = 4;
+
+/// What multiplies tiles of bytes.
+pub(crate) trait ByteTiles {
+    /// Sets `sums[i]` to the products of sixteen rows of `codes`, which are `stride` bytes apart, with
+    /// the quads: of tile `i`, which is the next `4 · depth` inputs and the next `depth` quads. Quads
+    /// have signs where `signed`.
+    ///
+    /// # Safety
+    /// There are so many codes and quads; `depth` is that of this unit; at most [`N_TILES`] tiles.
+    unsafe fn multiply(
+        &mut self,
+        codes: *const i8,
+        stride: usize,
+        quads: *const [u32; LANES],
+        depth: usize,
+        signed: bool,
+        sums: &mut [ByteSums],
+    );
+}
+
+/// The unit in software.
+pub(crate) struct Twin;
+
+impl ByteTiles for Twin {
+    unsafe fn multiply(
+        &mut self,
+        codes: *const i8,
+        stride: usize,
+        quads: *const [u32; LANES],
+        depth: usize,
+        signed: bool,
+        sums: &mut [ByteSums],
+    ) {
+        for (tile, sums) in sums.iter_mut().enumerate() {
+            for (row, sums) in sums.0.iter_mut().enumerate() {
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    *sum = 0;
+                    for quad in 0..depth {
+                        let at = tile * depth + quad;
+                        // SAFETY: the caller's promise.
+                        let (x, w) = unsafe {
+                            let x = codes.add(row * stride + 4 * at).cast::<[i8; 4]>().read();
+                            (x, (*quads.add(at))[lane].to_le_bytes())
+                        };
+                        for (x, w) in x.into_iter().zip(w) {
+                            let w = if signed { i32::from(w as i8) } else { i32::from(w) };
+                            *sum = sum.wrapping_add((i32::from(x) * w) as u32);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Inputs of `dtype` that share a scale, in quads: how deep its tiles are.
+pub(crate) const fn depth_of(dtype: Dtype) -> usize {
+    if Layout::of(dtype).group == 16 { 4 } else { 8 }
+}
+
+/// Adds the products of any number of rows with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
+/// The bits are those of [`super::product::rows_product`].
+///
+/// # Safety
+/// The caller runs with the features that `L` needs, whose sums are wide; `unit` is set up for tiles as
+/// deep as those of `dtype`.
+///
+/// # Panics
+/// As [`super::product::rows_product`].
+#[inline(always)]
+pub(crate) unsafe fn tiled_product<L: Lanes>(
+    unit: &mut impl ByteTiles,
+    dtype: Dtype,
+    panel: &[u8],
+    x: &Quantised,
+    rows: Range<usize>,
+    totals: &mut [[f32; LANES]],
+    scratch: &mut DecodeScratch,
+) {
+    assert!(<L::Ints as IntLanes>::WIDE, "tiles make whole lanes");
+    let layout = Layout::of(dtype);
+    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    while let Some((block, n_units, x, totals)) = blocks.next() {
+        // SAFETY: block and rows are there, and room for sixteen rows behind every one of them; the
+        // features are the caller's promise.
+        unsafe {
+            with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
+            let mut row = 0;
+            while row < rows.len() {
+                let n_rows = (rows.len() - row).min(TILE_ROWS);
+                let (x, totals) = (x.skip(row), totals.add(row * LANES));
+                if layout.unit == 32 {
+                    units_of_one_tile::<L>(unit, scratch, n_units, layout.is_signed(), x, n_rows, totals);
+                } else {
+                    units_of_many_tiles::<L>(unit, scratch, depth_of(dtype), x, n_rows, totals);
+                }
+                row += n_rows;
+            }
+        }
+    }
+}
+
+/// Up to sixteen rows against a block of units of 32, each of which is a tile.
+///
+/// # Safety
+/// As for [`tiled_product`].
+#[inline(always)]
+unsafe fn units_of_one_tile<L: Lanes>(
+    unit: &mut impl ByteTiles,
+    w: &DecodeScratch,
+    n_units: usize,
+    signed: bool,
+    x: Strip,
+    n_rows: usize,
+    totals: *mut f32,
+) {
+    let offset = signed && const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 };
+    let mut products = [ByteSums([[0; LANES]; TILE_ROWS]); N_TILES];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for first in (0..n_units).step_by(N_TILES) {
+            let products = &mut products[..(n_units - first).min(N_TILES)];
+            let codes = x.codes.add(32 * first);
+            unit.multiply(codes, x.len, w.quads.as_ptr().add(8 * first), 8, signed && !offset, products);
+            let mut row = 0;
+            while row < n_rows {
+                let strip = strip_of(n_rows - row);
+                let (x, totals) = (x.skip(row), totals.add(row * LANES));
+                for (i, products) in products.iter().enumerate() {
+                    let products = &products.0[row..];
+                    match strip {
+                        4 => one_tile::<L, 4>(w, first + i, offset, products, x, totals),
+                        _ => one_tile::<L, 1>(w, first + i, offset, products, x, totals),
+                    }
+                }
+                row += strip;
+            }
+        }
+    }
+}
+
+/// Adds unit `u`, whose products with `R` rows are made, to their totals.
+#[inline(always)]
+unsafe fn one_tile<L: Lanes, const R: usize>(
+    w: &DecodeScratch,
+    u: usize,
+    offset: bool,
+    products: &[[u32; LANES]],
+    x: Strip,
+    totals: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = load::<L, R>(products);
+        if offset {
+            add_sign_offsets(&mut sums, u, x);
+        }
+        finish_unit::<L, R>(w, u, x, sums, totals);
+    }
+}
+
+/// Up to sixteen rows against a block that is one unit, of many tiles.
+///
+/// # Safety
+/// As for [`tiled_product`].
+#[inline(always)]
+unsafe fn units_of_many_tiles<L: Lanes>(
+    unit: &mut impl ByteTiles,
+    w: &DecodeScratch,
+    depth: usize,
+    x: Strip,
+    n_rows: usize,
+    totals: *mut f32,
+) {
+    let mut products = [ByteSums([[0; LANES]; TILE_ROWS]); N_TILES];
+    let mut sums = ByteSums([[0; LANES]; TILE_ROWS]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for first in (0..x.len / (4 * depth)).step_by(N_TILES) {
+            let quads = w.quads.as_ptr().add(depth * first);
+            unit.multiply(x.codes.add(4 * depth * first), x.len, quads, depth, false, &mut products);
+            let mut scales = [L::Ints::splat(0); N_TILES];
+            for (i, scale) in scales.iter_mut().enumerate() {
+                *scale = L::Ints::load(w.scales[(first + i) * depth / 4].as_ptr());
+            }
+            for (row, sums) in sums.0[..n_rows].iter_mut().enumerate() {
+                let mut sum = L::Ints::load(sums.as_ptr());
+                for (products, scale) in products.iter().zip(scales) {
+                    sum = sum.add_scaled(L::Ints::load(products.0[row].as_ptr()), scale);
+                }
+                sum.store(sums.as_mut_ptr());
+            }
+        }
+        let mut row = 0;
+        while row < n_rows {
+            let strip = strip_of(n_rows - row);
+            let (x, sums, totals) = (x.skip(row), &sums.0[row..], totals.add(row * LANES));
+            match strip {
+                4 => finish_unit::<L, 4>(w, 0, x, load::<L, 4>(sums), totals),
+                _ => finish_unit::<L, 1>(w, 0, x, load::<L, 1>(sums), totals),
+            }
+            row += strip;
+        }
+    }
+}
+
+/// Rows that are taken together when so many are left.
+fn strip_of(n_rows: usize) -> usize {
+    if n_rows >= 4 { 4 } else { 1 }
+}
+
+/// The first `R` rows.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
+#[inline(always)]
+unsafe fn load<L: Lanes, const R: usize>(rows: &[[u32; LANES]]) -> [L::Ints; R] {
+    // SAFETY: rows have sixteen elements; the features are the caller's promise.
+    unsafe {
+        let mut out = [L::Ints::splat(0); R];
+        for (out, row) in out.iter_mut().zip(&rows[..R]) {
+            *out = L::Ints::load(row.as_ptr());
+        }
+        out
+    }
+}
