@@ -1,8 +1,10 @@
 """Mends the source of the emulator Bochs 3.0 where AMX under Linux needs it (see emulate.sh).
 
-Two things are missing or wrong, both found by running our tests:
+What is missing or wrong, found by running our tests:
 - Linux gives leave to use tiles only where it can forbid them first (extended feature disable, XFD): a bit of
   CPUID, two registers, and a fault at the first use.
+- When Linux goes from one thread to another, rows and bytes of the tiles' configuration are saved each in the
+  place of the other, half of every tile is left out, and data count as unused where they are used.
 - TDPBSUD takes the signed side for unsigned. (That it is the first operand that has signs is Intel's manual,
   and how the instruction of the same name is used elsewhere.)
 """
@@ -53,6 +55,16 @@ mend(
      "    case BX_MSR_IA32_XFD: mended_xfd = val_64; handleAvxModeChange(); break;\n"
      "    case BX_MSR_IA32_XFD_ERROR: mended_xfd_error = val_64; break;\n"
      "    default:\n      return handle_unknown_wrmsr(index, val_64);"),
+)
+mend(
+    "cpu/xsave.cc",
+    ("tilecfg.vmm16u(8+n)    = BX_CPU_THIS_PTR amx->tilecfg[n].rows;",
+     "tilecfg.vmm16u(8+n) = BX_CPU_THIS_PTR amx->tilecfg[n].bytes_per_row;"),
+    ("tilecfg.vmmubyte(48+n) = BX_CPU_THIS_PTR amx->tilecfg[n].bytes_per_row;",
+     "tilecfg.vmmubyte(48+n) = BX_CPU_THIS_PTR amx->tilecfg[n].rows;"),
+    ("row < BX_TILE_REGISTERS", "row < BX_TILE_MAX_ROWS"),
+    ("row < BX_TILE_REGISTERS", "row < BX_TILE_MAX_ROWS"),
+    ("amx->tile_use_tracker == 0)", "amx->tile_use_tracker != 0)"),
 )
 signed = "Bit8s(x & 0xff), Bit8s((x >> 8) & 0xff), Bit8s((x >> 16) & 0xff), Bit8s(x >> 24)"
 path = source / "cpu/avx/amx.cc"

@@ -681,6 +681,10 @@ pub struct ComposeArgs {
     /// symmetric (all lose alike). What is left is not scaled up
     #[arg(long, value_name = "WAY")]
     pub orthogonal: Option<Orthogonal>,
+    /// Set the gaps of all vectors at a layer to their mean first, as CAA does: the same alpha is then as long a shift
+    /// for each. A vector with alpha 0 takes part in the mean alone
+    #[arg(long)]
+    pub same_gaps: bool,
     /// What the alphas are counted in: gap, rms or unit [default: gap; for a control vector the unit of its
     /// coefficients]
     #[arg(long)]

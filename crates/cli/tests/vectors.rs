@@ -94,6 +94,21 @@ fn an_orthogonal_mix_says_how_much_is_left_of_each() {
 }
 
 #[test]
+fn gaps_made_the_same_are_those_of_the_mean() {
+    let place = place();
+    let length = |line: &str| {
+        let it = json(&place, &format!("vector compose {line} --layers 1"));
+        (number(&it["layers"][0]["length"]), it["same_gaps"].as_bool().unwrap())
+    };
+    let ((v, _), (w, _)) = (length("v.safetensors"), length("w.safetensors"));
+    let (got, same) = length("v.safetensors w.safetensors:0 --same-gaps");
+    assert!(same && (got - (v + w) / 2.0).abs() < 1e-6 * got, "{got}, of {v} and {w}");
+    place.run("vector compose v.safetensors w.safetensors --same-gaps -o c.safetensors").succeeds();
+    let shown = place.run("vector show c.safetensors").succeeds().stdout;
+    assert!(shown.contains("gaps made the same"), "{shown}");
+}
+
+#[test]
 fn a_mix_is_held_against_its_vectors_one_by_one() {
     let place = place();
     let line = "vector compose v.safetensors w.safetensors:0.5 --model model --at 1,2 --heldout contrasts.jsonl \

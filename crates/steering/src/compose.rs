@@ -41,6 +41,8 @@ pub struct Recipe {
     pub parts: Vec<RecipePart>,
     /// Whether the parts were made orthogonal first.
     pub orthogonal: Option<Orthogonal>,
+    /// Whether their gaps were made the same first, by [`same_gaps`].
+    pub same_gaps: bool,
 }
 
 /// A part of a mix.
@@ -116,7 +118,32 @@ pub fn shared_layers(parts: &[Part<'_>]) -> Result<Vec<usize>, Error> {
     Ok(layers)
 }
 
-/// The mix of `parts` at `layers`, called `name`.
+/// Sets the gaps of the vectors at each layer to their mean there, so that the same alpha is a shift of the same
+/// length for all: what CAA does before it compares behaviours (`normalize_vectors.py`). Directions and all else
+/// stay. Layers that a vector lacks take no part in its mean.
+///
+/// # Errors
+/// [`Error::Vector`] for a vector of another tool, which has no gap.
+pub fn same_gaps<'v>(vectors: impl IntoIterator<Item = &'v mut PersonaVector>) -> Result<(), Error> {
+    let mut at: BTreeMap<usize, Vec<&mut f64>> = BTreeMap::new();
+    for vector in vectors {
+        let name = &vector.name;
+        for (layer, it) in &mut vector.layers {
+            let gap = it
+                .gap
+                .as_mut()
+                .ok_or_else(|| Error::Vector { vector: name.clone(), reason: no_statistic(Unit::Gap) })?;
+            at.entry(*layer).or_default().push(gap);
+        }
+    }
+    for gaps in at.into_values() {
+        let mean = gaps.iter().map(|gap| **gap).sum::<f64>() / gaps.len() as f64;
+        gaps.into_iter().for_each(|gap| *gap = mean);
+    }
+    Ok(())
+}
+
+/// The mix of `parts` at `layers`, called `name`. `same_gaps` is for its recipe: whether they were made the same.
 ///
 /// What is known of it: as its gap, the length of the sum, so that alpha 1 is the mix as asked for; as its rms,
 /// those of its parts as one, weighed by their contrasts. AUC, coherence, recommendation and receipt were
@@ -132,6 +159,7 @@ pub fn compose(
     parts: &[Part<'_>],
     layers: &[usize],
     orthogonal: Option<Orthogonal>,
+    same_gaps: bool,
 ) -> Result<Mix, Error> {
     let shared = shared_layers(parts)?;
     if let Some(missing) = layers.iter().find(|layer| !shared.contains(layer)) {
@@ -151,7 +179,7 @@ pub fn compose(
         alpha: it.alpha,
         unit: it.unit,
     };
-    let recipe = Recipe { parts: parts.iter().map(recipe_part).collect(), orthogonal };
+    let recipe = Recipe { parts: parts.iter().map(recipe_part).collect(), orthogonal, same_gaps };
     let provenance = provenance(parts, recipe);
     let vector =
         PersonaVector { name: name.to_owned(), layers: mixed, recommended: None, receipt: None, provenance };
@@ -367,6 +395,9 @@ impl fmt::Display for Recipe {
                 (_, true) => " − ",
             };
             write!(f, "{sign}{} {} ({})", it.alpha.abs(), it.name, it.unit)?;
+        }
+        if self.same_gaps {
+            write!(f, ", gaps made the same")?;
         }
         self.orthogonal.map_or(Ok(()), |it| write!(f, ", made orthogonal ({it})"))
     }

@@ -58,7 +58,7 @@ pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexit
 pub use budget::{Solved, solve_kl};
 pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
 pub use classify::{Classifier, Leaning};
-pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, shared_layers};
+pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, same_gaps, shared_layers};
 pub use contrasts::{Contrast, ContrastSet};
 pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};

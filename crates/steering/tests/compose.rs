@@ -59,7 +59,7 @@ fn part(vector: &PersonaVector, alpha: f64, unit: Unit) -> Part<'_> {
 }
 
 fn mix(parts: &[Part<'_>], orthogonal: Option<Orthogonal>) -> Mix {
-    compose("mix", parts, &shared_layers(parts).unwrap(), orthogonal).unwrap()
+    compose("mix", parts, &shared_layers(parts).unwrap(), orthogonal, false).unwrap()
 }
 
 /// What alpha 1 of a mix adds at a layer.
@@ -149,7 +149,7 @@ fn a_mix_with_another_tools_vector_claims_no_gap() {
     near(&added(&it, 1), &[2.0, 6.0, 0.0]);
     assert_eq!(it.vector.provenance.model.weights_sha256, "ab");
     let foreign_in_gaps = [part(&a, 1.0, Unit::Gap), part(&b, 2.0, Unit::Gap)];
-    let error = compose("mix", &foreign_in_gaps, &[1], None).unwrap_err().to_string();
+    let error = compose("mix", &foreign_in_gaps, &[1], None, false).unwrap_err().to_string();
     assert_eq!(error, "vector `b`: was made by another tool and has no gap; count alpha in the unit `unit`");
 }
 
@@ -230,7 +230,7 @@ fn vectors_that_do_not_belong_together_are_refused_by_name() {
 fn a_mix_that_cannot_be_is_refused_with_its_layer() {
     let (a, b, c) = (vector("a", &X, 1.0), vector("b", &X, 1.0), vector("c", &LEANING, 1.0));
     let check = |parts: &[Part<'_>], layers: &[usize], orthogonal: Option<Orthogonal>, want: &str| {
-        let error = compose("mix", parts, layers, orthogonal).unwrap_err().to_string();
+        let error = compose("mix", parts, layers, orthogonal, false).unwrap_err().to_string();
         assert!(error.contains(want), "{error}");
     };
     let gap = |vector, alpha| part(vector, alpha, Unit::Gap);
@@ -244,4 +244,35 @@ fn a_mix_that_cannot_be_is_refused_with_its_layer() {
         check(&parallel, &[1], orthogonal, "`b`: says nothing at layer 1 that the others do not say");
     }
     check(&[], &[1], None, "no vector");
+}
+
+/// CAA's `normalize_vectors.py`: at every layer, `v_b · mean over behaviours of |v| / |v_b|`.
+#[test]
+fn behaviours_of_one_norm_are_those_of_caa() {
+    let mut behaviours = [
+        vector("refusal", &[3.0, 4.0, 0.0], 2.0),
+        vector("myopia", &[0.0, 1.0, 1.0], 7.0),
+        vector("ai", &[1.0; 3], 0.3),
+    ];
+    let raw = |it: &PersonaVector, layer: usize| -> Vec<f64> {
+        let it = &it.layers[&layer];
+        it.direction.iter().map(|x| it.gap.unwrap() * f64::from(*x)).collect()
+    };
+    let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let before = behaviours.clone();
+    same_gaps(&mut behaviours).unwrap();
+    for layer in [1, 2] {
+        let mean = before.iter().map(|it| norm(&raw(it, layer))).sum::<f64>() / 3.0;
+        for (before, after) in before.iter().zip(&behaviours) {
+            let want: Vec<f64> =
+                raw(before, layer).iter().map(|x| x * mean / norm(&raw(before, layer))).collect();
+            for (got, want) in raw(after, layer).iter().zip(&want) {
+                // Directions are `f32`: their norm is 1 to its rounding.
+                assert!((got - want).abs() < 1e-6, "layer {layer}: {got} {want}");
+            }
+        }
+    }
+    let error =
+        same_gaps(&mut [vector("a", &[1.0; 3], 1.0), foreign("b", &[1.0; 3])]).unwrap_err().to_string();
+    assert!(error.contains("`b`") && error.contains("gap"), "{error}");
 }

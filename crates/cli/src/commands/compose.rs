@@ -9,20 +9,23 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff_steering::{
     ContrastSet, Cosines, Dose, Interference, LayerSpec, Mix, Moved, Part, Unit, compose as mixed,
-    interference, sha256_of_file, shared_layers,
+    interference, same_gaps, sha256_of_file, shared_layers,
 };
 
 /// `whipstaff vector compose`: read vectors → compare → add up → measure if asked to → write, print.
 pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let given =
+    let mut given =
         args.vectors.iter().map(|text| Given::read(text, args.unit)).collect::<Result<Vec<_>, _>>()?;
+    if args.same_gaps {
+        same_gaps(given.iter_mut().map(|it| &mut it.planned.vector))?;
+    }
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
     let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
     let heldout: Vec<ContrastSet> = heldout.iter().map(|it| it.first(args.max_contrasts.get())).collect();
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
     let layers = chosen("--layers", &args.layers, &shared_layers(&parts)?, &parts)?;
     let name = args.output.as_deref().and_then(Path::file_stem).map(|it| it.to_string_lossy());
-    let mix = mixed(name.as_deref().unwrap_or("mix"), &parts, &layers, args.orthogonal)?;
+    let mix = mixed(name.as_deref().unwrap_or("mix"), &parts, &layers, args.orthogonal, args.same_gaps)?;
     let cosines = Cosines::of(&parts, &layers)?;
     remark(&given, &mix);
     let measured = match &heldout[..] {
@@ -252,6 +255,7 @@ impl Found<'_> {
         json!({
             "vectors": self.given.iter().map(vector).collect::<Vec<_>>(),
             "orthogonal": self.recipe().and_then(|it| it.orthogonal).map(|it| it.name()),
+            "same_gaps": self.recipe().is_some_and(|it| it.same_gaps),
             "cosine": self.cosines.overall(),
             "layers": layers,
             "interference": self.measured.map(Measured::json),

@@ -9,6 +9,8 @@ pub(crate) struct RecipeEntry {
     parts: Vec<PartEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     orthogonal: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    same_gaps: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -30,6 +32,7 @@ impl RecipeEntry {
         RecipeEntry {
             parts: it.parts.iter().map(part).collect(),
             orthogonal: it.orthogonal.map(|it| it.to_string()),
+            same_gaps: it.same_gaps,
         }
     }
 
@@ -43,6 +46,7 @@ impl RecipeEntry {
         Ok(Recipe {
             parts: self.parts.into_iter().map(part).collect::<Result<_, String>>()?,
             orthogonal: self.orthogonal.map(|it| it.parse().map_err(fail)).transpose()?,
+            same_gaps: self.same_gaps,
         })
     }
 }
