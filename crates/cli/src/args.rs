@@ -245,8 +245,9 @@ pub struct EvidenceArgs {
 
 #[derive(clap::Args)]
 pub struct ReceiptArgs {
-    /// The vector and, if you like, another dose than its own: V.safetensors[:ALPHA][@LAYERS]
-    #[arg(value_name = "V[:ALPHA][@LAYERS]")]
+    /// The vector and, if you like, another dose than its own, or another operator, as for generate:
+    /// V.safetensors:1@8,op=cap,hi=-0.8
+    #[arg(value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]")]
     pub vector: String,
     #[command(flatten)]
     pub model: ModelArg,

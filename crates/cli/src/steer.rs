@@ -111,7 +111,7 @@ pub struct PlannedSteer {
     pub planned: PlannedVector,
     pub how: How,
     condition: Option<PersonaVector>,
-    tokens: Option<Arc<TokenSet>>,
+    pub tokens: Option<Arc<TokenSet>>,
 }
 
 impl PlannedSteer {

@@ -117,6 +117,12 @@ impl Op {
         matches!(self, Op::Add | Op::Project | Op::Rotate)
     }
 
+    /// Is −alpha the same towards the opposite of what the direction stands for? Removing a component has an
+    /// opposite too, to strengthen it, but neither of them is a side.
+    pub fn leans_either_way(self) -> bool {
+        matches!(self, Op::Add | Op::Rotate)
+    }
+
     /// The values that alpha may have, in words, and whether this is one.
     pub(crate) fn takes(self, alpha: f64) -> (&'static str, bool) {
         match self {

@@ -5,6 +5,9 @@
 //! moves from −alpha to +alpha: what a dose does in both directions alike, damage, cancels. A vector works if the
 //! interval of its effect lies above what random directions of the same length reach, and its effect above what
 //! the same contrasts give with shuffled labels.
+//!
+//! Of operators that have no other way ([`Op::leans_either_way`]), the effect of an arm is how far the margin moves
+//! from the unsteered one, and moving it towards the negative answers is a finding like any other.
 
 use crate::answers::{asking_to_measure, continuations};
 use crate::divergence::divergences;
@@ -15,11 +18,12 @@ use crate::methods::random_direction;
 use crate::random::Random;
 use crate::stats::{RESAMPLES, auc, correlation, interval_of_mean, mean, prediction_interval};
 use crate::{
-    Answer, AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, PersonaVector, Progress,
-    TokenRule, Unit, ask_under_each, combine, perplexities,
+    Answer, AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Instruction, Method,
+    PersonaVector, Progress, TokenRule, Unit, ask_under_each, perplexities, steering_of,
 };
 use std::fmt;
-use whipstaff_engine::{Continuation, Message, Model, Role, Steering, Tokenizer};
+use std::sync::Arc;
+use whipstaff_engine::{Continuation, Message, Model, Role, Steering, TokenSet, Tokenizer};
 
 /// What a receipt is made of.
 #[derive(Clone)]
@@ -32,6 +36,10 @@ pub struct ReceiptOptions {
     pub alpha: f64,
     /// The same.
     pub unit: Unit,
+    /// How the dose is given, by every arm alike. A gate is not decided.
+    pub how: How,
+    /// What [`TokenFilter::resolve`](crate::TokenFilter::resolve) makes of the filter of `how`.
+    pub tokens: Option<Arc<TokenSet>>,
     /// The layer whose projections are looked at.
     pub best_layer: usize,
     /// Held-out contrasts that are used at most.
@@ -58,6 +66,8 @@ pub struct Receipt {
     pub alpha: f64,
     /// The same.
     pub unit: Unit,
+    /// What was done, in words, where it is not to add the dose at every position.
+    pub what: Option<String>,
     /// The layer whose projections were looked at.
     pub best_layer: usize,
     /// The contrasts it was measured on.
@@ -70,8 +80,8 @@ pub struct Receipt {
     pub margin: f64,
     /// The arms that were measured, the vector's own first.
     pub arms: Vec<Arm>,
-    /// What +alpha and −alpha cost.
-    pub cost: [Cost; 2],
+    /// What +alpha costs and, if there is another way, −alpha.
+    pub cost: Vec<Cost>,
     /// How repetitive the unsteered answers are.
     pub unsteered_repetition: f64,
     /// How well projections on the direction tell the held-out answers apart.
@@ -111,9 +121,9 @@ pub enum ArmKind {
 pub struct Effect {
     /// The mean shift at +alpha.
     pub plus: f64,
-    /// The mean shift at −alpha.
-    pub minus: f64,
-    /// The mean over contrasts of half the way from −alpha to +alpha.
+    /// The mean shift at −alpha, if there is another way.
+    pub minus: Option<f64>,
+    /// The mean over contrasts of half the way from −alpha to +alpha, or of the shift.
     pub mean: f64,
     /// 95 % of it: over contrasts; for arms of several seeds, where the next seed is to be expected. `None` for
     /// too few contrasts.
@@ -155,7 +165,8 @@ pub enum Verdict {
     WorksAtACost,
     /// The effect cannot be told from what chance gives.
     NotWorking,
-    /// The margin moves the other way, beyond chance.
+    /// The margin moves the other way, beyond chance. Of an operator that has one way only, that may be what it is
+    /// for.
     WrongWay,
     /// There are too few contrasts to say.
     TooFew,
@@ -181,6 +192,8 @@ pub fn receipt(
     let heldout = heldout.first(options.max_contrasts);
     let bench = Bench { model, tokenizer, vector, options, heldout: &heldout, progress };
     let ids = encode(tokenizer, &options.frame, &heldout, model.config().max_positions)?;
+    let instruction = bench.instruction(vector, 1.0);
+    let what = (options.how != How::default()).then(|| instruction.in_words());
     let (plain, arms) = bench.arms(rows, shown, &ids)?;
     let (cost, unsteered_repetition) = bench.costs()?;
     let (auc, nuisance) = bench.nuisance()?;
@@ -188,6 +201,7 @@ pub fn receipt(
         layers: options.layers.clone(),
         alpha: options.alpha,
         unit: options.unit,
+        what,
         best_layer: options.best_layer,
         measured_on: heldout.name.clone(),
         n_contrasts: heldout.contrasts.len(),
@@ -212,9 +226,19 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn instruction<'v>(&self, vector: &'v PersonaVector, sign: f64) -> Instruction<'v> {
+        let ReceiptOptions { alpha, unit, layers, how, tokens, .. } = self.options;
+        let dose = Dose { vector, alpha: sign * alpha, unit: *unit, layers: layers.clone() };
+        Instruction { dose, how: how.clone(), condition: None, tokens: tokens.clone() }
+    }
+
+    /// The ways that there are: +alpha and, if there is another way, −alpha.
+    fn signs(&self) -> &'static [f64] {
+        if self.options.how.op.leans_either_way() { &[1.0, -1.0] } else { &[1.0] }
+    }
+
     /// The steering of the dose, or of the same dose of other directions of the same length.
     fn steering(&self, directions: Option<&Directions>, sign: f64) -> Result<Steering, Error> {
-        let Bench { options, .. } = self;
         let mut vector = self.vector.clone();
         for (layer, direction) in directions.into_iter().flatten() {
             if let Some(it) = vector.layers.get_mut(layer) {
@@ -222,8 +246,7 @@ impl Bench<'_> {
                 it.direction = direction.iter().map(|x| (x * norm) as f32).collect();
             }
         }
-        let (alpha, unit, layers) = (sign * options.alpha, options.unit, options.layers.clone());
-        combine(&[Dose { vector: &vector, alpha, unit, layers }], 1.0)
+        steering_of(&[self.instruction(&vector, sign)], 1.0)
     }
 
     /// The unsteered margins, and every arm.
@@ -244,14 +267,15 @@ impl Bench<'_> {
         let margins = Margins::new(self.model, ids);
         let mut steerings = vec![Steering::default()];
         for directions in std::iter::once(None).chain(random.iter().chain(&shuffled).map(Some)) {
-            steerings.push(self.steering(directions, 1.0)?);
-            steerings.push(self.steering(directions, -1.0)?);
+            for sign in self.signs() {
+                steerings.push(self.steering(directions, *sign)?);
+            }
         }
         self.progress.stage("measuring the effect", margins.n_texts());
         let measured = margins.under(&steerings, self.progress)?;
         let plain = measured[0].clone();
         let effects: Vec<Effect> =
-            measured[1..].chunks(2).map(|sides| self.effect(&plain, &sides[0], &sides[1])).collect();
+            measured[1..].chunks(self.signs().len()).map(|sides| self.effect(&plain, sides)).collect();
 
         let mut arms = vec![Arm { kind: ArmKind::Vector, effect: effects[0], seeds: Vec::new() }];
         let (of_random, of_shuffled) = effects[1..].split_at(random.len());
@@ -261,14 +285,19 @@ impl Bench<'_> {
         Ok((plain, arms))
     }
 
-    fn effect(&self, plain: &[f64], plus: &[f64], minus: &[f64]) -> Effect {
-        let half: Vec<f64> = plus.iter().zip(minus).map(|(plus, minus)| (plus - minus) / 2.0).collect();
+    /// `sides` are the margins at +alpha and, if there is another way, at −alpha.
+    fn effect(&self, plain: &[f64], sides: &[Vec<f64>]) -> Effect {
+        let (plus, minus) = (&sides[0], sides.get(1));
+        let moved: Vec<f64> = match minus {
+            Some(minus) => plus.iter().zip(minus).map(|(plus, minus)| (plus - minus) / 2.0).collect(),
+            None => plus.iter().zip(plain).map(|(plus, plain)| plus - plain).collect(),
+        };
         Effect {
             plus: mean(plus) - mean(plain),
-            minus: mean(minus) - mean(plain),
-            mean: mean(&half),
-            interval: interval_of_mean(&half, RESAMPLES, Random::new(self.options.seed)),
-            wrong_way: half.iter().filter(|it| **it < 0.0).count() as f64 / half.len() as f64,
+            minus: minus.map(|minus| mean(minus) - mean(plain)),
+            mean: mean(&moved),
+            interval: interval_of_mean(&moved, RESAMPLES, Random::new(self.options.seed)),
+            wrong_way: moved.iter().filter(|it| **it < 0.0).count() as f64 / moved.len() as f64,
         }
     }
 
@@ -323,16 +352,20 @@ impl Bench<'_> {
             }
         };
         let kind = if options.persona.is_some() { ArmKind::Words } else { ArmKind::Shown };
-        let (Some(plus), Some(minus)) = (behind(0)?, behind(1)?) else { return Ok(None) };
-        Ok(Some(Arm { kind, effect: self.effect(plain, &plus, &minus), seeds: Vec::new() }))
+        let sides = (0..self.signs().len()).map(behind).collect::<Result<Option<Vec<_>>, _>>()?;
+        let Some(sides) = sides else { return Ok(None) };
+        Ok(Some(Arm { kind, effect: self.effect(plain, &sides), seeds: Vec::new() }))
     }
 
-    /// What +alpha and −alpha cost, and how repetitive unsteered answers are.
-    fn costs(&self) -> Result<([Cost; 2], f64), Error> {
+    /// What each way costs, and how repetitive unsteered answers are.
+    fn costs(&self) -> Result<(Vec<Cost>, f64), Error> {
         let Bench { model, tokenizer, options, progress, .. } = *self;
         let questions: Vec<Vec<Message>> =
             self.heldout.contrasts.iter().map(|it| it.messages.clone()).collect();
-        let steerings = [Steering::default(), self.steering(None, 1.0)?, self.steering(None, -1.0)?];
+        let mut steerings = vec![Steering::default()];
+        for sign in self.signs() {
+            steerings.push(self.steering(None, *sign)?);
+        }
         let asking = asking_to_measure(&options.frame, options.seed);
         progress.stage("measuring the cost", steerings.len() * questions.len());
         let answers = ask_under_each(model, tokenizer, &questions, &steerings, &asking, progress)?;
@@ -349,7 +382,7 @@ impl Bench<'_> {
             answer_perplexity: perplexity[side + 1] / perplexity[0],
             repetition: repetition[side + 1],
         };
-        Ok(([cost(0), cost(1)], repetition[0]))
+        Ok(((0..moved.len()).map(cost).collect(), repetition[0]))
     }
 
     /// How well the direction tells held-out answers apart, and what else it may be reading.
@@ -419,7 +452,7 @@ fn several(kind: ArmKind, effects: &[Effect]) -> Option<Arm> {
     let over = |f: fn(&Effect) -> f64| mean(&effects.iter().map(f).collect::<Vec<_>>());
     let effect = Effect {
         plus: over(|it| it.plus),
-        minus: over(|it| it.minus),
+        minus: effects.iter().map(|it| it.minus).collect::<Option<Vec<_>>>().map(|it| mean(&it)),
         mean: mean(&seeds),
         interval: (seeds.len() > 2).then(|| prediction_interval(&seeds)),
         wrong_way: over(|it| it.wrong_way),
@@ -452,6 +485,20 @@ impl Receipt {
         self.arm(kind).and_then(|it| it.effect.interval).map_or(0.0, |[_, high]| high.max(0.0))
     }
 
+    /// The same towards the negative answers, below zero. Random directions are turned as the contrasts say, so where
+    /// there are two ways it is as far as to the other side.
+    fn reach_back(&self, kind: ArmKind) -> f64 {
+        match self.arm(kind).and_then(|it| it.effect.interval) {
+            Some([low, _]) if self.has_one_way() => low.min(0.0),
+            _ => -self.reach(kind),
+        }
+    }
+
+    /// Was it done in one way only, that of +alpha?
+    pub fn has_one_way(&self) -> bool {
+        self.arms[0].effect.minus.is_none()
+    }
+
     /// What the numbers come to.
     pub fn verdict(&self) -> Verdict {
         let Effect { mean, interval: Some([low, high]), .. } = self.arms[0].effect else {
@@ -462,7 +509,9 @@ impl Receipt {
         match affordable {
             true if low > random && mean > shuffled => Verdict::Works,
             false if low > random && mean > shuffled => Verdict::WorksAtACost,
-            _ if high < -random && mean < -shuffled => Verdict::WrongWay,
+            _ if high < self.reach_back(ArmKind::Random) && mean < self.reach_back(ArmKind::Shuffled) => {
+                Verdict::WrongWay
+            }
             _ => Verdict::NotWorking,
         }
     }
@@ -480,6 +529,19 @@ impl Receipt {
         let chance = format!("random directions reach {random:+.3}, shuffled labels {shuffled:+.3}");
         let verdict = self.verdict();
         match verdict {
+            Verdict::WrongWay if self.has_one_way() => {
+                let back = [ArmKind::Random, ArmKind::Shuffled].map(|kind| self.reach_back(kind));
+                let cost = self.cost[0].answer_perplexity;
+                let cost = match cost > AFFORDABLE {
+                    true => format!(". But answers become {cost:.2} times as perplexing"),
+                    false => String::new(),
+                };
+                format!(
+                    "moves towards the negative answers: {moved}; random directions reach {:+.3}, shuffled labels {:+.3}\
+                     {cost}",
+                    back[0], back[1]
+                )
+            }
             Verdict::Works | Verdict::NotWorking => format!("{verdict}: {moved}; {chance}"),
             Verdict::WorksAtACost => {
                 let worst = self.cost.iter().fold(0.0, |worst: f64, it| worst.max(it.answer_perplexity));
@@ -544,7 +606,7 @@ mod tests {
     fn receipt(interval: Option<[f64; 2]>, random: [f64; 2], shuffled: f64, perplexity: f64) -> Receipt {
         let effect = |interval: Option<[f64; 2]>| {
             let mean = interval.map_or(0.2, |[low, high]| (low + high) / 2.0);
-            Effect { plus: mean, minus: -mean, mean, interval, wrong_way: 0.0 }
+            Effect { plus: mean, minus: Some(-mean), mean, interval, wrong_way: 0.0 }
         };
         let arm = |kind, interval| Arm { kind, effect: effect(interval), seeds: Vec::new() };
         let cost = Cost { kl: 0.1, neutral_perplexity: 1.1, answer_perplexity: perplexity, repetition: 0.0 };
@@ -552,6 +614,7 @@ mod tests {
             layers: vec![3],
             alpha: 1.0,
             unit: Unit::Gap,
+            what: None,
             best_layer: 3,
             measured_on: "set".into(),
             n_contrasts: 9,
@@ -562,7 +625,7 @@ mod tests {
                 arm(ArmKind::Random, Some(random)),
                 arm(ArmKind::Shuffled, Some([-shuffled, shuffled])),
             ],
-            cost: [cost; 2],
+            cost: vec![cost; 2],
             unsteered_repetition: 0.0,
             auc: 0.9,
             nuisance: Nuisance { longer: 0.0, length: None, first_token: 0.5 },
@@ -584,5 +647,21 @@ mod tests {
         check(Some([-0.3, -0.1]), chance, 0.1, 1.1, Verdict::WrongWay);
         check(Some([-0.3, -0.04]), chance, 0.1, 1.1, Verdict::NotWorking);
         check(None, chance, 0.1, 1.1, Verdict::TooFew);
+    }
+
+    #[test]
+    fn what_has_one_way_is_held_against_what_chance_does_on_either_side() {
+        let check = |interval, random, shuffled, want: Verdict, words: &str| {
+            let mut it = receipt(Some(interval), random, shuffled, 1.1);
+            it.arms.iter_mut().for_each(|arm| arm.effect.minus = None);
+            it.cost.truncate(1);
+            assert_eq!(it.verdict(), want, "{}", it.in_words());
+            assert!(it.in_words().starts_with(words), "{}", it.in_words());
+        };
+        let damage = [-0.2, 0.01];
+        check([0.1, 0.3], damage, 0.1, Verdict::Works, "works: ");
+        check([-0.15, -0.1], damage, 0.1, Verdict::NotWorking, "not working: ");
+        check([-0.5, -0.3], damage, 0.1, Verdict::WrongWay, "moves towards the negative answers: ");
+        check([-0.5, -0.3], damage, 0.6, Verdict::NotWorking, "not working: ");
     }
 }

@@ -30,6 +30,21 @@ const LAYERS: [usize; 3] = [3, 4, 5];
 
 /// A receipt of a vector fitted to `train`, at a dose of `alpha` lengths of the mean difference.
 fn receipt_of(train: &ContrastSet, heldout: &ContrastSet, method: Method, seed: u64, alpha: f64) -> Receipt {
+    let given = Given { method, seed, alpha, how: How::default() };
+    receipt_given(train, heldout, given)
+}
+
+/// What is measured.
+struct Given {
+    method: Method,
+    seed: u64,
+    /// Of `add`, in lengths of the mean difference.
+    alpha: f64,
+    how: How,
+}
+
+fn receipt_given(train: &ContrastSet, heldout: &ContrastSet, given: Given) -> Receipt {
+    let Given { method, seed, alpha, how } = given;
     let Bench { model, tokenizer, .. } = &*BENCH;
     let options = ExtractOptions {
         model: ModelId::of(model, "librarian"),
@@ -46,8 +61,10 @@ fn receipt_of(train: &ContrastSet, heldout: &ContrastSet, method: Method, seed: 
         frame: Frame::default(),
         layers: LAYERS.to_vec(),
         // The same length whatever the method: a random direction's own gap would be a dose of nothing.
-        alpha: alpha * mean.layers[&4].gap.unwrap(),
-        unit: Unit::Unit,
+        alpha: if how.op == Op::Add { alpha * mean.layers[&4].gap.unwrap() } else { alpha },
+        unit: if how.op == Op::Add { Unit::Unit } else { Unit::Gap },
+        how,
+        tokens: None,
         best_layer: 4,
         max_contrasts: 40,
         random: 5,
@@ -75,7 +92,7 @@ fn the_librarian_works() {
         print(method.name(), &it);
         assert_eq!(it.verdict(), Verdict::Works, "{}", it.in_words());
         assert!(it.auc > 0.95 && it.arms[0].effect.wrong_way < 0.2);
-        assert!(it.arms[0].effect.plus > 0.0 && it.arms[0].effect.minus < 0.0);
+        assert!(it.arms[0].effect.plus > 0.0 && it.arms[0].effect.minus.unwrap() < 0.0);
         assert!(it.in_words().starts_with("works: "));
     }
 }
@@ -119,4 +136,23 @@ fn the_same_seed_gives_the_same_receipt() {
     let few = heldout.first(6);
     let receipt = || receipt_of(train, &few, Method::Mean, 0, 0.5);
     assert_eq!(receipt(), receipt());
+}
+
+/// `cap` and `push` move the librarian to where the table of docs/REFERENCE.md says; a random direction does not.
+#[test]
+fn other_operators_are_judged_by_how_far_they_move_the_margin() {
+    let Bench { train, heldout, .. } = &*BENCH;
+    let check = |method: Method, op: Op, alpha: f64, want: Verdict| {
+        let how = How { op, ..How::default() };
+        let it = receipt_given(train, heldout, Given { method, seed: 5, alpha, how });
+        print(&format!("{method} {op:?}"), &it);
+        assert_eq!(it.verdict(), want, "{op:?}: {}", it.in_words());
+        assert_eq!((it.cost.len() == 1, it.has_one_way()), (!op.leans_either_way(), !op.leans_either_way()));
+        assert_eq!(it.arms.len(), 4, "random, shuffled and examples are measured under the same operator");
+        assert!(it.what.as_ref().is_some_and(|it| it.contains("at layers 3")), "{:?}", it.what);
+    };
+    check(Method::Mean, Op::Push(0.4), 1.0, Verdict::Works);
+    check(Method::Mean, Op::Cap { low: None, high: Some(-0.8) }, 1.0, Verdict::WrongWay);
+    check(Method::Mean, Op::Rotate, 15.0, Verdict::Works);
+    check(Method::Shuffled, Op::Push(0.4), 1.0, Verdict::NotWorking);
 }

@@ -10,7 +10,8 @@ use crate::plan;
 use crate::progress::Bar;
 use std::path::PathBuf;
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, ModelId, PersonaVector, Receipt, Recommendation, Unit, recommend,
+    AnswerRows, ContrastSet, ExtractOptions, How, ModelId, PersonaVector, Receipt, Recommendation, Unit,
+    recommend,
 };
 
 /// `whipstaff extract`: read contrasts → fit → choose a dose and measure it on held-out contrasts → save → print.
@@ -126,7 +127,15 @@ impl Job<'_> {
         }
         let (layers, alpha) = vector.default_dose();
         let bench = Bench { loaded, frame: self.options.frame.clone(), evidence, bar };
-        bench.measure(vector, Dose { layers, alpha, unit: Unit::Gap }, rows, shown, heldout).map(Some)
+        bench
+            .measure(
+                vector,
+                Dose { layers, alpha, unit: Unit::Gap, how: How::default(), tokens: None },
+                rows,
+                shown,
+                heldout,
+            )
+            .map(Some)
     }
 }
 

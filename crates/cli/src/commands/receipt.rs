@@ -3,25 +3,39 @@ use crate::failure::Failure;
 use crate::loaded::Loaded;
 use crate::memory::Before;
 use crate::output::{Tone, paint, print_line, printable, wrap};
-use crate::plan::{self, PlannedVector, SteerArg};
+use crate::plan;
 use crate::progress::Bar;
+use crate::steer::{self, PlannedSteer};
 use std::path::Path;
-use whipstaff_engine::Continuation;
+use std::sync::Arc;
+use whipstaff_engine::{Continuation, TokenSet};
 use whipstaff_steering::{
-    AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, Method, PersonaVector, Receipt,
-    ReceiptOptions, TokenRule, Unit, Verdict, receipt as measure,
+    AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
+    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, receipt as measure,
 };
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
 pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let steer = SteerArg::parse(&args.vector)?;
+    let spec = steer::parse(&args.vector)?;
+    let spec = SteerSpec { unit: spec.unit.or(args.unit), ..spec };
+    if spec.gate.is_some() {
+        return Err(Failure::Usage(format!(
+            "{}: a gate opens for some prompts and not for others: measure what it lets through, without the gate",
+            args.vector
+        )));
+    }
+    if args.output.is_some() && spec.how != How::default() {
+        return Err(Failure::Usage(
+            "-o: a vector's file keeps the receipt of adding it at every position: leave out -o, or print --json".into(),
+        ));
+    }
     let heldout = ContrastSet::read(&args.heldout)?;
     let controls = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
     let controls = controls.as_ref().unwrap_or(&heldout);
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
     let work = |it: &Before| it.extraction(controls, Some(&heldout), true);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let planned = PlannedVector::new(&steer, args.unit, &loaded)?;
+    let PlannedSteer { planned, how, tokens, .. } = PlannedSteer::new(&spec, None, &loaded)?;
     let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
     let bar = Bar::new()?;
     let options = ExtractOptions {
@@ -33,7 +47,7 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
         seed: args.evidence.seed,
     };
     let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, controls, &options, &bar)?;
-    let dose = Dose { layers: planned.layers.clone(), alpha: planned.alpha, unit: planned.unit };
+    let dose = Dose { layers: planned.layers.clone(), alpha: planned.alpha, unit: planned.unit, how, tokens };
     let bench = Bench { loaded: &loaded, frame, evidence: &args.evidence, bar: &bar };
     let found = bench.measure(&planned.vector, dose, &rows, controls, &heldout)?;
     bar.clear();
@@ -49,6 +63,8 @@ pub struct Dose {
     pub layers: Vec<usize>,
     pub alpha: f64,
     pub unit: Unit,
+    pub how: How,
+    pub tokens: Option<Arc<TokenSet>>,
 }
 
 /// What a receipt is measured with.
@@ -77,6 +93,8 @@ impl Bench<'_> {
             layers: dose.layers,
             alpha: dose.alpha,
             unit: dose.unit,
+            how: dose.how,
+            tokens: dose.tokens,
             max_contrasts: evidence.receipt,
             random: 5,
             shuffled: 8,
@@ -129,10 +147,14 @@ pub fn text(it: &Receipt) -> String {
     let mut text = format!("  {:12} {}\n\n", "receipt", paint(tone, &verdict));
     text += "  arm          effect   95 % interval      at +alpha  at -alpha  wrong way\n";
     text += &it.arms.iter().map(arm_line).collect::<String>();
-    let [plus, minus] = &it.cost;
-    text += &format!("\n  {:29} {:>9} {:>9} {:>9}\n", "cost", "unsteered", "+alpha", "-alpha");
+    let columns = |first: &str, rest: Vec<String>| {
+        format!(" {first:>9}") + &rest.iter().map(|it| format!(" {it:>9}")).collect::<String>() + "\n"
+    };
+    let heads =
+        if it.has_one_way() { vec!["steered".into()] } else { vec!["+alpha".into(), "-alpha".into()] };
+    text += &format!("\n  {:29}{}", "cost", columns("unsteered", heads));
     let mut row = |name: &str, unsteered: String, cell: fn(&Cost) -> String| {
-        text += &format!("  {name:29} {unsteered:>9} {:>9} {:>9}\n", cell(plus), cell(minus));
+        text += &format!("  {name:29}{}", columns(&unsteered, it.cost.iter().map(cell).collect()));
     };
     row("KL, nats per token", "0".into(), |it| format!("{:.3}", it.kl));
     row("perplexity of neutral text", "1 ×".into(), |it| format!("{:.2} ×", it.neutral_perplexity));
@@ -150,15 +172,14 @@ pub fn text(it: &Receipt) -> String {
             .map_or(String::new(), |r| format!(", and length correlates with the projection by {r:+.2}")),
     );
     text += &format!("\n  {:12} {}\n", "reads", wrap(&reads, 86).join("\n               "));
+    let dose = match &it.what {
+        Some(what) => what.clone(),
+        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, super::show::list(&it.layers)),
+    };
     let measured = format!(
-        "alpha {} ({}) at layers {}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
+        "{dose}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
          {:+.3} nats per token",
-        it.alpha,
-        it.unit,
-        super::show::list(&it.layers),
-        it.n_contrasts,
-        it.measured_on,
-        it.margin
+        it.n_contrasts, it.measured_on, it.margin
     );
     text + &format!("  {:12} {}\n", "measured", wrap(&printable(&measured), 86).join("\n               "))
 }
@@ -171,10 +192,10 @@ fn arm_line(arm: &Arm) -> String {
     };
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     format!(
-        "  {name:11} {:>+7.3}   {interval:16} {:>+10.3} {:>+10.3} {:>10}\n",
+        "  {name:11} {:>+7.3}   {interval:16} {:>+10.3} {:>10} {:>10}\n",
         it.mean,
         it.plus,
-        it.minus,
+        it.minus.map_or("-".into(), |minus| format!("{minus:+.3}")),
         percent(it.wrong_way)
     )
 }

@@ -9,6 +9,8 @@ pub(crate) struct ReceiptEntry {
     layers: Vec<usize>,
     alpha: f64,
     unit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
     best_layer: usize,
     measured_on: String,
     n_contrasts: usize,
@@ -29,7 +31,7 @@ struct ArmEntry {
     effect: f64,
     interval: Option<[f64; 2]>,
     plus: f64,
-    minus: f64,
+    minus: Option<f64>,
     wrong_way: f64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seeds: Vec<f64>,
@@ -38,7 +40,7 @@ struct ArmEntry {
 #[derive(Serialize, Deserialize)]
 struct Costs {
     plus: CostEntry,
-    minus: CostEntry,
+    minus: Option<CostEntry>,
     unsteered_repetition: f64,
 }
 
@@ -78,6 +80,7 @@ impl ReceiptEntry {
             layers: it.layers.clone(),
             alpha: it.alpha,
             unit: it.unit.to_string(),
+            what: it.what.clone(),
             best_layer: it.best_layer,
             measured_on: it.measured_on.clone(),
             n_contrasts: it.n_contrasts,
@@ -87,7 +90,7 @@ impl ReceiptEntry {
             arms: it.arms.iter().map(arm).collect(),
             cost: Costs {
                 plus: cost(&it.cost[0]),
-                minus: cost(&it.cost[1]),
+                minus: it.cost.get(1).map(cost),
                 unsteered_repetition: it.unsteered_repetition,
             },
             auc: it.auc,
@@ -120,6 +123,7 @@ impl ReceiptEntry {
             repetition: it.repetition,
         };
         let arms = self.arms.into_iter().map(arm).collect::<Result<Vec<_>, String>>()?;
+        let costs = [Some(&self.cost.plus), self.cost.minus.as_ref()];
         if arms.first().is_none_or(|it| it.kind != ArmKind::Vector) {
             return Err("its receipt lacks the arm `vector`".into());
         }
@@ -127,13 +131,14 @@ impl ReceiptEntry {
             layers: self.layers,
             alpha: self.alpha,
             unit: self.unit.parse().map_err(|error| format!("its receipt: {error}"))?,
+            what: self.what,
             best_layer: self.best_layer,
             measured_on: self.measured_on,
             n_contrasts: self.n_contrasts,
             seed: self.seed,
             margin: self.margin,
             arms,
-            cost: [cost(&self.cost.plus), cost(&self.cost.minus)],
+            cost: costs.into_iter().flatten().map(cost).collect(),
             unsteered_repetition: self.cost.unsteered_repetition,
             auc: self.auc,
             nuisance: Nuisance {

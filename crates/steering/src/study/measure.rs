@@ -8,8 +8,8 @@ use crate::margin::Margins;
 use crate::random::Random;
 use crate::sweep::picks_on;
 use crate::{
-    AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, Method, NoProgress, PersonaVector, Progress,
-    Receipt, ReceiptOptions, TokenRule, Unit, ask, combine, divergences, receipt, solve_kl,
+    AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Method, NoProgress, PersonaVector,
+    Progress, Receipt, ReceiptOptions, TokenRule, Unit, ask, combine, divergences, receipt, solve_kl,
 };
 use std::collections::BTreeMap;
 use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
@@ -174,6 +174,8 @@ impl<'a> Bed<'a> {
             layers: cell.layers.clone(),
             alpha: cell.dose.as_ref().expect("the best has a dose").alpha,
             unit: Unit::Gap,
+            how: How::default(),
+            tokens: None,
             best_layer: cell.layers[cell.layers.len() / 2],
             max_contrasts: heldout.contrasts.len(),
             random: RANDOM,

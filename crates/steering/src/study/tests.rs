@@ -35,7 +35,7 @@ fn cell(method: Method, layer: usize, picking: f64, judging: f64) -> Cell {
 fn receipt(best: &Cell, steering: [f64; 2], prompting: Option<[f64; 2]>) -> Receipt {
     let effect = |[low, high]: [f64; 2]| {
         let mean = (low + high) / 2.0;
-        Effect { plus: mean, minus: -mean, mean, interval: Some([low, high]), wrong_way: 0.0 }
+        Effect { plus: mean, minus: Some(-mean), mean, interval: Some([low, high]), wrong_way: 0.0 }
     };
     let arm = |kind, interval| Arm { kind, effect: effect(interval), seeds: Vec::new() };
     let mut arms = vec![arm(ArmKind::Vector, steering), arm(ArmKind::Random, [-0.02, 0.02])];
@@ -45,13 +45,14 @@ fn receipt(best: &Cell, steering: [f64; 2], prompting: Option<[f64; 2]>) -> Rece
         layers: best.layers.clone(),
         alpha: best.dose.as_ref().unwrap().alpha,
         unit: Unit::Gap,
+        what: None,
         best_layer: best.layers[0],
         measured_on: "set".into(),
         n_contrasts: 4,
         seed: 3,
         margin: 0.0,
         arms,
-        cost: [cost; 2],
+        cost: vec![cost; 2],
         unsteered_repetition: 0.0,
         auc: 0.9,
         nuisance: Nuisance { longer: 0.0, length: None, first_token: 0.5 },
