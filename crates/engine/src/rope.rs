@@ -104,6 +104,21 @@ impl Rope {
         pairs.map(|(plain, scaled)| (f64::from(plain) / f64::from(scaled)) as f32).collect()
     }
 
+    /// Gives the same angles as the other but for the rounding of `f32`, in sessions of any length.
+    pub(crate) fn is_nearly(&self, other: &Rope) -> bool {
+        let close = |a: f32, b: f32| (a - b).abs() <= 1e-6 * a.abs();
+        let same = |reach: usize| {
+            let (a, b) = (self.frequencies_for(reach), other.frequencies_for(reach));
+            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| close(*a, *b))
+        };
+        let beyond = self.limit().map_or(0, |limit| limit as usize + 1);
+        self.dim == other.dim
+            && self.limit() == other.limit()
+            && close(self.frequencies().scale, other.frequencies().scale)
+            && same(0)
+            && same(beyond)
+    }
+
     /// The longest context, if the model was trained with `max` positions.
     pub(crate) fn reach(&self, max: usize) -> usize {
         match self.scaling {

@@ -198,7 +198,6 @@ fn what_a_file_cannot_say_is_refused_by_name() {
         ),
         "dynamic",
     );
-    check_refused("families/gemma2-caps", |_| {}, "`gemma2`");
     check_refused(tiny, |dir| std::fs::remove_file(dir.join(tokenizer)).unwrap(), "tokenizer.json");
     let error = Quantised::plan(&golden("gguf/q8_0.gguf"), "m", Dtype::Q8_0).err().unwrap().to_string();
     assert!(error.contains("not a folder"), "{error}");
