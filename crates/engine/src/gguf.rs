@@ -5,8 +5,8 @@
 //! file is data from elsewhere: every field is checked against the file before anything is sized,
 //! sliced or computed with it. What the metadata means is read by `config.rs` (the blueprint) and
 //! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie; `parts.rs` puts
-//! models together that are in several files. `quantise.rs` writes one: `blueprint.rs` and `vocabulary.rs` are
-//! its metadata, `write.rs` the container.
+//! models together that are in several files. `quantise.rs` writes one: `blueprint.rs`, `vocabulary.rs` and
+//! `pieces.rs` are its metadata, `write.rs` the container.
 
 mod architecture;
 mod blueprint;
@@ -16,6 +16,7 @@ mod ggml_type;
 mod keys;
 mod metadata;
 mod parts;
+mod pieces;
 mod quantise;
 mod reader;
 mod rope;

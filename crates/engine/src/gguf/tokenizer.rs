@@ -49,6 +49,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The number that a file has for it.
+    pub(super) fn id(self) -> i32 {
+        match self {
+            Kind::Normal => 1,
+            Kind::Unknown => 2,
+            Kind::Control => 3,
+            Kind::UserDefined => 4,
+            Kind::Unused => 5,
+            Kind::Byte => 6,
+        }
+    }
+
     fn from_id(id: u64) -> Option<Kind> {
         Some(match id {
             1 => Kind::Normal,
