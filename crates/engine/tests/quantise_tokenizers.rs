@@ -56,7 +56,9 @@ const TEXTS: &[&str] = &[
     "<s>[INST] Who are you? [/INST] A keeper.</s>",
     "<start_of_turn>user\nHallo Wörld<end_of_turn>\n",
     "▁a mark that stands for a space",
-    "cafe\u{301} — n\u{303}andu\u{301}, Å vs A\u{30a}",
+    "cafe\u{301} — n\u{303}andu\u{301}, Å vs A\u{30a} vs \u{212b}, \u{212a}elvin",
+    "Vie\u{302}\u{323}t Nam, za\u{307}z\u{307}o\u{301}\u{142}c\u{301}, \u{391}\u{313}\u{301}, \u{438}\u{306}",
+    "\u{1100}\u{1161}\u{11a8} \u{304b}\u{3099} \u{5e9}\u{5bc}\u{5c1}; a\u{30a}\u{30a}, e\u{327}\u{306}, fi ﬁ",
     "鯨の道 кит 🐋",
 ];
 
