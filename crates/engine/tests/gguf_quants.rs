@@ -1,13 +1,16 @@
 //! Whole models in every quantised type, on the integer kernels, against the same weights in `f32` arithmetic: one
 //! whose matrices lie by themselves, one with fused matrices, one with experts in tensors of three dimensions.
 
+mod expectations;
+
+use expectations::{expectations, kl, worst};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use whipstaff_engine::*;
 use whipstaff_kernels::{Bytes as Stored, Matrix};
 
 /// No logit of the weights as floats further off than this fraction of the largest: the bound of `golden.rs`.
-const SAME: f32 = 2e-5;
+const SAME: f64 = 2e-5;
 
 /// Nats per token by which the integer kernels may move a model's expectations: they round what weights are
 /// multiplied with to 8 bits per block.
@@ -127,50 +130,26 @@ fn file(layout: Layout, dtype: Dtype, scales: &[(usize, f32)], as_floats: bool) 
     writer.tensor("output_norm.weight", Dtype::F32, &[D], ones).to_bytes()
 }
 
-/// Log-probabilities, `[n, VOCAB]`.
-fn log_probabilities(path: &std::path::Path, precision: Precision) -> Vec<Vec<f64>> {
-    let model = Model::load(path, Cpu::new(Isa::best(), 2).with_precision(precision)).unwrap();
-    let ids: Vec<u32> = (0..32).map(|i| i * 37 % VOCAB as u32).collect();
-    let (mut session, mut batch) = (Session::new(), Batch::new());
-    batch.push(&mut session, &ids);
-    let resid = model.forward(&mut batch, &mut NoTap).unwrap();
-    let logits = model.logits(&resid, &(0..ids.len()).collect::<Vec<_>>());
-    let row = |i: usize| {
-        let row: Vec<f64> = logits.row(i).iter().map(|x| f64::from(*x)).collect();
-        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total = max + row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
-        row.iter().map(|x| x - total).collect()
-    };
-    (0..ids.len()).map(row).collect()
-}
-
-/// Mean nats per token from what one model expects to what the other does.
-fn kl(exact: &[Vec<f64>], other: &[Vec<f64>]) -> f64 {
-    let nats = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
-    exact.iter().zip(other).map(nats).sum::<f64>() / exact.len() as f64
-}
-
 fn check(layout: Layout, dtype: Dtype, scales: &[(usize, f32)]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.gguf");
     std::fs::write(&path, file(layout, dtype, scales, true)).unwrap();
-    let floats = log_probabilities(&path, Precision::F32);
+    let run = |precision| {
+        let ids: Vec<u32> = (0..32).map(|i| i * 37 % VOCAB as u32).collect();
+        expectations(&path, precision, &ids)
+    };
+    let floats = run(Precision::F32);
     std::fs::write(&path, file(layout, dtype, scales, false)).unwrap();
-    let (exact, fast) = (log_probabilities(&path, Precision::F32), log_probabilities(&path, Precision::Fast));
+    let (exact, fast) = (run(Precision::F32), run(Precision::Fast));
     let what = format!("{layout:?} {}", dtype.name());
     // How far the model is from expecting every token alike: else nothing could move.
     let surprise: f64 =
         exact.iter().map(|p| -p.iter().map(|p| p.exp() * p).sum::<f64>()).sum::<f64>() / exact.len() as f64;
     let flat = (VOCAB as f64).ln() - surprise;
-    let largest = floats.iter().flatten().fold(0.0f64, |max, x| max.max(x.abs()));
-    let pairs = exact.iter().flatten().zip(floats.iter().flatten());
-    let worst = pairs.fold(0.0f64, |max, (a, b)| max.max((a - b).abs()));
+    let off = worst(&exact, &floats);
     let nats = kl(&floats, &fast);
-    println!(
-        "{what}: KL {nats:.1e} nats per token, {flat:.2} nats from flat, {:.0e} from floats",
-        worst / largest
-    );
-    assert!(worst <= f64::from(SAME) * largest, "{what}: off by {worst} of {largest} from the same floats");
+    println!("{what}: KL {nats:.1e} nats per token, {flat:.2} nats from flat");
+    assert!(off <= SAME, "{what}: off by {off} from the same floats");
     assert!(flat > 0.1, "{what}: {flat}");
     assert!(nats < TOLERANCE, "{what}: {nats}");
     assert!(exact != fast, "{what}: both ran the same kernels");

@@ -2,12 +2,15 @@
 //! checkpoints are those of `tests/golden/families/`, with a tokenizer of sixty letters beside them.
 //! `tools/golden/quantized_families.py` asks llama.cpp about the same files.
 
+mod expectations;
+
+use expectations::{expectations, kl, worst};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use whipstaff_engine::*;
 
-/// No logit of a file in F32 further off than this fraction of the largest: the bound of `golden.rs`.
-const SAME: f32 = 2e-5;
+/// No log-probability of a file in F32 further off than this fraction of the largest: the bound of `golden.rs`.
+const SAME: f64 = 2e-5;
 
 /// Nats per token by which rounding weights may move what one of these models expects. Their weights are random and
 /// rows 32 wide, so that little of it averages out: Q8_0 came to 0.0002 to 0.008, and to 0.02 where
@@ -39,42 +42,21 @@ fn written(dir: &Path, dtype: Dtype) -> Result<PathBuf, Error> {
 }
 
 /// For 48 tokens, which is beyond every window and every original context of the fixtures.
-fn logits(path: &Path) -> Vec<Vec<f32>> {
-    let model = Model::load(path, Cpu::new(Isa::best(), 2).with_precision(Precision::F32)).unwrap();
+fn run(path: &Path) -> Vec<Vec<f64>> {
     let ids: Vec<u32> = (0..48).map(|i| i * 29 % 67).collect();
-    let (mut session, mut batch) = (Session::new(), Batch::new());
-    batch.push(&mut session, &ids);
-    let resid = model.forward(&mut batch, &mut NoTap).unwrap();
-    let logits = model.logits(&resid, &(0..ids.len()).collect::<Vec<_>>());
-    (0..ids.len()).map(|i| logits.row(i).to_vec()).collect()
-}
-
-/// Mean nats from what one model expects to what the other does.
-fn kl(original: &[Vec<f32>], other: &[Vec<f32>]) -> f64 {
-    let expected = |row: &[f32]| {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f64 = row.iter().map(|x| f64::from(x - max).exp()).sum();
-        row.iter().map(|x| f64::from(x - max) - total.ln()).collect::<Vec<f64>>()
-    };
-    let nats = |(p, q): (&Vec<f32>, &Vec<f32>)| {
-        let pairs = expected(p).into_iter().zip(expected(q));
-        pairs.map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
-    };
-    original.iter().zip(other).map(nats).sum::<f64>() / original.len() as f64
+    expectations(path, Precision::F32, &ids)
 }
 
 fn check_written(case: &str) {
     let folder = model(case);
-    let want = logits(folder.path());
-    let got = logits(&written(folder.path(), Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}")));
-    let scale = want.iter().flatten().fold(0.0f32, |max, x| max.max(x.abs()));
-    let pairs = got.iter().flatten().zip(want.iter().flatten());
-    let worst = pairs.fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
-    assert!(worst <= SAME * scale, "{case} in F32: off by {worst} of {scale}");
-    for (dtype, most) in [(Dtype::F16, KL), (Dtype::Bf16, KL), (Dtype::Q8_0, KL)] {
-        let nats = kl(&want, &logits(&written(folder.path(), dtype).unwrap()));
+    let want = run(folder.path());
+    let got = run(&written(folder.path(), Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}")));
+    let off = worst(&got, &want);
+    assert!(off <= SAME, "{case} in F32: off by {off}");
+    for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Q8_0] {
+        let nats = kl(&want, &run(&written(folder.path(), dtype).unwrap()));
         println!("{case} in {}: {nats:.1e} nats", dtype.name());
-        assert!(nats < most, "{case} in {}: {nats} nats", dtype.name());
+        assert!(nats < KL, "{case} in {}: {nats} nats", dtype.name());
     }
 }
 
