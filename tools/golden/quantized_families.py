@@ -7,7 +7,7 @@
 Every fixture of tests/golden/families/ that `quantize` writes is written in F32, loaded by llama.cpp, and its
 logits are held against the expected ones of transformers, position by position (cosine above 0.9999); from the
 prompt on, llama.cpp has to choose the tokens that transformers chose. What `quantize` refuses is printed with the
-reason. What llama.cpp itself cannot do is in CANNOT, with the reason; there the file only has to load.
+reason. What llama.cpp itself cannot run is in CANNOT, with the reason; there it is only printed what it says.
 """
 
 import json
