@@ -60,6 +60,10 @@ fn every_family_is_written_and_what_a_file_cannot_say_is_refused() {
         let shown = |model: &str| json(&place.run(&format!("model show {model} --json")).succeeds().stdout);
         assert_eq!(shown(&format!("{case}.gguf"))["n_layers"], shown(case)["n_layers"], "{case}");
     }
+    let original = place.text("model/tokenizer.json");
+    place.write("model/tokenizer.json", original.replacen(r#""rstrip":false"#, r#""rstrip":true"#, 1));
+    let ran = place.run("quantize --model model --type q8_0 -o strips.gguf").succeeds();
+    assert!(ran.stderr.contains("`rstrip` of the added token"), "{}", ran.stderr);
     family("llama-gelu");
     place.run("quantize --model llama-gelu --type f32").fails(3, "no key for hidden_act");
 }

@@ -210,7 +210,6 @@ fn what_a_file_cannot_say_is_refused_by_name() {
     let tiny = "llama-mha-sharded-f16";
     let tokenizer = "tokenizer.json";
     check_refused(tiny, edit(tokenizer, r#""use_regex":true"#, r#""use_regex":false"#), "`pre_tokenizer`");
-    check_refused(tiny, edit(tokenizer, r#""lstrip":false"#, r#""lstrip":true"#), "`lstrip`");
     check_refused(
         tiny,
         edit(

@@ -29,6 +29,7 @@ pub struct Quantised {
     row: &'static Architecture,
     tensors: Vec<Planned>,
     writer: GgufWriter<'static>,
+    inexact: Option<String>,
 }
 
 /// A tensor of the file: one parameter, or several one after the other.
@@ -63,8 +64,8 @@ impl Quantised {
         let cannot = |reason: String| Error::malformed(&config_path, reason);
         let row = Architecture::of_family(&config.family).expect("every family has an architecture");
         let writer = blueprint::write(&config, row, name, *file_type).map_err(cannot)?;
-        let writer = vocabulary::write(dir, &config, writer)?;
-        let mut file = Quantised { config, weights, row, tensors: Vec::new(), writer };
+        let (writer, inexact) = vocabulary::write(dir, &config, writer)?;
+        let mut file = Quantised { config, weights, row, tensors: Vec::new(), writer, inexact };
         file.add_tensors(dtype)?;
         let read = Gguf::of_beginning(file.writer.begin(), &config_path)?.config()?;
         match blueprint::difference(&file.config, &read) {
@@ -124,6 +125,12 @@ impl Quantised {
                 _ => Dtype::F32,
             },
         })
+    }
+
+    /// What of the tokenizer llama.cpp has no key for, if anything: it will cut a few texts otherwise. Whipstaff reads the
+    /// original, which is in the file as well.
+    pub fn inexact(&self) -> Option<&str> {
+        self.inexact.as_deref()
     }
 
     /// Bytes of the file.

@@ -1,7 +1,7 @@
 //! A tokenizer as the metadata of a GGUF file: what `tokenizer.rs` reads, the other way round.
 
 use super::split::Rule;
-use super::tokenizer::Kind;
+use super::tokenizer::{Kind, ORIGINAL};
 use super::{Gguf, GgufValue, GgufWriter, pieces};
 use crate::{Config, Error, Tokenizer, template};
 use serde_json::Value;
@@ -36,7 +36,8 @@ const SAMPLES: &[&str] = &[
     "HTMLParser camelCase snake_case o'clock 'S 'Ll we'RE",
 ];
 
-/// Sets the keys of the tokenizer in `dir`, with its chat template.
+/// Sets the keys of the tokenizer in `dir`, with its chat template. Also gives what the keys of the vocabulary only come
+/// near to, if there is such a thing: then the file has the original beside them.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming what such a file cannot say.
@@ -44,7 +45,7 @@ pub(super) fn write<'a>(
     dir: &Path,
     config: &Config,
     mut writer: GgufWriter<'a>,
-) -> Result<GgufWriter<'a>, Error> {
+) -> Result<(GgufWriter<'a>, Option<String>), Error> {
     let path = dir.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     let original = Tokenizer::from_bytes(&bytes, &path)?;
@@ -79,8 +80,12 @@ pub(super) fn write<'a>(
     if let Some(template) = template::find(dir)? {
         writer = writer.set("tokenizer.chat_template", GgufValue::Text(template.source));
     }
+    let inexact = inexact(&json);
+    if inexact.is_some() {
+        writer = writer.set(ORIGINAL, GgufValue::Text(json.to_string()));
+    }
     check(&writer, &original, &json, &path)?;
-    Ok(writer)
+    Ok((writer, inexact))
 }
 
 /// Is it BPE without extras, byte-level or as SentencePiece has it?
@@ -103,6 +108,27 @@ fn check_model(json: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What of the tokenizer has no key, though what has one comes near: readers that heed the vocabulary alone cut a few
+/// texts otherwise.
+fn inexact(json: &Value) -> Option<String> {
+    let strips = |token: &Value| {
+        let flag =
+            ["single_word", "lstrip", "rstrip"].into_iter().find(|flag| token[*flag] == Value::Bool(true))?;
+        Some(format!(
+            "`{flag}` of the added token `{}` is true",
+            token["content"].as_str().unwrap_or_default()
+        ))
+    };
+    let is_first = |step: &Value| step["type"] == "Metaspace" && step["prepend_scheme"] == "first";
+    let first = || {
+        let found = steps(&json["pre_tokenizer"]).iter().any(is_first);
+        found.then(|| {
+            "a space goes before a text only where there is none, and not behind special tokens".to_owned()
+        })
+    };
+    added(json).iter().find_map(strips).or_else(first)
 }
 
 /// The name of the way in which text is cut.
@@ -162,13 +188,6 @@ fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<Kind>), String> {
     }
     for token in added(json) {
         let text = token["content"].as_str().unwrap_or_default();
-        for flag in ["single_word", "lstrip", "rstrip"] {
-            if token[flag] == Value::Bool(true) {
-                return Err(format!(
-                    "`{flag}` of the added token `{text}` is true, which a GGUF file cannot say"
-                ));
-            }
-        }
         let is_special = token["special"] == Value::Bool(true);
         put(text, &token["id"], if is_special { Kind::Control } else { Kind::UserDefined })?;
     }
