@@ -85,6 +85,11 @@ pub(crate) struct Frequencies {
     scale: f32,
 }
 
+/// The same but for the rounding of `f32`.
+pub(crate) fn is_close(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-6 * a.abs()
+}
+
 impl Rope {
     /// Everything about it that does not depend on positions.
     pub(crate) fn frequencies(&self) -> Frequencies {
@@ -106,15 +111,14 @@ impl Rope {
 
     /// Gives the same angles as the other but for the rounding of `f32`, in sessions of any length.
     pub(crate) fn is_nearly(&self, other: &Rope) -> bool {
-        let close = |a: f32, b: f32| (a - b).abs() <= 1e-6 * a.abs();
         let same = |reach: usize| {
             let (a, b) = (self.frequencies_for(reach), other.frequencies_for(reach));
-            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| close(*a, *b))
+            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| is_close(*a, *b))
         };
         let beyond = self.limit().map_or(0, |limit| limit as usize + 1);
         self.dim == other.dim
             && self.limit() == other.limit()
-            && close(self.frequencies().scale, other.frequencies().scale)
+            && is_close(self.frequencies().scale, other.frequencies().scale)
             && same(0)
             && same(beyond)
     }

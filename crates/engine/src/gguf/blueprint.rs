@@ -6,6 +6,7 @@ use super::architecture::Architecture;
 use super::rope::{LONG, PER_PAIR, SHORT};
 use super::{GgufValue, GgufWriter};
 use crate::config::{LayerKind, NormKind};
+use crate::rope::is_close;
 use crate::{Config, Rope, RopeScaling};
 use whipstaff_kernels::Dtype;
 
@@ -171,7 +172,6 @@ pub(super) fn difference(written: &Config, read: &Config) -> Option<&'static str
             && written.layers.iter().zip(&read.layers).all(|(a, b)| same(a, b))
     };
     let experts = |of: &Config| of.experts.map(|it| it.normalise);
-    let close = |a: f32, b: f32| (a - b).abs() <= 1e-6 * a.abs();
     let fields = [
         ("hidden_act", written.activation == read.activation),
         ("attention_bias", (written.qkv_bias, written.o_bias) == (read.qkv_bias, read.o_bias)),
@@ -182,7 +182,7 @@ pub(super) fn difference(written: &Config, read: &Config) -> Option<&'static str
         (
             "what attention's scores are multiplied by (query_pre_attn_scalar, scale_attn_weights, \
              scale_attn_by_inverse_layer_idx)",
-            layers(|a, b| (a.scale - b.scale).abs() <= 1e-6 * a.scale.abs()),
+            layers(|a, b| is_close(a.scale, b.scale)),
         ),
         (
             "rope_scaling",
@@ -192,7 +192,7 @@ pub(super) fn difference(written: &Config, read: &Config) -> Option<&'static str
         ("norm_topk_prob", experts(written) == experts(read)),
         ("attn_logit_softcapping", written.attention_soft_cap == read.attention_soft_cap),
         ("final_logit_softcapping", written.logit_soft_cap == read.logit_soft_cap),
-        ("embedding_multiplier", close(written.embedding_scale, read.embedding_scale)),
+        ("embedding_multiplier", is_close(written.embedding_scale, read.embedding_scale)),
     ];
     let first = fields.iter().find(|(_, same)| !same).map(|(field, _)| *field);
     // Whatever is not in the list above still has to be the same.
@@ -208,6 +208,7 @@ pub(super) fn difference(written: &Config, read: &Config) -> Option<&'static str
         ..written.clone()
     };
     first.or_else(|| {
-        (rest != Config { family: written.family.clone(), ..read.clone() }).then_some("its sizes")
+        (rest != Config { family: written.family.clone(), ..read.clone() })
+            .then_some("one of its sizes or multipliers")
     })
 }
