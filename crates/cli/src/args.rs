@@ -603,7 +603,7 @@ pub struct QuantizeArgs {
     /// A Hugging Face directory, or a model of the hub: ORG/NAME, with @REVISION if you like
     #[arg(long, value_name = "MODEL")]
     pub model: String,
-    /// The type of the large matrices: q8_0 (8.5 bits a weight, hardly any loss) or q4_k (4.5 bits)
+    /// The type of the large matrices: q8_0 (8.5 bits a weight, hardly any loss), q4_k (4.5 bits), or floats
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     pub kind: KindArg,
     /// The file [default: NAME-TYPE.gguf]
@@ -614,9 +614,15 @@ pub struct QuantizeArgs {
     pub force: bool,
 }
 
-/// Quantised types that are written.
+/// Types that are written.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum KindArg {
+    /// Floats of 32 bits: nothing is lost
+    F32,
+    /// Floats of 16 bits, as most GGUF files have them
+    F16,
+    /// Floats of 16 bits with the range of 32
+    Bf16,
     /// Blocks of 32 with 8 bits each
     #[value(name = "q8_0")]
     Q8_0,
@@ -629,6 +635,9 @@ impl KindArg {
     /// The engine's name for it.
     pub fn dtype(self) -> Dtype {
         match self {
+            KindArg::F32 => Dtype::F32,
+            KindArg::F16 => Dtype::F16,
+            KindArg::Bf16 => Dtype::Bf16,
             KindArg::Q8_0 => Dtype::Q8_0,
             KindArg::Q4K => Dtype::Q4K,
         }

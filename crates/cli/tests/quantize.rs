@@ -44,6 +44,30 @@ fn what_is_there_is_kept_and_what_is_quantised_is_refused() {
     place.run("quantize --model model --type q8_0 -o x.gguf").fails(3, "quantization_config");
 }
 
+#[test]
+fn every_family_is_written_and_what_a_file_cannot_say_is_refused() {
+    let place = Place::new();
+    let tokenizer = std::fs::read(support::golden("letters/tokenizer.json")).unwrap();
+    let family = |case: &str| {
+        place.model(case, &format!("families/{case}"));
+        place.write(&format!("{case}/tokenizer.json"), &tokenizer);
+    };
+    for (case, kind) in
+        [("gemma3-head-scale", "f16"), ("phi3-longrope-beyond", "q8_0"), ("mixtral-top-1", "bf16")]
+    {
+        family(case);
+        place.run(&format!("quantize --model {case} --type {kind} -o {case}.gguf")).succeeds();
+        let shown = |model: &str| json(&place.run(&format!("model show {model} --json")).succeeds().stdout);
+        assert_eq!(shown(&format!("{case}.gguf"))["n_layers"], shown(case)["n_layers"], "{case}");
+    }
+    let original = place.text("model/tokenizer.json");
+    place.write("model/tokenizer.json", original.replacen(r#""rstrip":false"#, r#""rstrip":true"#, 1));
+    let ran = place.run("quantize --model model --type q8_0 -o strips.gguf").succeeds();
+    assert!(ran.stderr.contains("`rstrip` of the added token"), "{}", ran.stderr);
+    family("llama-gelu");
+    place.run("quantize --model llama-gelu --type f32").fails(3, "no key for hidden_act");
+}
+
 /// A model of 25 M weights, so that there is time to stop the program while it writes.
 fn slow(place: &Place) {
     let (d, ff, n_layers) = (256, 4096, 8);

@@ -5,15 +5,18 @@
 //! file is data from elsewhere: every field is checked against the file before anything is sized,
 //! sliced or computed with it. What the metadata means is read by `config.rs` (the blueprint) and
 //! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie; `parts.rs` puts
-//! models together that are in several files.
+//! models together that are in several files. `quantise.rs` writes one: `blueprint.rs`, `vocabulary.rs` and
+//! `pieces.rs` are its metadata, `write.rs` the container.
 
 mod architecture;
+mod blueprint;
 mod charsmap;
 mod config;
 mod ggml_type;
 mod keys;
 mod metadata;
 mod parts;
+mod pieces;
 mod quantise;
 mod reader;
 mod rope;
@@ -153,7 +156,19 @@ impl Gguf {
         Gguf::read(bytes, path)
     }
 
+    /// Reads the header of a file of which only the beginning is at hand. Tensors that lie beyond it have
+    /// shapes and types, but must not be asked for their elements.
+    fn of_beginning(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
+        Gguf::read_of(Bytes::from(bytes), u64::MAX, path)
+    }
+
     fn read(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
+        let file_len = bytes.len() as u64;
+        Gguf::read_of(bytes, file_len, path)
+    }
+
+    /// Reads the header of a file of so many bytes.
+    fn read_of(bytes: Bytes, file_len: u64, path: &Path) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes, path);
         check_magic(&mut reader, path)?;
         let n_tensors = reader.count(SMALLEST_TENSOR, "tensor_count")?;
@@ -168,7 +183,7 @@ impl Gguf {
                 return Err(reader.error(format_args!("tensor `{name}`"), "is there twice"));
             }
         }
-        let tensors = place(entries, &reader, alignment, bytes.len())?;
+        let tensors = place(entries, &reader, alignment, file_len)?;
         Ok(Gguf { path: path.to_owned(), parts: vec![(path.to_owned(), bytes)], metadata, tensors })
     }
 
@@ -278,14 +293,14 @@ fn place(
     entries: BTreeMap<String, TensorEntry>,
     reader: &Reader,
     alignment: u64,
-    file_len: usize,
+    file_len: u64,
 ) -> Result<BTreeMap<String, TensorInfo>, Error> {
     let data = (reader.at() as u64).checked_next_multiple_of(alignment);
     let mut tensors = BTreeMap::new();
     for (name, entry) in entries {
         let start = data.and_then(|data| data.checked_add(entry.offset));
         let end = start.and_then(|start| start.checked_add(entry.n_bytes.unwrap_or(0)));
-        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= file_len as u64)) else {
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= file_len)) else {
             let what = match end {
                 Some(end) => format!("ends at byte {end}, but the file at {file_len}: is it cut off?"),
                 None => format!("has the offset {}, beyond any file", entry.offset),

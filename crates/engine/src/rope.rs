@@ -85,6 +85,11 @@ pub(crate) struct Frequencies {
     scale: f32,
 }
 
+/// The same but for the rounding of `f32`.
+pub(crate) fn is_close(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-6 * a.abs()
+}
+
 impl Rope {
     /// Everything about it that does not depend on positions.
     pub(crate) fn frequencies(&self) -> Frequencies {
@@ -102,6 +107,20 @@ impl Rope {
         let plain = Rope { scaling: RopeScaling::Default, ..self.clone() };
         let pairs = plain.frequencies_for(0).into_iter().zip(self.frequencies_for(0));
         pairs.map(|(plain, scaled)| (f64::from(plain) / f64::from(scaled)) as f32).collect()
+    }
+
+    /// Gives the same angles as the other but for the rounding of `f32`, in sessions of any length.
+    pub(crate) fn is_nearly(&self, other: &Rope) -> bool {
+        let same = |reach: usize| {
+            let (a, b) = (self.frequencies_for(reach), other.frequencies_for(reach));
+            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| is_close(*a, *b))
+        };
+        let beyond = self.limit().map_or(0, |limit| limit as usize + 1);
+        self.dim == other.dim
+            && self.limit() == other.limit()
+            && is_close(self.frequencies().scale, other.frequencies().scale)
+            && same(0)
+            && same(beyond)
     }
 
     /// The longest context, if the model was trained with `max` positions.

@@ -190,7 +190,7 @@ impl Weights {
     /// As for [`Weights::matrix`].
     pub(crate) fn packed(&self, cpu: &Cpu, config: &Config, param: Param) -> Result<Packed, Error> {
         let Loading { packs, progress, packed_bytes, in_memory, outline } = &self.loading;
-        let (tensor, _) = self.tensor(config, param)?;
+        let (tensor, source) = self.tensor(config, param)?;
         let shape = param.shape(config);
         let (n_out, n_in) = (shape.n_out, shape.n_in.expect("a matrix"));
         in_memory.fetch_add(Packed::bytes_of(tensor.dtype, n_out, n_in), Ordering::Relaxed);
@@ -208,8 +208,17 @@ impl Weights {
                 kept.unwrap_or_else(|| Packed::new(cpu, &matrix))
             }
         };
-        self.shards[tensor.shard].release(tensor.range.clone());
-        let done = packed_bytes.fetch_add(tensor.range.len(), Ordering::Relaxed) + tensor.range.len();
+        let row_bytes = tensor.dtype.row_bytes(n_in).expect("whole blocks");
+        let used = match source.cut {
+            Cut::Rows { rows, .. } => {
+                tensor.range.start + rows.start * row_bytes..tensor.range.start + rows.end * row_bytes
+            }
+            _ => tensor.range.clone(),
+        };
+        self.shards[tensor.shard].release(used);
+        // Of a tensor that holds several parameters, each counts for its own part.
+        let n_bytes = n_out * row_bytes;
+        let done = packed_bytes.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes;
         if let Some(progress) = progress
             && !packs.is_some_and(Packs::is_reading)
         {

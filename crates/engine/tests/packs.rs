@@ -50,15 +50,29 @@ fn a_model_from_a_pack_gives_the_same_logits_and_says_nothing_of_packing() {
     assert!(n > 6, "there are models to try");
 }
 
-#[test]
-fn progress_ends_near_the_size_of_the_files() {
+/// Loads a model; at the end, what is told to be packed is its matrices, each counted once.
+fn check_progress(path: &Path) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let told = said.clone();
     let progress = Box::new(move |done: usize, total: usize| told.lock().unwrap().push((done, total)));
     let options = LoadOptions { packs: None, progress: Some(progress) };
-    Model::load_with(&golden("llama-untied-bias-f32"), Cpu::best(), options).unwrap();
-    let said = said.lock().unwrap();
-    assert!(said.windows(2).all(|pair| pair[0].0 < pair[1].0), "it only grows");
+    Model::load_with(path, Cpu::best(), options).unwrap();
+    let (said, path) = (said.lock().unwrap(), path.display());
+    assert!(said.windows(2).all(|pair| pair[0].0 < pair[1].0), "{path}: it only grows");
     let (done, total) = said[said.len() - 1];
-    assert!(done <= total && done * 2 > total, "{done} of {total}");
+    assert!(done <= total && done * 2 > total, "{path}: {done} of {total}");
+}
+
+#[test]
+fn progress_ends_near_the_size_of_the_files() {
+    check_progress(&golden("llama-untied-bias-f32"));
+    // Experts in tensors of their own, and all in one.
+    check_progress(&golden("families/mixtral-top-1"));
+    check_progress(&golden("gguf-families/mixtral-top-1.gguf"));
+    check_progress(&golden("gguf-families/qwen2-moe-shared.gguf"));
+    // Several matrices in one, cut and turned.
+    check_progress(&golden("gguf-families/phi3-window.gguf"));
+    check_progress(&golden("families/phi3-window"));
+    check_progress(&golden("families/gpt-neox-whole"));
+    check_progress(&golden("families/gpt2-defaults"));
 }

@@ -1,15 +1,18 @@
 //! What `Quantised` writes: the rows of `quantise_row`, readable as the model that they were made from.
 
+mod expectations;
+
+use expectations::{expectations, kl, worst};
 use std::path::{Path, PathBuf};
 use whipstaff_engine::*;
 use whipstaff_kernels::{Bytes as Stored, Matrix, quantise_row};
 
-/// No logit of Q8_0 weights further off than this fraction of the largest. Q8_0 rounds a weight by at most
-/// 1/254 of the largest of 32; on these models of random weights, 8 to 64 wide, that came to 0.05 to 0.11.
-const TOLERANCE: f32 = 0.15;
+/// No log-probability of Q8_0 weights further off than this fraction of the largest. Q8_0 rounds a weight by at most
+/// 1/254 of the largest of 32; on these models of random weights, 8 to 64 wide, that came to 0.03 to 0.05.
+const TOLERANCE: f64 = 0.1;
 
 /// Where nothing is quantised, only the order of factors in the rope is left.
-const SAME: f32 = 2e-5;
+const SAME: f64 = 2e-5;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
@@ -30,22 +33,14 @@ fn written(folder: &tempfile::TempDir, dir: &Path, dtype: Dtype) -> PathBuf {
     path
 }
 
-fn logits(path: &Path, ids: &[u32]) -> Vec<f32> {
-    let model = Model::load(path, Cpu::new(Isa::best(), 2).with_precision(Precision::F32)).unwrap();
-    let (mut session, mut batch) = (Session::new(), Batch::new());
-    batch.push(&mut session, ids);
-    let resid = model.forward(&mut batch, &mut NoTap).unwrap();
-    model.logits(&resid, &(0..ids.len()).collect::<Vec<_>>()).as_slice().to_vec()
-}
-
-fn check_logits(name: &str, tolerance: f32) {
+fn check_logits(name: &str, tolerance: f64) {
     let folder = tempfile::tempdir().unwrap();
     let path = written(&folder, &golden(name), Dtype::Q8_0);
     let ids: Vec<u32> = (2..40).map(|i| i * 7 % 290).collect();
-    let (got, want) = (logits(&path, &ids), logits(&golden(name), &ids));
-    let scale = want.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-    let worst = got.iter().zip(&want).fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
-    assert!(worst <= tolerance * scale, "{name}: off by {worst} of {scale}");
+    let run = |path: &Path| expectations(path, Precision::F32, &ids);
+    let off = worst(&run(&path), &run(&golden(name)));
+    println!("{name}: off by {off:.1e}");
+    assert!(off <= tolerance, "{name}: off by {off}");
 }
 
 #[test]
@@ -81,39 +76,45 @@ fn equal_models_give_equal_bytes_whatever_the_threads() {
     }
 }
 
-/// A Llama of one block with rows of 256, and the weights that it was written with.
-fn wide(folder: &Path) -> Vec<(&'static str, Vec<f32>, [usize; 2])> {
-    let (d, ff, vocab) = (256, 96, 296);
-    let tensors = [
-        ("model.embed_tokens.weight", [vocab, d]),
-        ("model.layers.0.self_attn.q_proj.weight", [d, d]),
-        ("model.layers.0.self_attn.k_proj.weight", [d, d]),
-        ("model.layers.0.self_attn.v_proj.weight", [d, d]),
-        ("model.layers.0.self_attn.o_proj.weight", [d, d]),
-        ("model.layers.0.mlp.gate_proj.weight", [ff, d]),
-        ("model.layers.0.mlp.up_proj.weight", [ff, d]),
-        ("model.layers.0.mlp.down_proj.weight", [d, ff]),
-        ("model.norm.weight", [1, d]),
-        ("model.layers.0.input_layernorm.weight", [1, d]),
-        ("model.layers.0.post_attention_layernorm.weight", [1, d]),
-    ];
+/// A Llama with rows of 256 and an MLP of `ff`, and the weights that it was written with, those of
+/// its matrices at most `most`.
+fn wide(folder: &Path, n_layers: usize, ff: usize, most: f32) -> Vec<(String, Vec<f32>, [usize; 2])> {
+    let (d, vocab) = (256, 296);
+    let mut tensors =
+        vec![("model.embed_tokens.weight".to_owned(), [vocab, d]), ("model.norm.weight".to_owned(), [1, d])];
+    for layer in 0..n_layers {
+        let parts = [
+            ("self_attn.q_proj", [d, d]),
+            ("self_attn.k_proj", [d, d]),
+            ("self_attn.v_proj", [d, d]),
+            ("self_attn.o_proj", [d, d]),
+            ("mlp.gate_proj", [ff, d]),
+            ("mlp.up_proj", [ff, d]),
+            ("mlp.down_proj", [d, ff]),
+            ("input_layernorm", [1, d]),
+            ("post_attention_layernorm", [1, d]),
+        ];
+        tensors.extend(parts.map(|(part, shape)| (format!("model.layers.{layer}.{part}.weight"), shape)));
+    }
     let mut state = 7u64;
     let mut number = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
-    let made: Vec<_> = tensors
-        .map(|(name, shape)| (name, (0..shape[0] * shape[1]).map(|_| number()).collect::<Vec<f32>>(), shape))
-        .into();
+    let mut numbers = |[n_out, n_in]: [usize; 2]| {
+        let most = if n_out == 1 { 1.0 } else { most };
+        (0..n_out * n_in).map(|_| number() * most).collect::<Vec<f32>>()
+    };
+    let made: Vec<_> = tensors.into_iter().map(|(name, shape)| (name, numbers(shape), shape)).collect();
     let raw: Vec<Vec<u8>> =
         made.iter().map(|(_, it, _)| it.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let views = made.iter().zip(&raw).map(|((name, _, shape), raw)| {
         let shape = if shape[0] == 1 { vec![shape[1]] } else { shape.to_vec() };
-        (*name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, raw).unwrap())
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, raw).unwrap())
     });
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
     let config = format!(
-        r#"{{"model_type": "llama", "hidden_size": {d}, "intermediate_size": {ff}, "num_hidden_layers": 1,
+        r#"{{"model_type": "llama", "hidden_size": {d}, "intermediate_size": {ff}, "num_hidden_layers": {n_layers},
         "num_attention_heads": 4, "vocab_size": {vocab}, "tie_word_embeddings": true}}"#
     );
     std::fs::write(folder.join("config.json"), config).unwrap();
@@ -125,7 +126,7 @@ fn wide(folder: &Path) -> Vec<(&'static str, Vec<f32>, [usize; 2])> {
 #[test]
 fn rows_are_those_of_quantise_row_in_the_order_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let made = wide(folder.path());
+    let made = wide(folder.path(), 1, 96, 1.0);
     let file = bytes(folder.path(), Dtype::Q4K, 2);
     let rows = |name: &str, dtype: Dtype, order: &dyn Fn(usize) -> usize| {
         let (_, weights, [n_out, n_in]) = made.iter().find(|it| it.0 == name).unwrap();
@@ -166,6 +167,27 @@ fn rows_are_those_of_quantise_row_in_the_order_of_the_file() {
     assert_eq!(tap.get(Site::ResidPre, 0)[0].row(0), want);
 }
 
+/// What the fast arithmetic may cost, and the rounding of weights to `dtype`, in nats per token.
+fn check_cost(dtype: Dtype, of_rounding: f64) {
+    let folder = tempfile::tempdir().unwrap();
+    wide(folder.path(), 4, 512, 0.1);
+    let path = written(&folder, folder.path(), dtype);
+    let ids: Vec<u32> = (0..48).map(|i| i * 37 % 296).collect();
+    let run = |path: &Path, precision| expectations(path, precision, &ids);
+    let (exact, fast) = (run(&path, Precision::F32), run(&path, Precision::Fast));
+    let original = run(folder.path(), Precision::F32);
+    let (arithmetic, rounding) = (kl(&exact, &fast), kl(&original, &exact));
+    println!("{}: {arithmetic:.1e} nats of arithmetic, {rounding:.1e} of rounding", dtype.name());
+    assert!(arithmetic > 0.0 && arithmetic < 1e-3, "{}: {arithmetic}", dtype.name());
+    assert!(rounding > 0.0 && rounding < of_rounding, "{}: {rounding}", dtype.name());
+}
+
+#[test]
+fn a_whole_model_expects_what_its_dequantised_weights_do() {
+    check_cost(Dtype::Q8_0, 1e-4);
+    check_cost(Dtype::Q4K, 1e-2);
+}
+
 fn check_refused(name: &str, change: impl Fn(&Path), part: &str) {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(golden(name)).unwrap().map(Result::unwrap) {
@@ -188,7 +210,6 @@ fn what_a_file_cannot_say_is_refused_by_name() {
     let tiny = "llama-mha-sharded-f16";
     let tokenizer = "tokenizer.json";
     check_refused(tiny, edit(tokenizer, r#""use_regex":true"#, r#""use_regex":false"#), "`pre_tokenizer`");
-    check_refused(tiny, edit(tokenizer, r#""lstrip":false"#, r#""lstrip":true"#), "`lstrip`");
     check_refused(
         tiny,
         edit(
@@ -198,7 +219,6 @@ fn what_a_file_cannot_say_is_refused_by_name() {
         ),
         "dynamic",
     );
-    check_refused("families/gemma2-caps", |_| {}, "`gemma2`");
     check_refused(tiny, |dir| std::fs::remove_file(dir.join(tokenizer)).unwrap(), "tokenizer.json");
     let error = Quantised::plan(&golden("gguf/q8_0.gguf"), "m", Dtype::Q8_0).err().unwrap().to_string();
     assert!(error.contains("not a folder"), "{error}");

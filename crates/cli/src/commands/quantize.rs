@@ -2,7 +2,7 @@ use crate::args::{ComputeArgs, QuantizeArgs};
 use crate::failure::Failure;
 use crate::loaded::{self, Found};
 use crate::memory::Size;
-use crate::output::print_line;
+use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
 use crate::streamed::Streamed;
@@ -33,6 +33,12 @@ pub fn quantize(args: QuantizeArgs, on: ComputeArgs) -> Result<(), Failure> {
         )));
     }
     let file = Quantised::plan(dir, &found.name, kind)?;
+    if let Some(what) = file.inexact() {
+        note(&format!(
+            "{what}, for which llama.cpp has no key: it will cut a few texts otherwise. The file has the original \
+             tokenizer as well, which Whipstaff reads"
+        ));
+    }
     let bar = Bar::new()?;
     bar.stage("quantising", (file.n_bytes() >> 20) as usize);
     let mut out = Streamed::create(&output)?;

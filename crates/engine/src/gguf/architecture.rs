@@ -101,8 +101,9 @@ impl Architecture {
         ARCHITECTURES.iter().map(|row| row.name).collect()
     }
 
-    /// The row that a family's files belong to.
+    /// The row that a family's files belong to. Those of Mistral say that they are Llama's.
     pub(super) fn of_family(family: &str) -> Option<&'static Architecture> {
+        let family = if family == "mistral" { "llama" } else { family };
         ARCHITECTURES.iter().find(|row| row.family == family || row.with_experts == Some(family))
     }
 }

@@ -7,8 +7,11 @@ use crate::{Error, Rope, RopeScaling};
 use whipstaff_kernels::Matrix;
 
 /// Factors of each pair, for short and for long texts.
-const SHORT: &str = "rope_factors_short.weight";
-const LONG: &str = "rope_factors_long.weight";
+pub(super) const SHORT: &str = "rope_factors_short.weight";
+pub(super) const LONG: &str = "rope_factors_long.weight";
+
+/// Factors of each pair, whatever the length.
+pub(super) const PER_PAIR: &str = "rope_freqs.weight";
 
 impl Gguf {
     /// The ropes of a model: none, one, or a second for the layers that see a window.
@@ -56,11 +59,10 @@ impl Gguf {
         let factor = keys.not_negative("rope.scaling.factor")?;
         let factor = factor.map_or_else(|| keys.not_negative("rope.scale_linear"), |it| Ok(Some(it)))?;
         let factor = factor.filter(|factor| *factor != 0.0 && kind != "none").unwrap_or(1.0);
-        let per_pair = "rope_freqs.weight";
-        let has_per_pair = self.tensors.contains_key(per_pair);
+        let has_per_pair = self.tensors.contains_key(PER_PAIR);
         Ok(match kind {
             "none" | "linear" if has_per_pair => {
-                let factors = self.factors(per_pair, dim)?;
+                let factors = self.factors(PER_PAIR, dim)?;
                 RopeScaling::PerPair { factors: factors.into_iter().map(|it| it * factor).collect() }
             }
             "none" | "linear" if factor == 1.0 => RopeScaling::Default,

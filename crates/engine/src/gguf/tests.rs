@@ -498,6 +498,17 @@ fn tokenizers_that_are_not_known_or_not_whole_are_refused() {
         text("tokenizer.ggml.model", "bert"),
         &["`tokenizer.ggml.model` is `bert`", "supported: gpt2, llama, t5"],
     );
+    let original = |vocab: &str| {
+        let json = format!(r#"{{"model": {{"type": "BPE", "vocab": {{{vocab}}}, "merges": []}}}}"#);
+        text("tokenizer.huggingface.json", &json)
+    };
+    tokenizer(vec![original(r#""b": 1, "a": 0"#)]).unwrap();
+    check(
+        original(r#""b": 0"#),
+        &["`tokenizer.huggingface.json` has `b` as 0", "unlike tokenizer.ggml.tokens"],
+    );
+    check(original(r#""z": 9"#), &["`tokenizer.huggingface.json` has `z` as 9"]);
+    check(text("tokenizer.huggingface.json", "{"), &["`tokenizer.huggingface.json` makes no tokenizer"]);
     check(text("tokenizer.ggml.pre", "martian"), &["`tokenizer.ggml.pre` is `martian`", "llama-bpe"]);
     check(texts("tokenizer.ggml.tokens", &["a", "b"]), &["`tokenizer.ggml.token_type` has 4 entries"]);
     check(texts("tokenizer.ggml.tokens", &["a", "b", "ab", "a"]), &["`tokenizer.ggml.tokens` has `a` twice"]);

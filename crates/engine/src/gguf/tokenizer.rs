@@ -22,6 +22,9 @@ const MERGES: &str = "tokenizer.ggml.merges";
 pub(super) const SCORES: &str = "tokenizer.ggml.scores";
 pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 
+/// `tokenizer.json` as it is, by GGUF's own specification.
+pub(super) const ORIGINAL: &str = "tokenizer.huggingface.json";
+
 pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// What templates call special tokens, and what the keys of their ids do.
@@ -49,6 +52,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The number that a file has for it.
+    pub(super) fn id(self) -> i32 {
+        match self {
+            Kind::Normal => 1,
+            Kind::Unknown => 2,
+            Kind::Control => 3,
+            Kind::UserDefined => 4,
+            Kind::Unused => 5,
+            Kind::Byte => 6,
+        }
+    }
+
     fn from_id(id: u64) -> Option<Kind> {
         Some(match id {
             1 => Kind::Normal,
@@ -70,7 +85,7 @@ pub(super) struct Tokens<'a> {
 }
 
 impl Gguf {
-    /// Builds the tokenizer.
+    /// The tokenizer: the original, where the file has it, else one that is built of the vocabulary.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key. Kinds of tokenizers and of cutting text that are not
@@ -78,6 +93,9 @@ impl Gguf {
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let metadata = &self.metadata;
         let tokens = self.tokens()?;
+        if let Some(json) = metadata.text(ORIGINAL)? {
+            return self.original(json, &tokens);
+        }
         let (mut tokenizer, add_bos, add_eos) =
             match metadata.text(MODEL)?.ok_or_else(|| metadata.missing(MODEL))? {
                 "gpt2" => {
@@ -101,6 +119,18 @@ impl Gguf {
         let added = special.chain(of_kind(Kind::UserDefined)).map(added);
         tokenizer.add_tokens(added).map_err(|error| self.broken(TOKENS, error))?;
         Ok(tokenizer)
+    }
+
+    /// The original, which may know no token that the vocabulary has not.
+    fn original(&self, json: &str, tokens: &Tokens) -> Result<Tokenizer, Error> {
+        let tokenizer = Tokenizer::from_bytes(json).map_err(|error| self.broken(ORIGINAL, error))?;
+        match tokenizer.get_vocab(true).into_iter().find(|(text, id)| tokens.ids.get(&text[..]) != Some(id)) {
+            None => Ok(tokenizer),
+            Some((text, id)) => {
+                let what = format!("has `{}` as {id}, unlike {TOKENS}", text.escape_debug());
+                Err(self.metadata.error(ORIGINAL, what))
+            }
+        }
     }
 
     /// The chat template, and the special tokens that it may know by name.

@@ -1,19 +1,26 @@
-//! A byte-level tokenizer as the metadata of a GGUF file: what `tokenizer.rs` reads, the other way round.
+//! A tokenizer as the metadata of a GGUF file: what `tokenizer.rs` reads, the other way round.
 
 use super::split::Rule;
-use super::{Gguf, GgufValue, GgufWriter};
+use super::tokenizer::{Kind, ORIGINAL};
+use super::{Gguf, GgufValue, GgufWriter, pieces};
 use crate::{Config, Error, Tokenizer, template};
 use serde_json::Value;
 use std::path::Path;
 
 /// Names of ways to cut text, the one that says most first where several mean the same.
-const CUTS: &[&str] = &["llama-bpe", "smollm", "qwen2", "tekken", "gpt-2"];
-
-/// What a token is, in SentencePiece's numbers.
-const NORMAL: i32 = 1;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
+const CUTS: &[&str] = &[
+    "llama-bpe",
+    "smollm",
+    "qwen2",
+    "tekken",
+    "gpt-2",
+    "olmo",
+    "dbrx",
+    "stablelm2",
+    "gpt-4o",
+    "deepseek-coder",
+    "deepseek-v3",
+];
 
 /// Texts that must give the same ids from the file: every kind of character and of seam between them.
 const SAMPLES: &[&str] = &[
@@ -29,7 +36,8 @@ const SAMPLES: &[&str] = &[
     "HTMLParser camelCase snake_case o'clock 'S 'Ll we'RE",
 ];
 
-/// Sets the keys of the tokenizer in `dir`, with its chat template.
+/// Sets the keys of the tokenizer in `dir`, with its chat template. Also gives what the keys of the vocabulary only come
+/// near to, if there is such a thing: then the file has the original beside them.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming what such a file cannot say.
@@ -37,22 +45,31 @@ pub(super) fn write<'a>(
     dir: &Path,
     config: &Config,
     mut writer: GgufWriter<'a>,
-) -> Result<GgufWriter<'a>, Error> {
+) -> Result<(GgufWriter<'a>, Option<String>), Error> {
     let path = dir.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     let original = Tokenizer::from_bytes(&bytes, &path)?;
     let wrong = |reason: String| Error::malformed(&path, reason);
     let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     check_model(&json).map_err(wrong)?;
-    let cut = cut(&json).map_err(wrong)?;
-    let (texts, kinds) = tokens(&json, config.vocab_size).map_err(wrong)?;
+    let (texts, mut kinds) = tokens(&json, config.vocab_size).map_err(wrong)?;
+    let merges = merges(&json).map_err(wrong)?;
     let text = |text: &str| GgufValue::Text(text.to_owned());
+    if pieces::is_sentencepiece(&json) {
+        pieces::sort_out(&json, &texts, &mut kinds);
+        writer = writer.set("tokenizer.ggml.model", text("llama"));
+        writer = pieces::write(&json, &texts, &kinds, &merges, writer).map_err(wrong)?;
+    } else {
+        let lines = merges.iter().map(|(left, right)| text(&format!("{left} {right}"))).collect();
+        writer = writer
+            .set("tokenizer.ggml.model", text("gpt2"))
+            .set("tokenizer.ggml.pre", text(cut(&json).map_err(wrong)?))
+            .set("tokenizer.ggml.merges", GgufValue::List(lines));
+    }
+    let kinds = kinds.into_iter().map(|kind| GgufValue::I32(kind.id()));
     writer = writer
-        .set("tokenizer.ggml.model", text("gpt2"))
-        .set("tokenizer.ggml.pre", text(cut))
         .set("tokenizer.ggml.tokens", GgufValue::List(texts.iter().map(|it| text(it)).collect()))
-        .set("tokenizer.ggml.token_type", GgufValue::List(kinds.into_iter().map(GgufValue::I32).collect()))
-        .set("tokenizer.ggml.merges", GgufValue::List(merges(&json).map_err(wrong)?));
+        .set("tokenizer.ggml.token_type", GgufValue::List(kinds.collect()));
     for (key, id) in special_tokens(dir, config, &original, &path)? {
         writer = writer.set(&format!("tokenizer.ggml.{key}_token_id"), GgufValue::U32(id));
     }
@@ -63,20 +80,25 @@ pub(super) fn write<'a>(
     if let Some(template) = template::find(dir)? {
         writer = writer.set("tokenizer.chat_template", GgufValue::Text(template.source));
     }
+    let inexact = inexact(&json);
+    if inexact.is_some() {
+        writer = writer.set(ORIGINAL, GgufValue::Text(json.to_string()));
+    }
     check(&writer, &original, &json, &path)?;
-    Ok(writer)
+    Ok((writer, inexact))
 }
 
-/// Is it byte-level BPE without extras?
+/// Is it BPE without extras, byte-level or as SentencePiece has it?
 fn check_model(json: &Value) -> Result<(), String> {
     let model = &json["model"];
     let kind = model["type"].as_str().unwrap_or("BPE");
     let decoder = json["decoder"]["type"].as_str();
-    let byte_level = decoder == Some("ByteLevel") && model["byte_fallback"] != Value::Bool(true);
-    if kind != "BPE" || !byte_level {
+    let is_known = decoder == Some("ByteLevel") || pieces::is_sentencepiece(json);
+    if kind != "BPE" || !is_known {
         let decoder = decoder.unwrap_or("no");
         return Err(format!(
-            "is of the kind {kind} with {decoder} decoder; only byte-level BPE can be written to a GGUF file yet"
+            "is of the kind {kind} with {decoder} decoder; only BPE that is byte-level or falls back to bytes can be \
+             written to a GGUF file"
         ));
     }
     for name in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
@@ -86,6 +108,27 @@ fn check_model(json: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What of the tokenizer has no key, though what has one comes near: readers that heed the vocabulary alone cut a few
+/// texts otherwise.
+fn inexact(json: &Value) -> Option<String> {
+    let strips = |token: &Value| {
+        let flag =
+            ["single_word", "lstrip", "rstrip"].into_iter().find(|flag| token[*flag] == Value::Bool(true))?;
+        Some(format!(
+            "`{flag}` of the added token `{}` is true",
+            token["content"].as_str().unwrap_or_default()
+        ))
+    };
+    let is_first = |step: &Value| step["type"] == "Metaspace" && step["prepend_scheme"] == "first";
+    let first = || {
+        let found = steps(&json["pre_tokenizer"]).iter().any(is_first);
+        found.then(|| {
+            "a space goes before a text only where there is none, and not behind special tokens".to_owned()
+        })
+    };
+    added(json).iter().find_map(strips).or_else(first)
 }
 
 /// The name of the way in which text is cut.
@@ -113,7 +156,7 @@ fn cut(json: &Value) -> Result<&'static str, String> {
 }
 
 /// The steps of a pre-tokenizer or a normalizer, without what only concerns offsets.
-fn steps(value: &Value) -> Vec<Value> {
+pub(super) fn steps(value: &Value) -> Vec<Value> {
     let inside = value.get("pretokenizers").or(value.get("normalizers")).and_then(Value::as_array);
     match (value, inside) {
         (_, Some(inside)) => inside.iter().flat_map(steps).collect(),
@@ -131,32 +174,26 @@ fn steps(value: &Value) -> Vec<Value> {
 }
 
 /// Every token's text and kind, by id; rows of the embedding that are no token get a name.
-fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<i32>), String> {
+fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<Kind>), String> {
     let vocab = json["model"]["vocab"].as_object().ok_or("`model.vocab` is not an object")?;
-    let mut found: Vec<Option<(String, i32)>> = vec![None; n];
-    let mut put = |text: &str, id: &Value, kind: i32| {
+    let mut found: Vec<Option<(String, Kind)>> = vec![None; n];
+    let mut put = |text: &str, id: &Value, kind: Kind| {
         let place = id.as_u64().and_then(|id| found.get_mut(usize::try_from(id).ok()?));
         let place = place.ok_or_else(|| format!("`{text}` has the id {id}, but the model has only {n}"))?;
         *place = Some((text.to_owned(), kind));
         Ok::<(), String>(())
     };
     for (text, id) in vocab {
-        put(text, id, NORMAL)?;
+        put(text, id, Kind::Normal)?;
     }
     for token in added(json) {
         let text = token["content"].as_str().unwrap_or_default();
-        for flag in ["single_word", "lstrip", "rstrip"] {
-            if token[flag] == Value::Bool(true) {
-                return Err(format!(
-                    "`{flag}` of the added token `{text}` is true, which a GGUF file cannot say"
-                ));
-            }
-        }
         let is_special = token["special"] == Value::Bool(true);
-        put(text, &token["id"], if is_special { CONTROL } else { USER_DEFINED })?;
+        put(text, &token["id"], if is_special { Kind::Control } else { Kind::UserDefined })?;
     }
-    let named =
-        |(id, it): (usize, Option<(String, i32)>)| it.unwrap_or_else(|| (format!("[PAD{id}]"), UNUSED));
+    let named = |(id, it): (usize, Option<(String, Kind)>)| {
+        it.unwrap_or_else(|| (format!("[PAD{id}]"), Kind::Unused))
+    };
     Ok(found.into_iter().enumerate().map(named).unzip())
 }
 
@@ -164,20 +201,20 @@ fn added(json: &Value) -> &[Value] {
     json["added_tokens"].as_array().map_or(&[], |it| it)
 }
 
-/// Merges as lines of two tokens; newer files have them as pairs.
-fn merges(json: &Value) -> Result<Vec<GgufValue>, String> {
+/// Merges, the first to be made first; older files have them as lines of two tokens, newer ones as pairs.
+fn merges(json: &Value) -> Result<Vec<(String, String)>, String> {
     let lines = json["model"]["merges"].as_array().ok_or("`model.merges` is not a list")?;
     let merge = |value: &Value| {
-        let line = match value {
-            Value::String(line) => Some(line.clone()),
+        let pair = match value {
+            Value::String(line) => line.split_once(' '),
             Value::Array(pair) => match &pair[..] {
-                [Value::String(left), Value::String(right)] => Some(format!("{left} {right}")),
+                [Value::String(left), Value::String(right)] => Some((&left[..], &right[..])),
                 _ => None,
             },
             _ => None,
         };
-        let line = line.filter(|line| line.matches(' ').count() == 1);
-        line.map(GgufValue::Text)
+        let pair = pair.filter(|(left, right)| ![left, right].into_iter().any(|it| it.contains(' ')));
+        pair.map(|(left, right)| (left.to_owned(), right.to_owned()))
             .ok_or_else(|| format!("`model.merges` has {value}, which is not two tokens"))
     };
     lines.iter().map(merge).collect()
@@ -236,8 +273,10 @@ fn check(writer: &GgufWriter, original: &Tokenizer, json: &Value, path: &Path) -
     let texts = SAMPLES.iter().map(|text| (*text).to_owned()).chain(added(json).iter().map(between));
     for text in texts {
         let (want, got) = (original.encode(&text)?, written.encode(&text)?);
-        if want != got || original.decode(&want)? != written.decode(&got)? {
-            let reason = format!("cuts `{}` in a way that a GGUF file cannot say", text.escape_debug());
+        let same_text = || Ok::<_, Error>(original.decode(&want)? == written.decode(&got)?);
+        if want != got || !same_text()? {
+            let verb = if want == got { "decodes" } else { "cuts" };
+            let reason = format!("{verb} `{}` in a way that a GGUF file cannot say", text.escape_debug());
             return Err(Error::malformed(path, reason));
         }
     }

@@ -100,6 +100,12 @@ struct Tensor<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
+impl Tensor<'_> {
+    fn is_at_hand(&self) -> bool {
+        self.bytes.len() == self.n_bytes
+    }
+}
+
 /// A GGUF file in the making.
 pub struct GgufWriter<'a> {
     metadata: Vec<(String, GgufValue)>,
@@ -171,18 +177,21 @@ impl<'a> GgufWriter<'a> {
         self
     }
 
-    /// What stands before the first tensor. Behind it follow the tensors in the order in which they were
-    /// added, each with its [`GgufWriter::padding`].
+    /// The header, and the tensors before the first that is only declared. Behind it follow the others in the
+    /// order in which they were added, each with its [`GgufWriter::padding`].
     pub fn begin(&self) -> Vec<u8> {
-        let mut header = self.header();
-        header.extend(self.padding(header.len()));
-        header
+        let mut bytes = self.padded_header();
+        for tensor in self.tensors.iter().take_while(|tensor| tensor.is_at_hand()) {
+            bytes.extend(&*tensor.bytes);
+            bytes.extend(self.padding(tensor.n_bytes));
+        }
+        bytes
     }
 
     /// Bytes of the whole file.
     pub fn n_bytes(&self) -> u64 {
         let aligned = |tensor: &Tensor| (tensor.n_bytes as u64).next_multiple_of(self.alignment);
-        self.begin().len() as u64 + self.tensors.iter().map(aligned).sum::<u64>()
+        self.padded_header().len() as u64 + self.tensors.iter().map(aligned).sum::<u64>()
     }
 
     /// Writes the file.
@@ -193,9 +202,9 @@ impl<'a> GgufWriter<'a> {
     /// # Panics
     /// If a tensor has no bytes.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        out.write_all(&self.begin())?;
+        out.write_all(&self.padded_header())?;
         for tensor in &self.tensors {
-            assert!(tensor.bytes.len() == tensor.n_bytes, "`{}` was only declared", tensor.name);
+            assert!(tensor.is_at_hand(), "`{}` was only declared", tensor.name);
             out.write_all(&tensor.bytes)?;
             out.write_all(&self.padding(tensor.bytes.len()))?;
         }
@@ -207,6 +216,13 @@ impl<'a> GgufWriter<'a> {
         let mut bytes = Vec::new();
         self.write(&mut bytes).expect("memory takes everything");
         bytes
+    }
+
+    /// What stands before the first tensor.
+    fn padded_header(&self) -> Vec<u8> {
+        let mut header = self.header();
+        header.extend(self.padding(header.len()));
+        header
     }
 
     fn header(&self) -> Vec<u8> {
