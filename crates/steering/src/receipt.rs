@@ -525,22 +525,19 @@ impl Receipt {
             }
             None => format!("the margin moves by {mean:+.3} nats per token"),
         };
-        let (random, shuffled) = (self.reach(ArmKind::Random), self.reach(ArmKind::Shuffled));
+        let back = self.has_one_way() && mean < 0.0;
+        let reach = |kind| if back { self.reach_back(kind) } else { self.reach(kind) };
+        let [random, shuffled] = [ArmKind::Random, ArmKind::Shuffled].map(reach);
         let chance = format!("random directions reach {random:+.3}, shuffled labels {shuffled:+.3}");
         let verdict = self.verdict();
         match verdict {
             Verdict::WrongWay if self.has_one_way() => {
-                let back = [ArmKind::Random, ArmKind::Shuffled].map(|kind| self.reach_back(kind));
                 let cost = self.cost[0].answer_perplexity;
                 let cost = match cost > AFFORDABLE {
                     true => format!(". But answers become {cost:.2} times as perplexing"),
                     false => String::new(),
                 };
-                format!(
-                    "moves towards the negative answers: {moved}; random directions reach {:+.3}, shuffled labels {:+.3}\
-                     {cost}",
-                    back[0], back[1]
-                )
+                format!("moves towards the negative answers: {moved}; {chance}{cost}")
             }
             Verdict::Works | Verdict::NotWorking => format!("{verdict}: {moved}; {chance}"),
             Verdict::WorksAtACost => {

@@ -138,7 +138,7 @@ fn the_same_seed_gives_the_same_receipt() {
     assert_eq!(receipt(), receipt());
 }
 
-/// `cap` and `push` move the librarian to where the table of docs/REFERENCE.md says; a random direction does not.
+/// Operators with one direction move the margin to the side of their target, beyond what they do to other directions.
 #[test]
 fn other_operators_are_judged_by_how_far_they_move_the_margin() {
     let Bench { train, heldout, .. } = &*BENCH;
@@ -151,8 +151,9 @@ fn other_operators_are_judged_by_how_far_they_move_the_margin() {
         assert_eq!(it.arms.len(), 4, "random, shuffled and examples are measured under the same operator");
         assert!(it.what.as_ref().is_some_and(|it| it.contains("at layers 3")), "{:?}", it.what);
     };
-    check(Method::Mean, Op::Push(0.4), 1.0, Verdict::Works);
-    check(Method::Mean, Op::Cap { low: None, high: Some(-0.8) }, 1.0, Verdict::WrongWay);
-    check(Method::Mean, Op::Rotate, 15.0, Verdict::Works);
+    check(Method::Mean, Op::Push(2.0), 1.0, Verdict::Works);
+    check(Method::Mean, Op::Cap { low: None, high: Some(-2.5) }, 1.0, Verdict::WrongWay);
+    check(Method::Mean, Op::Project, 1.0, Verdict::NotWorking);
+    check(Method::Mean, Op::Rotate, 15.0, Verdict::WorksAtACost);
     check(Method::Shuffled, Op::Push(0.4), 1.0, Verdict::NotWorking);
 }
