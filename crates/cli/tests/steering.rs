@@ -179,6 +179,31 @@ fn a_figure_turns_the_dial_of_any_operator() {
 }
 
 #[test]
+fn a_receipt_judges_the_operator_that_is_asked_for() {
+    let place = Place::with_vector();
+    let line = "receipt v.safetensors:1@1,op=push,to=0.5,scope=answer --model model --heldout contrasts.jsonl --json";
+    let it: Value = serde_json::from_str(&place.run(line).succeeds().stdout).unwrap();
+    assert_eq!(
+        it["what"],
+        "raises the projection on `contrasts` to 0.5 gap at least at layer 1 (resid_post), in the answer only"
+    );
+    let arms: Vec<&str> =
+        it["arms"].as_array().unwrap().iter().map(|it| it["arm"].as_str().unwrap()).collect();
+    assert_eq!(arms, ["vector", "random", "shuffled", "examples"]);
+    assert_eq!((&it["arms"][0]["minus"], &it["cost"]["minus"]), (&Value::Null, &Value::Null));
+    assert_eq!(it["arms"][0]["effect"], it["arms"][0]["plus"]);
+    let shown = place.run(line.trim_end_matches(" --json")).succeeds().stdout;
+    assert!(shown.contains("steered") && !shown.contains("-alpha "), "{shown}");
+    let refused = |vector: &str, rest: &str, part: &str| {
+        let line = format!("receipt {vector} --model model --heldout contrasts.jsonl {rest}");
+        place.run(&line).fails(2, part);
+    };
+    refused("v.safetensors:1@1,op=project", "-o w.safetensors", "keeps the receipt of adding it");
+    refused("v.safetensors:1@1,gate=v.safetensors,gate.above=0", "", "without the gate");
+    refused("v.safetensors@1,op=rotate", "", "write v.safetensors:20");
+}
+
+#[test]
 fn a_check_says_in_words_what_a_file_does() {
     let place = Place::with_vector();
     place.write(

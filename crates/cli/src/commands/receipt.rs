@@ -122,18 +122,24 @@ pub fn neutral(loaded: &Loaded, path: Option<&Path>) -> Result<Vec<Continuation>
     let (tokenizer, max) = (loaded.tokenizer()?, loaded.model.config().max_positions);
     let mut texts = Vec::new();
     for paragraph in text.split("\n\n").map(str::trim).filter(|it| !it.is_empty()) {
-        let mut ids = tokenizer.encode(paragraph).map_err(whipstaff_steering::Error::from)?;
-        ids.truncate(max);
-        // The first token is what the others are predicted from.
-        let tokens = ids.split_off(1.min(ids.len()));
-        if !tokens.is_empty() {
-            texts.push(Continuation { prompt: ids, tokens });
-        }
+        texts.extend(windows(&tokenizer.encode(paragraph).map_err(whipstaff_steering::Error::from)?, max));
     }
     match (path, texts.is_empty()) {
         (Some(path), true) => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
         _ => Ok(texts),
     }
+}
+
+/// The tokens of a text, each but the first to be predicted once, from at most `max` − 1 before it: windows that
+/// begin half a context before their first new token.
+fn windows(ids: &[u32], max: usize) -> Vec<Continuation> {
+    let (mut windows, mut start, mut next) = (Vec::new(), 0, 1);
+    while next < ids.len() {
+        let end = ids.len().min(start + max.max(2));
+        windows.push(Continuation { prompt: ids[start..next].to_vec(), tokens: ids[next..end].to_vec() });
+        (start, next) = (end - max.max(2) / 2, end);
+    }
+    windows
 }
 
 /// A receipt for people: the verdict, the arms, the cost, what else the direction may be reading.
@@ -202,4 +208,25 @@ fn arm_line(arm: &Arm) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_but_the_first_is_predicted_once_from_half_a_context_at_least() {
+        let check = |len: u32, max: usize, want: &[(&[u32], &[u32])]| {
+            let got = windows(&(0..len).collect::<Vec<_>>(), max);
+            let got: Vec<(&[u32], &[u32])> = got.iter().map(|it| (&it.prompt[..], &it.tokens[..])).collect();
+            assert_eq!(got, want, "{len} tokens, {max} at a time");
+        };
+        check(0, 4, &[]);
+        check(1, 4, &[]);
+        check(2, 4, &[(&[0], &[1])]);
+        check(4, 4, &[(&[0], &[1, 2, 3])]);
+        check(5, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4])]);
+        check(8, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4, 5]), (&[4, 5], &[6, 7])]);
+        check(3, 1, &[(&[0], &[1]), (&[1], &[2])]);
+    }
 }
