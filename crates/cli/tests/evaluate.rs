@@ -151,6 +151,8 @@ fn what_a_judge_says_that_is_no_number_is_no_score() {
     let evil = found["measures"].as_array().unwrap().iter().find(|it| it["name"] == "evil").unwrap();
     assert!(evil["values"].as_array().unwrap().iter().all(|it| it["value"].is_null()), "{evil}");
     assert_eq!(found["answers"][0]["ratings"]["evil"]["why"], "no number");
+    let refusing = JudgeServer::new(|_, _| Said::numbers(&[("sorry", 0.9), ("80", 0.1)]));
+    place.run(&judged(&refusing)).succeeds().says("found other words likelier than any number");
 }
 
 #[test]

@@ -438,10 +438,17 @@ fn ask_all(
 ) -> Result<Vec<Rating>, Failure> {
     bar.stage("judging", verdicts.missing(&judge.identity(), prompts).len());
     let ratings = judge_all(judge, prompts, verdicts, at_once, bar)?;
-    let unusable = ratings.iter().filter(|it| **it == Rating::Unusable).count();
+    let unrated = |what: fn(&Rating) -> bool| ratings.iter().filter(|it| what(it)).count();
+    let (unusable, refused) = (unrated(|it| *it == Rating::Unusable), unrated(|it| *it == Rating::Refused));
     if unusable > 0 {
         note(&format!(
             "{unusable} of {} replies of the judge were no number from 0 to 100; those answers have no score",
+            ratings.len()
+        ));
+    }
+    if refused > 0 {
+        note(&format!(
+            "for {refused} of {} the judge found other words likelier than any number; those answers have no score",
             ratings.len()
         ));
     }

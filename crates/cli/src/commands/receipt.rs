@@ -137,7 +137,7 @@ fn windows(ids: &[u32], max: usize) -> Vec<Continuation> {
     while next < ids.len() {
         let end = ids.len().min(start + max.max(2));
         windows.push(Continuation { prompt: ids[start..next].to_vec(), tokens: ids[next..end].to_vec() });
-        (start, next) = (end - max.max(2) / 2, end);
+        (start, next) = (end.saturating_sub(max.max(2) / 2), end);
     }
     windows
 }
