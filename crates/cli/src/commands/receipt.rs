@@ -151,7 +151,9 @@ pub fn text(it: &Receipt) -> String {
     };
     let verdict = wrap(&it.in_words(), 86).join("\n               ");
     let mut text = format!("  {:12} {}\n\n", "receipt", paint(tone, &verdict));
-    text += "  arm          effect   95 % interval      at +alpha  at -alpha  wrong way\n";
+    // Where there is one way, the effect is the shift itself.
+    let sides = if it.has_one_way() { "" } else { "   at +alpha  at -alpha" };
+    text += &format!("  arm          effect   95 % interval   {sides}  wrong way\n");
     text += &it.arms.iter().map(arm_line).collect::<String>();
     let columns = |first: &str, rest: Vec<String>| {
         format!(" {first:>9}") + &rest.iter().map(|it| format!(" {it:>9}")).collect::<String>() + "\n"
@@ -197,13 +199,8 @@ fn arm_line(arm: &Arm) -> String {
         kind => kind.name().to_owned(),
     };
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
-    format!(
-        "  {name:11} {:>+7.3}   {interval:16} {:>+10.3} {:>10} {:>10}\n",
-        it.mean,
-        it.plus,
-        it.minus.map_or("-".into(), |minus| format!("{minus:+.3}")),
-        percent(it.wrong_way)
-    )
+    let sides = it.minus.map_or(String::new(), |minus| format!(" {:>+10.3} {minus:>+10.3}", it.plus));
+    format!("  {name:11} {:>+7.3}   {interval:16}{sides} {:>10}\n", it.mean, percent(it.wrong_way))
 }
 
 fn percent(share: f64) -> String {
