@@ -104,12 +104,15 @@ impl Rope {
         pairs.map(|(plain, scaled)| (f64::from(plain) / f64::from(scaled)) as f32).collect()
     }
 
-    /// The longest context, if the model was trained with `max` positions.
+    /// The longest context of a model whose config says `max` positions. Files that were stretched after
+    /// training say the length before.
     pub(crate) fn reach(&self, max: usize) -> usize {
-        match self.scaling {
-            RopeScaling::Dynamic { factor, .. } => (max as f64 * factor.max(1.0)) as usize,
-            _ => max,
-        }
+        let stretched = match self.scaling {
+            RopeScaling::Dynamic { factor, .. } | RopeScaling::Linear { factor } => max as f64 * factor,
+            RopeScaling::Yarn { factor, original_max_positions, .. } => original_max_positions * factor,
+            _ => 0.0,
+        };
+        max.max(stretched as usize)
     }
 
     /// The length up to which sessions share one set of frequencies.
