@@ -258,7 +258,7 @@ impl Fields<'_> {
         match value.as_str() {
             Some("silu" | "swish") => Ok(Activation::Silu),
             Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
-            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate") => {
+            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate") => {
                 Ok(Activation::GeluTanh)
             }
             Some("relu") => Ok(Activation::Relu),
