@@ -4,9 +4,9 @@ use crate::{Error, template};
 use std::path::Path;
 use tokenizers::processors::template::{SpecialToken, Template, TemplateProcessing};
 
-/// The classes of transformers that follow the flags of `tokenizer_config.json` and not the rules of
+/// The classes of transformers 4 that follow the flags of `tokenizer_config.json` and not the rules of
 /// `tokenizer.json`, and whether they put bos before a text where that flag is not there. Their names may
-/// end in `Fast`.
+/// end in `Fast`. (llama.cpp follows the flags, too; transformers 5 no longer does.)
 const FLAGGED: &[(&str, bool)] = &[
     ("LlamaTokenizer", true),
     ("CodeLlamaTokenizer", true),
