@@ -7,7 +7,7 @@ mod layers;
 mod rope;
 
 use crate::params::parameters;
-use crate::{Error, Rope};
+use crate::{Error, Rope, RopeScaling};
 use family::{Biases, FAMILIES, Family, Sizes};
 use fields::{Fields, parse_object};
 use serde_json::{Map, Value};
@@ -260,10 +260,10 @@ impl Fields<'_> {
             Ok::<_, Error>(self.nullable_number(name, default)?.map(|x| x as f32))
         };
         let scale = self.attention_scale(family, facts.layers.first().map_or(1.0, |kind| kind.scale))?;
-        // The family with two ropes says the length after stretching.
         let reach = match &ropes[..] {
-            [rope] => rope.reach(max_positions),
-            _ => max_positions,
+            // The family with two ropes says the length after stretching.
+            [Rope { scaling: RopeScaling::Linear { .. }, .. }, _] => max_positions,
+            ropes => ropes.iter().fold(max_positions, |max, rope| rope.reach(max)),
         };
         Ok(Config {
             max_positions: reach,
@@ -390,7 +390,6 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RopeScaling;
 
     const SHAPE: &str = r#""model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100"#;
@@ -429,6 +428,9 @@ mod tests {
         assert_eq!((gemma2.n_kv_heads, gemma2.head_dim, gemma2.tied_embeddings), (4, 256, true));
         assert_eq!((gemma2.attention_soft_cap, gemma2.logit_soft_cap), (Some(50.0), Some(30.0)));
         assert_eq!(gemma2.activation, Activation::GeluTanh);
+        let gemma = |act: &str| of("gemma", &format!(r#", "num_key_value_heads": 4, "hidden_act": "{act}""#));
+        assert_eq!(gemma("gelu").unwrap().activation, Activation::GeluTanh);
+        assert_eq!(gemma("gelu_python").unwrap().activation, Activation::Gelu);
         assert_eq!(of("qwen3", r#", "num_key_value_heads": null"#).unwrap().head_dim, 128);
         assert_eq!(of("smollm3", "").unwrap().ropes[0].theta, 2e6);
         let neox = of("gpt_neox", "").unwrap();

@@ -239,18 +239,21 @@ impl Fields<'_> {
     pub(super) fn activation(&self, family: &Family) -> Result<Activation, Error> {
         let default = family.defaults.activation;
         let Some(value) = self.get("hidden_act") else { return Ok(default) };
-        let activation = self.activation_of("hidden_act", value)?;
         if family.name != "gemma" {
-            return Ok(activation);
+            return self.activation_of("hidden_act", value);
         }
         // The first configs of this family say `gelu` and mean its approximation: so transformers 5 has it;
         // 4.48 to 4.57 took it at its word.
-        let meant = |it| if it == Activation::Gelu { Activation::GeluTanh } else { it };
+        let meant = |name: &str, value: &Value| match value.as_str() {
+            Some("gelu") => Ok(Activation::GeluTanh),
+            _ => self.activation_of(name, value),
+        };
+        let activation = meant("hidden_act", value)?;
         match self.get("hidden_activation") {
-            Some(other) if meant(self.activation_of("hidden_activation", other)?) != meant(activation) => {
+            Some(other) if meant("hidden_activation", other)? != activation => {
                 Err(self.wrong("hidden_activation", format!("is {other}, but `hidden_act` is {value}")))
             }
-            _ => Ok(meant(activation)),
+            _ => Ok(activation),
         }
     }
 
