@@ -76,6 +76,9 @@ def llama():
     dynamic = {"type": "dynamic", "factor": 3.0}
     yield Case("llama-dynamic-within", shape(context=33, rope_scaling=dynamic))
     yield Case("llama-dynamic-beyond", shape(context=13, rope_scaling=dynamic), cached=False)
+    # Stretched after training: the prompt is longer than the length that the file says.
+    linear = {"type": "linear", "factor": 3.0}
+    yield Case("llama-linear-beyond", shape(context=12, max_sequence_length=36, rope_scaling=linear))
     yield Case("llama-gelu", shape(hidden_act="gelu", attention_bias=True, rope_theta=100))
 
 
@@ -91,6 +94,8 @@ def qwen2():
     windows = {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1}
     yield Case("qwen2-window", shape(n_kv_heads=1, **windows), dtype=F16)
     types = ["sliding_attention", "full_attention", "sliding_attention"]
+    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 9}
+    yield Case("qwen2-yarn-beyond", shape(context=9, rope_scaling=yarn, sliding_window=9, use_sliding_window=False))
     yield Case("qwen2-types", shape(layer_types=types, use_sliding_window=True, sliding_window=5))
 
 

@@ -162,7 +162,7 @@ pub struct FrameArgs {
     #[arg(long, conflicts_with = "frame")]
     pub raw: bool,
     /// A system message for conversations that have none
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
 }
 
@@ -447,7 +447,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub model: ModelArg,
     /// What the user says
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: String,
     #[command(flatten)]
     pub steer: SteerArgs,
@@ -562,10 +562,10 @@ pub struct MonitorArgs {
 #[group(required = true, multiple = false)]
 pub struct WatchedArgs {
     /// A text, as it is
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub text: Option<String>,
     /// What a user says, in the frame
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// A conversation, one message a line: {"role": "user", "content": …}
     #[arg(long, value_name = "F.jsonl")]
@@ -577,7 +577,7 @@ pub struct CaptureArgs {
     #[command(flatten)]
     pub model: ModelArg,
     /// The text to run
-    #[arg(long, required_unless_present = "ids", conflicts_with = "ids")]
+    #[arg(long, required_unless_present = "ids", conflicts_with = "ids", allow_hyphen_values = true)]
     pub text: Option<String>,
     /// The token ids to run, as they are
     #[arg(long, value_delimiter = ',', value_name = "1,2,3")]

@@ -118,6 +118,7 @@ fn a_capture_of_text_frames_it_unless_it_is_raw() {
         assert_eq!(place.read("a.safetensors"), place.read("b.safetensors"), "{framed}");
     };
     check("--text 'Ahoy'", "--raw --text 'User: Ahoy\nAssistant:'");
+    check("--text '- Ahoy'", "--raw --text 'User: - Ahoy\nAssistant:'");
     check("--raw --text ''", "--ids 301"); // bos
 }
 
@@ -284,6 +285,7 @@ fn a_prompt_is_framed_unless_it_is_raw() {
     };
     let check = |framed: &str, raw: &str| assert_eq!(generated(framed), generated(raw), "{framed}");
     check("--prompt Ahoy", "--raw --prompt 'User: Ahoy\nAssistant:'");
+    check("--prompt '-1 + 2'", "--raw --prompt 'User: -1 + 2\nAssistant:'");
     check("--prompt Ahoy --frame plain", "--prompt Ahoy");
     check("--prompt Ahoy --frame none", "--raw --prompt Ahoy");
     check("--prompt Ahoy --frame '<{prompt}>\\n'", "--raw --prompt '<Ahoy>\n'");

@@ -7,7 +7,7 @@ mod layers;
 mod rope;
 
 use crate::params::parameters;
-use crate::{Error, Rope};
+use crate::{Error, Rope, RopeScaling};
 use family::{Biases, FAMILIES, Family, Sizes};
 use fields::{Fields, parse_object};
 use serde_json::{Map, Value};
@@ -260,8 +260,13 @@ impl Fields<'_> {
             Ok::<_, Error>(self.nullable_number(name, default)?.map(|x| x as f32))
         };
         let scale = self.attention_scale(family, facts.layers.first().map_or(1.0, |kind| kind.scale))?;
+        let reach = match &ropes[..] {
+            // The family with two ropes says the length after stretching.
+            [Rope { scaling: RopeScaling::Linear { .. }, .. }, _] => max_positions,
+            ropes => ropes.iter().fold(max_positions, |max, rope| rope.reach(max)),
+        };
         Ok(Config {
-            max_positions: ropes.iter().fold(max_positions, |max, rope| rope.reach(max)),
+            max_positions: reach,
             layers: self.layers(family, n_layers, scale)?,
             ropes,
             embedding_scale: number("embedding_multiplier", facts.embedding_scale)?,
@@ -385,7 +390,6 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RopeScaling;
 
     const SHAPE: &str = r#""model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100"#;
@@ -424,6 +428,9 @@ mod tests {
         assert_eq!((gemma2.n_kv_heads, gemma2.head_dim, gemma2.tied_embeddings), (4, 256, true));
         assert_eq!((gemma2.attention_soft_cap, gemma2.logit_soft_cap), (Some(50.0), Some(30.0)));
         assert_eq!(gemma2.activation, Activation::GeluTanh);
+        let gemma = |act: &str| of("gemma", &format!(r#", "num_key_value_heads": 4, "hidden_act": "{act}""#));
+        assert_eq!(gemma("gelu").unwrap().activation, Activation::GeluTanh);
+        assert_eq!(gemma("gelu_python").unwrap().activation, Activation::Gelu);
         assert_eq!(of("qwen3", r#", "num_key_value_heads": null"#).unwrap().head_dim, 128);
         assert_eq!(of("smollm3", "").unwrap().ropes[0].theta, 2e6);
         let neox = of("gpt_neox", "").unwrap();
@@ -504,6 +511,57 @@ mod tests {
         assert!(mistral(r#", "attention_bias": true"#).unwrap_err().to_string().contains("attention_bias"));
         let olmoe = of("olmoe", r#", "clip_qkv": 8.0"#).unwrap_err().to_string();
         assert!(olmoe.contains("clip_qkv"), "{olmoe}");
+    }
+
+    #[test]
+    fn fields_that_released_files_have_are_accepted() {
+        let check = |family: &str, more: &str| {
+            of(family, &format!(r#", "num_key_value_heads": 4, {more}"#)).unwrap();
+        };
+        check("smollm3", r#""max_window_layers": 28, "use_sliding_window": false, "sliding_window": null"#);
+        check("gemma2", r#""sliding_window": 4096, "sliding_window_size": 4096"#);
+        check("qwen3_moe", r#""qkv_bias": false, "shared_expert_intermediate_size": 0, "use_qk_norm": true"#);
+        check("llama", r#""max_sequence_length": 16384, "pruned_heads": {}, "num_labels": 2"#);
+        check("llama", r#""rope_scaling": {"type": "yarn", "factor": 16.0, "finetuned": true}"#);
+        check("gpt_neox", r#""custom_pipelines": {"text-generation": {"pt": "AutoModelForCausalLM"}}"#);
+        let gpt2 = r#"{"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40,
+            "vocab_size": 50, "n_special": 0, "predict_special_tokens": true, "_num_labels": 1}"#;
+        Config::parse(gpt2, None, Path::new("m")).unwrap();
+    }
+
+    #[test]
+    fn the_same_fields_with_other_values_are_refused() {
+        let check = |family: &str, more: &str, part: &str| {
+            let error = of(family, &format!(r#", "num_key_value_heads": 4, {more}"#)).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        check("gemma2", r#""sliding_window": 4096, "sliding_window_size": 512"#, "sliding_window_size");
+        check("qwen3_moe", r#""shared_expert_intermediate_size": 8"#, "shared_expert_intermediate_size");
+        check("qwen3_moe", r#""use_qk_norm": false"#, "use_qk_norm");
+        check("llama", r#""use_qk_norm": true"#, "use_qk_norm");
+        check("llama", r#""qkv_bias": true"#, "qkv_bias");
+        check("llama", r#""pruned_heads": {"0": [1]}"#, "pruned_heads");
+    }
+
+    #[test]
+    fn a_stretched_rope_reaches_further_than_the_file_says() {
+        let check = |family: &str, scaling: &str, want: usize| {
+            let more = r#", "num_key_value_heads": 4, "max_position_embeddings": 1000"#;
+            let config = of(family, &format!(r#"{more}, "rope_scaling": {scaling}"#)).unwrap();
+            assert_eq!(config.max_positions, want, "{family} {scaling}");
+        };
+        check("llama", r#"{"type": "linear", "factor": 4.0}"#, 4000);
+        check("llama", r#"{"type": "dynamic", "factor": 2.0}"#, 2000);
+        check("qwen2", r#"{"type": "yarn", "factor": 4.0}"#, 4000);
+        check("qwen2", r#"{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 250}"#, 1000);
+        check("gemma3_text", r#"{"rope_type": "linear", "factor": 8.0}"#, 1000);
+    }
+
+    #[test]
+    fn a_pattern_of_windows_that_begins_with_an_underscore_is_not_read() {
+        let both = r#", "sliding_window_pattern": 3, "_sliding_window_pattern": 2"#;
+        check_windows("gemma3_text", both, [4096, 4096, 0, 4096]);
+        check_windows("gemma3_text", r#", "_sliding_window_pattern": 2"#, [4096; 4]);
     }
 
     #[test]

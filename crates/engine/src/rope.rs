@@ -123,12 +123,15 @@ impl Rope {
             && same(beyond)
     }
 
-    /// The longest context, if the model was trained with `max` positions.
+    /// The longest context of a model whose config says `max` positions. Files that were stretched after
+    /// training say the length before.
     pub(crate) fn reach(&self, max: usize) -> usize {
-        match self.scaling {
-            RopeScaling::Dynamic { factor, .. } => (max as f64 * factor.max(1.0)) as usize,
-            _ => max,
-        }
+        let stretched = match self.scaling {
+            RopeScaling::Dynamic { factor, .. } | RopeScaling::Linear { factor } => max as f64 * factor,
+            RopeScaling::Yarn { factor, original_max_positions, .. } => original_max_positions * factor,
+            _ => 0.0,
+        };
+        max.max(stretched as usize)
     }
 
     /// The length up to which sessions share one set of frequencies.
@@ -141,31 +144,36 @@ impl Rope {
     }
 
     /// The angles per position of each pair, `[n_pairs]`, in sessions that begin with `reach` tokens.
-    /// Rounded to `f32` where the reference implementation rounds.
+    ///
+    /// Every step is in `f32`, in the order of the reference implementation: one bit of a frequency is an
+    /// angle that grows with the position, which at the end of a long text shows in the scores. So scalars
+    /// divided by a tensor are its reciprocals times the scalar there.
     fn frequencies_for(&self, reach: usize) -> Vec<f32> {
-        let (n_pairs, dim) = (self.dim.div_ceil(2), self.dim as f64);
-        let power = |theta: f64, pair: usize| {
+        let pairs = 0..self.dim.div_ceil(2);
+        let dim = self.dim as f64;
+        let power = |theta: f32, pair: usize| {
             let exponent = (2 * pair) as f32 / self.dim as f32;
-            theta.powf(f64::from(exponent))
+            f64::from(theta).powf(f64::from(exponent)) as f32
         };
-        let base = |pair: usize| f64::from((1.0 / power(self.theta, pair)) as f32);
+        let theta = self.theta as f32;
+        let base = |pair: usize| 1.0 / power(theta, pair);
         let is_long = self.limit().is_some_and(|limit| reach as f64 > limit);
-        let pairs = 0..n_pairs;
         match &self.scaling {
-            RopeScaling::Default => pairs.map(|pair| base(pair) as f32).collect(),
-            RopeScaling::Linear { factor } => pairs.map(|pair| (base(pair) / factor) as f32).collect(),
+            RopeScaling::Default => pairs.map(base).collect(),
+            RopeScaling::Linear { factor } => pairs.map(|pair| base(pair) / *factor as f32).collect(),
             RopeScaling::PerPair { factors } => {
-                pairs.map(|pair| (base(pair) / factors[pair]) as f32).collect()
+                pairs.map(|pair| (f64::from(base(pair)) / factors[pair]) as f32).collect()
             }
-            RopeScaling::Dynamic { factor, original_max_positions } => {
-                let length = (reach as f64).max(*original_max_positions);
-                let stretch = factor * length / original_max_positions - (factor - 1.0);
-                let theta = self.theta * stretch.powf(dim / (dim - 2.0));
-                pairs.map(|pair| (1.0 / power(theta, pair)) as f32).collect()
+            RopeScaling::Dynamic { factor, original_max_positions } if is_long => {
+                let length = *factor as f32 * reach as f32 / *original_max_positions as f32;
+                let stretch = f64::from(length - (factor - 1.0) as f32).powf(dim / (dim - 2.0));
+                let theta = theta * stretch as f32;
+                pairs.map(|pair| 1.0 / power(theta, pair)).collect()
             }
+            RopeScaling::Dynamic { .. } => pairs.map(base).collect(),
             RopeScaling::LongRope { short_factors, long_factors, .. } => {
                 let factors = if is_long { long_factors } else { short_factors };
-                pairs.map(|pair| (1.0 / (factors[pair] * power(self.theta, pair))) as f32).collect()
+                pairs.map(|pair| 1.0 / (factors[pair] as f32 * power(theta, pair))).collect()
             }
             RopeScaling::Yarn { factor, beta_fast, beta_slow, truncate, original_max_positions, .. } => {
                 // The pair that turns `turns` times within the original context.
@@ -178,27 +186,29 @@ impl Rope {
                 let (low, high) = (low.max(0.0), high.min(dim - 1.0));
                 let high = if low == high { high + 0.001 } else { high };
                 let frequency = |pair: usize| {
-                    let slow = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
-                    let frequency = 1.0 / power(self.theta, pair);
-                    (frequency / factor * slow + frequency * (1.0 - slow)) as f32
+                    let slow = ((pair as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+                    let keep = 1.0 - slow;
+                    let stretched = 1.0 / (*factor as f32 * power(theta, pair));
+                    stretched * (1.0 - keep) + base(pair) * keep
                 };
                 pairs.map(frequency).collect()
             }
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
                 let frequency = |pair: usize| {
                     let frequency = base(pair);
-                    let wavelength = std::f64::consts::TAU / frequency;
-                    if wavelength < original_max_positions / high_freq_factor {
+                    let wavelength = 1.0 / frequency * std::f64::consts::TAU as f32;
+                    if wavelength < (original_max_positions / high_freq_factor) as f32 {
                         frequency
-                    } else if wavelength > original_max_positions / low_freq_factor {
-                        frequency / factor
+                    } else if wavelength > (original_max_positions / low_freq_factor) as f32 {
+                        frequency / *factor as f32
                     } else {
-                        let turns = original_max_positions / wavelength;
-                        let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                        (1.0 - keep) * frequency / factor + keep * frequency
+                        let turns = 1.0 / wavelength * *original_max_positions as f32;
+                        let keep =
+                            (turns - *low_freq_factor as f32) / (high_freq_factor - low_freq_factor) as f32;
+                        (1.0 - keep) * frequency / *factor as f32 + keep * frequency
                     }
                 };
-                pairs.map(|pair| frequency(pair) as f32).collect()
+                pairs.map(frequency).collect()
             }
         }
     }
@@ -243,5 +253,63 @@ impl RopeTable {
             let (s, c) = (position as f32 * angle).sin_cos();
             (*sin, *cos) = (s * scale, c * scale);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frequencies of eight pairs in sessions that begin with `reach` tokens, against the bits that
+    /// transformers 4.57.6 gives with torch.
+    fn check(theta: f64, scaling: RopeScaling, reach: usize, want: [u32; 8]) {
+        let rope = Rope { theta, dim: 16, scaling };
+        let got: Vec<u32> = rope.frequencies_for(reach).into_iter().map(f32::to_bits).collect();
+        assert_eq!(got, want, "{rope:?}");
+    }
+
+    #[test]
+    fn frequencies_are_those_of_transformers_to_the_bit() {
+        let default =
+            [0x3f800000, 0x3ea1e89b, 0x3dcccccd, 0x3d0186e3, 0x3c23d70a, 0x3b4f3e38, 0x3a83126f, 0x39a5cb60];
+        check(1e4, RopeScaling::Default, 0, default);
+        let linear =
+            [0x3e8a60dd, 0x3d44dc3f, 0x3c0c0772, 0x3ac7356a, 0x398db310, 0x384995c1, 0x370f63c7, 0x35cbfd5b];
+        check(1e6, RopeScaling::Linear { factor: 3.7 }, 0, linear);
+        let llama3 = RopeScaling::Llama3 {
+            factor: 32.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_positions: 8192.0,
+        };
+        let bits =
+            [0x3f800000, 0x3e4693b0, 0x3d1a08c8, 0x3beef74f, 0x39e13620, 0x370fc8f8, 0x35df10c4, 0x34ad07a7];
+        check(5e5, llama3, 0, bits);
+        let yarn = RopeScaling::Yarn {
+            factor: 4.0,
+            attention_factor: 1.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            original_max_positions: 32768.0,
+        };
+        let bits =
+            [0x3f800000, 0x3e361887, 0x3d0186e3, 0x3b8a3375, 0x3a03126f, 0x383a7753, 0x3704a2b2, 0x35bcb0c1];
+        check(1e6, yarn, 0, bits);
+        let longrope = RopeScaling::LongRope {
+            short_factors: vec![1.1, 1.3, 1.7, 2.1, 2.3, 2.9, 3.1, 3.7],
+            long_factors: vec![1.0; 8],
+            attention_factor: 1.0,
+            original_max_positions: 64.0,
+        };
+        check(1e4, longrope.clone(), 65, default);
+        let bits =
+            [0x3f68ba2e, 0x3e791716, 0x3d70f0f1, 0x3c76b7c8, 0x3b8e7835, 0x3a8eed1e, 0x39a9200b, 0x38b33cbb];
+        check(1e4, longrope, 64, bits);
+        let dynamic = RopeScaling::Dynamic { factor: 3.0, original_max_positions: 64.0 };
+        check(1e4, dynamic.clone(), 64, default);
+        let bits =
+            [0x3f800000, 0x3e736852, 0x3d676f36, 0x3c5c0cdf, 0x3b5139e4, 0x3a46ef36, 0x393d2620, 0x3833d844];
+        check(1e4, dynamic, 200, bits);
     }
 }

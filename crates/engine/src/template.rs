@@ -15,7 +15,7 @@ mod source;
 
 use crate::{Error, Tokenizer};
 use environment::Program;
-pub(crate) use files::{find, special_tokens};
+pub(crate) use files::{fields, find, special_tokens};
 use marks::Marks;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

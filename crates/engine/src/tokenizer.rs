@@ -1,5 +1,7 @@
 //! Text to ids and back, by the `tokenizers` crate.
 
+pub(crate) mod frame;
+
 use crate::gguf::Gguf;
 use crate::{Error, TokenSet};
 use std::path::Path;
@@ -8,7 +10,8 @@ use std::path::Path;
 pub struct Tokenizer(pub(crate) tokenizers::Tokenizer);
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face directory, or the tokenizer of a GGUF file.
+    /// Reads `tokenizer.json` of a Hugging Face directory, with what `tokenizer_config.json` says of the tokens
+    /// around a text, or the tokenizer of a GGUF file.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Malformed`].
@@ -18,16 +21,22 @@ impl Tokenizer {
         }
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        Tokenizer::from_bytes(&bytes, &path)
+        let mut tokenizer = Tokenizer::from_bytes(&bytes, &path)?;
+        if let Some(rule) = frame::flagged(dir, &tokenizer.0)? {
+            tokenizer.0.with_post_processor(Some(rule));
+        }
+        Ok(tokenizer)
     }
 
-    /// Reads the bytes of a `tokenizer.json`; `path` names it in errors.
+    /// Reads the bytes of a `tokenizer.json`; `path` names it in errors. How texts were cut and filled up in
+    /// training is left aside, as by transformers.
     ///
     /// # Errors
     /// [`Error::Malformed`].
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Tokenizer, Error> {
-        let tokenizer = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|error| Error::malformed(path, format!("is not a tokenizer: {error}")))?;
+        let wrong = |error: tokenizers::Error| Error::malformed(path, format!("is not a tokenizer: {error}"));
+        let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
+        tokenizer.with_truncation(None).map_err(wrong)?.with_padding(None);
         Ok(Tokenizer(tokenizer))
     }
 

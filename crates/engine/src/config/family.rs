@@ -278,6 +278,8 @@ const SMOLLM3: Family = Family {
         "use_sliding_window",
         "sliding_window",
         "layer_types",
+        // In its files, but of no effect: windows are where there is no rope.
+        "max_window_layers",
     ],
     ..LLAMA
 };

@@ -30,10 +30,12 @@ const READ: &[&str] = &[
 
 /// Fields that say nothing about what is computed: names, versions, training, sampling, classification.
 const HARMLESS: &[&str] = &[
-    "_name_or_path",
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
+    "_flash_attn_2_enabled",
+    "_name_or_path",
+    "_num_labels",
     "architectures",
     "attention_dropout",
     "attention_probs_dropout_prob",
@@ -46,14 +48,18 @@ const HARMLESS: &[&str] = &[
     "cache_implementation",
     "chunk_size_feed_forward",
     "classifier_dropout",
+    "custom_pipelines",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
+    "dropout",
     "dtype",
     "early_stopping",
     "embd_pdrop",
+    "embedding_dropout",
     "encoder_no_repeat_ngram_size",
     "exponential_decay_length_penalty",
+    "ffn_dropout",
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
@@ -65,11 +71,18 @@ const HARMLESS: &[&str] = &[
     "is_llama_config",
     "label2id",
     "length_penalty",
+    "loss_type",
     "max_length",
+    "max_sequence_length",
     "min_length",
+    "min_p",
+    "model_max_length",
+    "n_special",
+    "neftune_noise_alpha",
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
+    "num_labels",
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
@@ -77,6 +90,7 @@ const HARMLESS: &[&str] = &[
     "output_router_logits",
     "output_scores",
     "pad_token_id",
+    "predict_special_tokens",
     "prefix",
     "pretraining_tp",
     "problem_type",
@@ -93,6 +107,8 @@ const HARMLESS: &[&str] = &[
     "task_specific_params",
     "temperature",
     "tokenizer_class",
+    "tokenizer_model_max_length",
+    "tokenizer_padding_side",
     "top_k",
     "top_p",
     "torch_dtype",
@@ -105,6 +121,8 @@ const HARMLESS: &[&str] = &[
     "unsloth_version",
     "use_bfloat16",
     "use_cache",
+    "use_flash_attention_2",
+    "xla_device",
 ];
 
 /// Whole groups of the same kind.
@@ -122,7 +140,10 @@ const NEUTRAL: &[(&str, &[Neutral])] = &[
     ("lm_head_bias", &[Neutral::Flag(false)]),
     ("mlp_bias", &[Neutral::Flag(false)]),
     ("partial_rotary_factor", &[Neutral::Number(1.0)]),
+    ("pruned_heads", &[Neutral::Empty]),
+    ("qkv_bias", &[Neutral::Flag(false)]),
     ("rope_interleaved", &[Neutral::Flag(false)]),
+    ("shared_expert_intermediate_size", &[Neutral::Number(0.0)]),
     ("tie_encoder_decoder", &[Neutral::Flag(false)]),
     ("use_bidirectional_attention", &[Neutral::Flag(false)]),
     ("use_mrope", &[Neutral::Flag(false)]),
@@ -132,6 +153,8 @@ const NEUTRAL: &[(&str, &[Neutral])] = &[
 enum Neutral {
     Flag(bool),
     Number(f64),
+    /// An object with nothing in it.
+    Empty,
 }
 
 /// The fields of a config file.
@@ -216,17 +239,21 @@ impl Fields<'_> {
     pub(super) fn activation(&self, family: &Family) -> Result<Activation, Error> {
         let default = family.defaults.activation;
         let Some(value) = self.get("hidden_act") else { return Ok(default) };
-        let activation = self.activation_of("hidden_act", value)?;
         if family.name != "gemma" {
-            return Ok(activation);
+            return self.activation_of("hidden_act", value);
         }
-        // The first configs of this family say `gelu` and mean its approximation.
-        let meant = |it| if it == Activation::Gelu { Activation::GeluTanh } else { it };
+        // The first configs of this family say `gelu` and mean its approximation: so transformers 5 has it;
+        // 4.48 to 4.57 took it at its word.
+        let meant = |name: &str, value: &Value| match value.as_str() {
+            Some("gelu") => Ok(Activation::GeluTanh),
+            _ => self.activation_of(name, value),
+        };
+        let activation = meant("hidden_act", value)?;
         match self.get("hidden_activation") {
-            Some(other) if meant(self.activation_of("hidden_activation", other)?) != meant(activation) => {
+            Some(other) if meant("hidden_activation", other)? != activation => {
                 Err(self.wrong("hidden_activation", format!("is {other}, but `hidden_act` is {value}")))
             }
-            _ => Ok(meant(activation)),
+            _ => Ok(activation),
         }
     }
 
@@ -234,7 +261,7 @@ impl Fields<'_> {
         match value.as_str() {
             Some("silu" | "swish") => Ok(Activation::Silu),
             Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
-            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate") => {
+            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate") => {
                 Ok(Activation::GeluTanh)
             }
             Some("relu") => Ok(Activation::Relu),
@@ -257,6 +284,8 @@ impl Fields<'_> {
                 || HARMLESS.contains(&name)
                 || HARMLESS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
                 || (name == "layer_types" && all_full(value))
+                || (name == "use_qk_norm" && value.as_bool() == Some(family.qk_norm.is_some()))
+                || (name == "sliding_window_size" && self.get("sliding_window") == Some(value))
             {
                 continue;
             }
@@ -267,6 +296,7 @@ impl Fields<'_> {
             let leaves_alone = neutral.iter().any(|neutral| match neutral {
                 Neutral::Flag(flag) => value.as_bool() == Some(*flag),
                 Neutral::Number(number) => value.as_f64() == Some(*number),
+                Neutral::Empty => value.as_object().is_some_and(Map::is_empty),
             });
             if !leaves_alone {
                 return Err(self.wrong(name, "changes the arithmetic in a way that is not supported"));

@@ -79,10 +79,8 @@ impl Fields<'_> {
                 }
                 Windows::UnrotatedIfUsed => rotates.iter().map(|rotates| !rotates).collect(),
                 Windows::AllButEvery { n, .. } => {
-                    let n = match self.optional_size("sliding_window_pattern")? {
-                        Some(n) => n,
-                        None => self.size_or("_sliding_window_pattern", n)?,
-                    };
+                    // With an underscore before it, it is written, but never read.
+                    let n = self.size_or("sliding_window_pattern", n)?;
                     (1..=n_layers).map(|layer| layer % n != 0).collect()
                 }
                 _ => vec![true; n_layers],

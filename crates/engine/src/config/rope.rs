@@ -140,8 +140,14 @@ impl Described<'_, '_> {
                 return Err(self.wrong("rope_type", what));
             }
         };
-        let always =
-            ["rope_type", "type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings"];
+        let always = [
+            "rope_type",
+            "type",
+            "rope_theta",
+            "partial_rotary_factor",
+            "original_max_position_embeddings",
+            "finetuned",
+        ];
         let is_known =
             |name: &str| known.contains(&name) || always.contains(&name) || self.map[name].is_null();
         if kind != "default"

@@ -3,6 +3,7 @@
 use super::split::Rule;
 use super::{Gguf, sentencepiece};
 use crate::Error;
+use crate::tokenizer::frame;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use tokenizers::decoders::byte_fallback::ByteFallback;
@@ -11,7 +12,6 @@ use tokenizers::decoders::strip::Strip;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::processors::template::{SpecialToken, Template, TemplateProcessing};
 use tokenizers::{AddedToken, DecoderWrapper, Tokenizer, decoders};
 
 const MODEL: &str = "tokenizer.ggml.model";
@@ -275,9 +275,8 @@ impl Gguf {
         add_eos: bool,
     ) -> Result<(), Error> {
         let metadata = &self.metadata;
-        let mut pieces = vec!["$A"];
-        let mut special = Vec::new();
-        for (name, default) in [("bos", add_bos), ("eos", add_eos)] {
+        let mut around = [None, None];
+        for ((name, default), token) in [("bos", add_bos), ("eos", add_eos)].into_iter().zip(&mut around) {
             let add = metadata.flag(&format!("tokenizer.ggml.add_{name}_token"))?;
             let key = format!("tokenizer.ggml.{name}_token_id");
             let id = metadata.whole(&key)?;
@@ -287,17 +286,13 @@ impl Gguf {
             let id = id.ok_or_else(|| metadata.missing(&key))?;
             let text = usize::try_from(id).ok().and_then(|id| tokens.texts.get(id));
             let text = text.ok_or_else(|| metadata.error(&key, format!("is {id}, which is no token")))?;
-            pieces.insert(if name == "bos" { 0 } else { pieces.len() }, name);
-            let token = SpecialToken::new(name.to_owned(), vec![id as u32], vec![(*text).to_owned()]);
-            special.push(token.map_err(|error| self.broken(&key, error))?);
+            *token = Some((&**text, id as u32));
         }
-        if special.is_empty() {
+        if let [None, None] = around {
             return Ok(());
         }
-        let broken = |error: &dyn Display| self.broken(TOKENS, error);
-        let template = Template::try_from(pieces).map_err(|error| broken(&error))?;
-        let template = TemplateProcessing::builder().single(template).special_tokens(special).build();
-        tokenizer.with_post_processor(Some(template.map_err(|error| broken(&error))?));
+        let rule = frame::around(around[0], around[1]).map_err(|error| self.broken(TOKENS, error))?;
+        tokenizer.with_post_processor(Some(rule));
         Ok(())
     }
 

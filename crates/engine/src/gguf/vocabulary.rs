@@ -48,7 +48,7 @@ pub(super) fn write<'a>(
 ) -> Result<(GgufWriter<'a>, Option<String>), Error> {
     let path = dir.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let original = Tokenizer::from_bytes(&bytes, &path)?;
+    let original = Tokenizer::load(dir)?;
     let wrong = |reason: String| Error::malformed(&path, reason);
     let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     check_model(&json).map_err(wrong)?;

@@ -37,7 +37,7 @@ pub(crate) fn find(path: &Path) -> Result<Option<Found>, Error> {
 
 /// What the folder of a model calls its special tokens: `bos_token` and its like.
 pub(crate) fn special_tokens(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
-    let fields = object(&dir.join("tokenizer_config.json"))?;
+    let fields = fields(&dir.join("tokenizer_config.json"))?;
     Ok(fields.as_ref().map(variables).unwrap_or_default())
 }
 
@@ -48,7 +48,7 @@ fn in_gguf(path: &Path) -> Result<Option<Found>, Error> {
 
 fn in_folder(dir: &Path) -> Result<Option<Found>, Error> {
     let config = dir.join("tokenizer_config.json");
-    let fields = object(&config)?;
+    let fields = fields(&config)?;
     let variables = match &fields {
         Some(fields) => variables(fields),
         None => BTreeMap::new(),
@@ -58,7 +58,7 @@ fn in_folder(dir: &Path) -> Result<Option<Found>, Error> {
         return Ok(Some(Found { source, variables, path: alone }));
     }
     let processor = dir.join("chat_template.json");
-    for (path, fields) in [(config, fields), (processor.clone(), object(&processor)?)] {
+    for (path, fields) in [(config, fields), (processor.clone(), self::fields(&processor)?)] {
         let value = fields.as_ref().and_then(|fields| fields.get("chat_template"));
         if let Some(value) = value.filter(|value| !value.is_null()) {
             let source = default_of(value).map_err(|reason| Error::malformed(&path, reason))?;
@@ -98,7 +98,7 @@ fn variables(fields: &Map<String, Value>) -> BTreeMap<String, String> {
 }
 
 /// The fields of a JSON file, if it is there.
-fn object(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
+pub(crate) fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
     let Some(text) = read(path)? else { return Ok(None) };
     match serde_json::from_str(&text) {
         Ok(Value::Object(fields)) => Ok(Some(fields)),

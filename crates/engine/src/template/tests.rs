@@ -339,7 +339,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn load(files: &[(&str, &str)]) -> Result<Option<ChatTemplate>, Error> {
     let dir = folder(files);
-    ChatTemplate::load(dir.path(), &Tokenizer::load(dir.path()).unwrap())
+    ChatTemplate::load(dir.path(), &Tokenizer::load(dir.path())?)
 }
 
 #[test]
