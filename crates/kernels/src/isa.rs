@@ -255,19 +255,20 @@ impl Isa {
         totals: &mut [[f32; LANES]],
         scratch: &mut DecodeScratch,
     ) {
-        // The compiler drops what other lanes are for.
+        // The compiler drops the arm that is for other lanes.
+        let on_unsigned = const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 };
         match self.0 {
-            // SAFETY: an `Isa` of this kind exists only where tiles may be used.
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kind::Amx if const { <L::Ints as IntLanes>::WIDE && <L::Ints as IntLanes>::SIGN_OFFSET != 0 } => unsafe {
-                let mut unit = crate::amx::hardware::ByteUnit::configure(depth_of(dtype));
-                tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch);
-            },
-            // SAFETY: the twin needs no feature.
-            Kind::TileTwin if const { <L::Ints as IntLanes>::WIDE && <L::Ints as IntLanes>::SIGN_OFFSET == 0 } =>
-            unsafe {
-                tiled_product::<L>(&mut Twin, dtype, panel, x, rows, totals, scratch);
-            },
+            Kind::Amx if on_unsigned => {
+                // SAFETY: an `Isa` of this kind exists only where tiles may be used.
+                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(depth_of(dtype)) };
+                // SAFETY: the unit is set up for this type; the features are the caller's promise.
+                unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
+            }
+            Kind::TileTwin if !on_unsigned => {
+                // SAFETY: the twin needs no feature, and takes tiles of any depth.
+                unsafe { tiled_product::<L>(&mut Twin, dtype, panel, x, rows, totals, scratch) }
+            }
             _ => panic!("{} has no tiles of bytes", self.name()),
         }
     }
