@@ -295,11 +295,13 @@ def growth(engines: Engines, results: dict) -> None:
 
 
 def rounding(engines: Engines, results: dict) -> None:
-    """What it costs, in cosine, that products round their inputs: to bf16 for the tiles of AMX (whose numbers
-    the kernel set `tile-twin` has on any processor), to 8 bits for quantised weights."""
+    """What it costs, in cosine, that products round their inputs: to bf16 for AMX and AVX-512 BF16 (on other
+    processors the kernel set `tile-twin` has such numbers, slowly), to 8 bits for quantised weights."""
+    sets = [("amx_bf16", "amx"), ("avx512_bf16", "avx512-bf16")]
+    rounds = next((kernels for flag, kernels in sets if flag in cpu_flags()), "tile-twin")
     texts = [[(7 * i * i + 31 * text + 300) % 40_000 for i in range(32)] for text in range(2)]
     curves = {}
-    for form, kernels in [("bf16", "tile-twin"), ("q8_0", ""), ("q4_k_m", "")]:
+    for form, kernels in [("bf16", rounds), ("q8_0", ""), ("q4_k_m", "")]:
         say(f"rounding, {GROWTH_MODEL} {form}")
         env, engines.env = engines.env, {**engines.env, **({"WHIPSTAFF_KERNELS": kernels} if kernels else {})}
         worker = engines.start(OURS, GROWTH_MODEL, form)
