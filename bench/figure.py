@@ -58,7 +58,7 @@ def draw_rounding(results: dict, path: Path) -> None:
     rounding = results.get("rounding")
     if not rounding or not rounding["curves"]:
         return
-    names = {"bf16": "bf16 (AMX)", "q8_0": "8 bits, Q8_0", "q4_k_m": "8 bits, Q4_K_M"}
+    names = {"bf16": "bf16", "q8_0": "8 bits, Q8_0", "q4_k_m": "8 bits, Q4_K_M"}
     curves = [
         (colour, "", [(layer, lost) for layer, lost in enumerate(rounding["curves"][form]) if lost > 0])
         for form, colour in zip(names, COLOURS) if form in rounding["curves"]
