@@ -38,7 +38,7 @@ if [[ ! -x $work/bochs ]]; then
     echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive trixie main" >"$work/apt/sources.list"
     apt=(-o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$work/apt/lists")
     apt-get "${apt[@]}" update
-    (cd "$work/source" && rm -rf bochs-* && apt-get "${apt[@]}" source --download-only bochs && tar xf bochs_*.orig.tar.xz)
+    (cd "$work/source" && rm -rf bochs-* && apt-get "${apt[@]}" source --download-only --tar-only bochs && tar xf bochs_*.orig.tar.xz)
     source=$(echo "$work"/source/bochs-*)
     python3 tools/emulate_mend.py "$source"
     (cd "$source" && ./configure --enable-x86-64 --enable-cpu-level=6 --enable-avx --enable-evex --enable-amx \
