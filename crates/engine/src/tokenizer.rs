@@ -34,10 +34,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Tokenizer, Error> {
-        let wrong = |error: tokenizers::Error| Error::malformed(path, format!("is not a tokenizer: {error}"));
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
-        tokenizer.with_truncation(None).map_err(wrong)?.with_padding(None);
-        Ok(Tokenizer(tokenizer))
+        let wrong = |error| Error::malformed(path, format!("is not a tokenizer: {error}"));
+        Ok(Tokenizer(parse(bytes).map_err(wrong)?))
     }
 
     /// The ids of a text that begins a sequence: with the special tokens (such as bos) that the
@@ -106,4 +104,11 @@ impl Tokenizer {
             self.0.encode_fast(text, special).map_err(|error| Error::Tokenize(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// The tokenizer of a `tokenizer.json`, wherever it lies, without truncation and padding.
+pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, tokenizers::Error> {
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
+    tokenizer.with_truncation(None)?.with_padding(None);
+    Ok(tokenizer)
 }

@@ -151,6 +151,10 @@ fn what_the_vocabulary_only_comes_near_to_is_written_with_the_original() {
     // Phi-3: spaces behind some special tokens belong to them.
     let strips = |it| as_sentencepiece(it).replacen(r#""rstrip":false"#, r#""rstrip":true"#, 3);
     check("llama2", &strips, "`rstrip` of the added token");
+    // Neither file cuts texts as they were cut in training.
+    let limit = r#""truncation":{"direction":"Right","max_length":8,"strategy":"LongestFirst","stride":0}"#;
+    let cut = |it| with(r#""truncation":null"#, limit)(as_sentencepiece(it));
+    check("mistral", &cut, "a space goes before a text only where there is none");
     let exact = Quantised::plan(model("llama2", as_sentencepiece).path(), "m", Dtype::F16).unwrap();
     assert_eq!(exact.inexact(), None);
 }

@@ -3,7 +3,7 @@
 use super::split::Rule;
 use super::{Gguf, sentencepiece};
 use crate::Error;
-use crate::tokenizer::frame;
+use crate::tokenizer::{frame, parse};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use tokenizers::decoders::byte_fallback::ByteFallback;
@@ -123,7 +123,7 @@ impl Gguf {
 
     /// The original, which may know no token that the vocabulary has not.
     fn original(&self, json: &str, tokens: &Tokens) -> Result<Tokenizer, Error> {
-        let tokenizer = Tokenizer::from_bytes(json).map_err(|error| self.broken(ORIGINAL, error))?;
+        let tokenizer = parse(json.as_bytes()).map_err(|error| self.broken(ORIGINAL, error))?;
         match tokenizer.get_vocab(true).into_iter().find(|(text, id)| tokens.ids.get(&text[..]) != Some(id)) {
             None => Ok(tokenizer),
             Some((text, id)) => {
