@@ -32,8 +32,7 @@ work=$(realpath "$work")
 
 # The emulator, from the archive that this machine takes its packages from.
 if [[ ! -x $work/bochs ]]; then
-    archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Sources' 'Origin: Debian' 2>/dev/null | head -1)
-    archive=${archive:-$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | head -1)}
+    archive=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | head -1)
     mkdir -p "$work/apt/lists/partial" "$work/source"
     echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive trixie main" >"$work/apt/sources.list"
     apt=(-o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$work/apt/lists")

@@ -66,10 +66,9 @@ mend(
     ("row < BX_TILE_REGISTERS", "row < BX_TILE_MAX_ROWS"),
     ("amx->tile_use_tracker == 0)", "amx->tile_use_tracker != 0)"),
 )
-signed = "Bit8s(x & 0xff), Bit8s((x >> 8) & 0xff), Bit8s((x >> 16) & 0xff), Bit8s(x >> 24)"
-path = source / "cpu/avx/amx.cc"
-before, name, rest = path.read_text().partition("DPBDSU(Bit32u x")
-body, end, after = rest.partition("\n}\n")
-body = body.replace("const Bit8u xbyte", "const Bit8s xbyte").replace(signed.replace("Bit8s", "Bit8u"), signed)
-body = body.replace("* Bit32u(", "* Bit32s(")
-path.write_text(before + name + body + end + after)
+unsigned = """DPBDSU(Bit32u x, Bit32u y)
+{
+  const Bit8u xbyte[4] = { Bit8u(x & 0xff), Bit8u((x >> 8) & 0xff), Bit8u((x >> 16) & 0xff), Bit8u(x >> 24) };
+"""
+mend("cpu/avx/amx.cc", (unsigned, unsigned.replace("Bit8u", "Bit8s")))
+mend("cpu/avx/amx.cc", *[(f"Bit32s(xbyte[{i}]) * Bit32u(", f"Bit32s(xbyte[{i}]) * Bit32s(") for i in range(4)])
