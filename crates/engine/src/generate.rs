@@ -152,10 +152,8 @@ impl<'m> Generator<'m> {
             self.prepare()?;
         }
         let plan = self.plan();
-        let chosen = self.run(&plan)?;
-        for (at, token) in chosen {
-            let event = self.running[at].take(token, self.model, self.tokenizer)?;
-            self.events.push_back(event);
+        for event in self.run(&plan)? {
+            self.events.push_back(event?);
         }
         let events = &self.events;
         let finished = |it: &Running| events.iter().any(|e| e.request == it.request && e.finish.is_some());
@@ -180,8 +178,8 @@ impl<'m> Generator<'m> {
         plan
     }
 
-    /// Runs the planned rows and chooses a token for each request whose pending tokens are done.
-    fn run(&mut self, plan: &[usize]) -> Result<Vec<(usize, u32)>, Error> {
+    /// Runs the planned rows, and goes on with each request whose pending tokens are done.
+    fn run(&mut self, plan: &[usize]) -> Result<Vec<Result<Event, Error>>, Error> {
         let mut batch = Batch::new();
         let mut last_rows = Vec::new();
         for (it, n) in self.running.iter_mut().zip(plan) {
@@ -200,12 +198,14 @@ impl<'m> Generator<'m> {
         if logits.as_slice().iter().any(|x| x.is_nan()) {
             return Err(Error::NotANumber);
         }
-        let waiting = self.running.iter_mut().enumerate().filter(|(_, it)| it.pending.is_empty());
-        let mut chosen: Vec<(usize, &mut Running, u32)> = waiting.map(|(at, it)| (at, it, 0)).collect();
-        self.model.cpu().for_each_mut(&mut chosen, |row, (_, it, token)| {
-            *token = it.sampler.choose(logits.row(row), it.session.tokens());
+        // For many small sequences, choosing and putting into words takes as long as the blocks do.
+        let waiting = self.running.iter_mut().filter(|it| it.pending.is_empty());
+        let mut taken: Vec<_> = waiting.map(|it| (it, None)).collect();
+        self.model.cpu().for_each_mut(&mut taken, |row, (it, event)| {
+            let token = it.sampler.choose(logits.row(row), it.session.tokens());
+            *event = Some(it.take(token, self.model, self.tokenizer));
         });
-        Ok(chosen.into_iter().map(|(at, _, token)| (at, token)).collect())
+        Ok(taken.into_iter().filter_map(|(_, event)| event).collect())
     }
 }
 

@@ -173,21 +173,15 @@ impl Ops {
         keys: &Rows,
         values: &Rows,
     ) {
-        for (sequence, session) in batch.sessions.iter_mut().enumerate() {
-            let span = batch.plan.span(sequence);
-            if span.is_empty() {
-                continue;
+        let (plan, width) = (&batch.plan, shape.width());
+        self.cpu.for_each_mut(&mut batch.sessions, |sequence, session| {
+            let span = plan.span(sequence);
+            if !span.is_empty() {
+                let range = span.start * width..span.end * width;
+                let (keys, values) = (&keys.as_slice()[range.clone()], &values.as_slice()[range]);
+                session.cache.write(shape, layer, plan.row(span.start).position, keys, values);
             }
-            let start = batch.plan.row(span.start).position;
-            let range = span.start * shape.width()..span.end * shape.width();
-            session.cache.write(
-                shape,
-                layer,
-                start,
-                &keys.as_slice()[range.clone()],
-                &values.as_slice()[range],
-            );
-        }
+        });
     }
 
     /// Every row attends to its own sequence, up to and including itself.

@@ -40,6 +40,9 @@ const FINALISTS: usize = 2;
 /// Contrasts of the rough search, unless a third of all are more.
 const FEW: usize = 8;
 
+/// The sides on which a dose is tried.
+const SIGNS: [f64; 2] = [1.0, -1.0];
+
 /// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
 /// middle half of the layers, for the upper half and for all of them, roughly the largest alpha within
 /// [`PERPLEXITY_BUDGET`]; of the two of these four with the largest effect less the logarithm of its
@@ -139,23 +142,30 @@ impl<'a> Bench<'a> {
         Ok(searches.into_iter().map(Exact::found).collect())
     }
 
-    /// Runs searches to their ends, side by side, so that their answers are written in one batch.
+    /// Runs searches to their ends, together, so that their answers are written in one batch.
     fn search(&self, sample: &Sample, searches: &mut [impl Search]) -> Result<(), Error> {
+        let mut trials: Vec<Option<Trial>> = searches.iter().map(|it| it.next().map(Trial::new)).collect();
         loop {
-            let steps: Vec<(usize, Found)> =
-                searches.iter().enumerate().filter_map(|(i, it)| Some((i, it.next()?))).collect();
-            if steps.is_empty() {
+            let mut steerings = Vec::new();
+            for trial in trials.iter().flatten() {
+                let alpha = SIGNS[trial.side()] * trial.step.alpha();
+                steerings.push(self.steering(&trial.step.layers, alpha)?);
+            }
+            if steerings.is_empty() {
                 return Ok(());
             }
-            let mut steerings = Vec::new();
-            for (_, step) in &steps {
-                for sign in [1.0, -1.0] {
-                    steerings.push(self.steering(&step.layers, sign * step.alpha())?);
-                }
-            }
-            let perplexities = self.perplexities(&sample.questions, &steerings)?;
-            for ((i, step), sides) in steps.into_iter().zip(perplexities.chunks(2)) {
-                searches[i].take(Found { ratio: sides[0].max(sides[1]) / sample.unsteered, ..step });
+            let mut perplexities = self.perplexities(&sample.questions, &steerings)?.into_iter();
+            for (search, slot) in searches.iter_mut().zip(&mut trials) {
+                let Some(mut trial) = slot.take() else { continue };
+                let perplexity = perplexities.next().expect("one for each steering");
+                *slot = match trial.take(perplexity / sample.unsteered) {
+                    None => Some(trial),
+                    Some(ratio) => {
+                        let worse = trial.worse();
+                        search.take(Found { ratio, ..trial.step });
+                        search.next().map(|step| Trial { first: worse, ..Trial::new(step) })
+                    }
+                };
             }
         }
     }
@@ -211,6 +221,41 @@ impl Found {
 
     fn is_within(&self) -> bool {
         self.ratio <= PERPLEXITY_BUDGET
+    }
+}
+
+/// A step that is being tried. A dose is within the budget if it is on both sides; so the side that was
+/// worse on the step before comes first, and the other is tried only if it can still matter.
+struct Trial {
+    step: Found,
+    first: usize,
+    /// The perplexity ratio of each side.
+    ratios: [Option<f64>; 2],
+}
+
+impl Trial {
+    fn new(step: Found) -> Trial {
+        Trial { step, first: 0, ratios: [None; 2] }
+    }
+
+    /// The side to try next.
+    fn side(&self) -> usize {
+        if self.ratios[self.first].is_none() { self.first } else { 1 - self.first }
+    }
+
+    /// Takes the ratio of the next side; says what the larger one is when that is enough to know. Of the
+    /// lowest step both are wanted: it may have to stand, beyond the budget or not.
+    fn take(&mut self, ratio: f64) -> Option<f64> {
+        self.ratios[self.side()] = Some(ratio);
+        let larger = self.ratios.into_iter().flatten().reduce(f64::max)?;
+        let decided =
+            self.ratios.iter().all(Option::is_some) || (larger > PERPLEXITY_BUDGET && self.step.step > 0);
+        decided.then_some(larger)
+    }
+
+    /// The side with the larger ratio.
+    fn worse(&self) -> usize {
+        usize::from(self.ratios[1] > self.ratios[0])
     }
 }
 
@@ -334,6 +379,38 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Ratios of a step in the order in which its sides are tried: how many it takes, and the larger one.
+    #[track_caller]
+    fn tried(step: usize, ratios: &[f64], want: (usize, f64)) {
+        let mut trial = Trial::new(Found { layers: vec![3], step, ratio: 1.0 });
+        let mut taken = 0;
+        let larger = ratios.iter().find_map(|ratio| {
+            taken += 1;
+            trial.take(*ratio)
+        });
+        assert_eq!((taken, larger.unwrap()), want, "step {step}, {ratios:?}");
+    }
+
+    #[test]
+    fn the_other_side_of_a_dose_beyond_the_budget_is_tried_at_the_lowest_step_alone() {
+        tried(5, &[1.1, 1.3], (2, 1.3));
+        tried(5, &[1.1, 1.5], (2, 1.5));
+        tried(5, &[1.5, 1.6], (1, 1.5));
+        tried(0, &[1.5, 1.6], (2, 1.6));
+        tried(0, &[1.5, 1.1], (2, 1.5));
+    }
+
+    #[test]
+    fn the_side_that_was_worse_comes_first() {
+        let step = Found { layers: vec![3], step: 5, ratio: 1.0 };
+        let mut trial = Trial::new(step.clone());
+        assert_eq!((trial.side(), trial.take(1.2)), (0, None));
+        assert_eq!((trial.side(), trial.take(1.3)), (1, Some(1.3)));
+        let mut next = Trial { first: trial.worse(), ..Trial::new(step) };
+        assert_eq!((next.side(), next.take(1.5)), (1, Some(1.5)));
+        assert_eq!(next.worse(), 1);
     }
 
     #[test]
