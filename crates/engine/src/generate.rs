@@ -201,8 +201,9 @@ impl<'m> Generator<'m> {
         // For many small sequences, choosing and putting into words takes as long as the blocks do.
         let waiting = self.running.iter_mut().filter(|it| it.pending.is_empty());
         let mut taken: Vec<_> = waiting.map(|it| (it, None)).collect();
-        self.model.cpu().for_each_mut(&mut taken, |row, (it, event)| {
-            let token = it.sampler.choose(logits.row(row), it.session.tokens());
+        let cpu = self.model.cpu();
+        cpu.for_each_mut(&mut taken, |row, (it, event)| {
+            let token = it.sampler.choose(cpu, logits.row(row), it.session.tokens());
             *event = Some(it.take(token, self.model, self.tokenizer));
         });
         Ok(taken.into_iter().filter_map(|(_, event)| event).collect())

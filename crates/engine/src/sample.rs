@@ -2,6 +2,8 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
+use std::borrow::Cow;
+use whipstaff_kernels::{Cpu, log_sum_exp};
 
 /// How to choose the next token. The filters act in the order of the fields, as in transformers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,14 +41,13 @@ impl Sampler {
     }
 
     /// Chooses the token that follows `seen`. Ties go to the smaller id.
-    pub fn choose(&mut self, logits: &[f32], seen: &[u32]) -> u32 {
+    pub fn choose(&mut self, cpu: &Cpu, logits: &[f32], seen: &[u32]) -> u32 {
         let s = self.settings;
-        let mut logits = logits.to_vec();
-        penalise(&mut logits, seen, s.repetition_penalty);
+        let logits = penalised(logits, seen, s.repetition_penalty);
         if s.temperature <= 0.0 {
             return argmax(&logits);
         }
-        self.draw(&s.filter(probabilities(&logits, s.temperature)))
+        self.draw(&s.candidates(&Scaled::new(cpu, &logits, s.temperature)))
     }
 
     fn draw(&mut self, candidates: &[(u32, f32)]) -> u32 {
@@ -63,17 +64,18 @@ impl Sampler {
     }
 }
 
-fn penalise(logits: &mut [f32], seen: &[u32], penalty: f32) {
+fn penalised<'a>(logits: &'a [f32], seen: &[u32], penalty: f32) -> Cow<'a, [f32]> {
     if penalty == 1.0 {
-        return;
+        return logits.into();
     }
-    let mut seen = seen.to_vec();
+    let (mut logits, mut seen) = (logits.to_vec(), seen.to_vec());
     seen.sort_unstable();
     seen.dedup();
     for token in seen {
         let logit = &mut logits[token as usize];
         *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
     }
+    logits.into()
 }
 
 fn argmax(logits: &[f32]) -> u32 {
@@ -86,31 +88,59 @@ fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// Tokens with their probabilities, in order of id.
-fn probabilities(logits: &[f32], temperature: f32) -> Vec<(u32, f32)> {
-    let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
-    let mut all: Vec<(u32, f32)> =
-        (0u32..).zip(logits.iter().map(|x| ((x - max) / temperature).exp())).collect();
-    let total: f32 = all.iter().map(|(_, p)| p).sum();
-    all.iter_mut().for_each(|(_, p)| *p /= total);
-    all
+/// Logits divided by a temperature, of which the largest is zero, and the sum of their exponentials.
+struct Scaled {
+    logits: Vec<f32>,
+    sum_exp: f32,
 }
 
+impl Scaled {
+    fn new(cpu: &Cpu, logits: &[f32], temperature: f32) -> Scaled {
+        let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
+        // Infinite ones are no further from themselves than others.
+        let below = |x: &f32| if *x == max { 0.0 } else { (x - max) / temperature };
+        let logits: Vec<f32> = logits.iter().map(below).collect();
+        let sum_exp = log_sum_exp(cpu, &logits, logits.len())[0].exp() as f32;
+        Scaled { logits, sum_exp }
+    }
+
+    /// Tokens from `floor` on with their probabilities, in order of id.
+    fn probabilities(&self, floor: f32) -> Vec<(u32, f32)> {
+        let above = (0u32..).zip(&self.logits).filter(|(_, x)| **x >= floor);
+        above.map(|(id, x)| (id, x.exp() / self.sum_exp)).collect()
+    }
+}
+
+/// Filters rarely keep what is e¹⁰ times less likely than the most likely token. Of a whole vocabulary, to take the
+/// exponentials and to sort them would cost more than to compute the logits.
+const REACH: f32 = 10.0;
+
 impl Sampling {
-    /// The tokens that the filters keep, most likely first; without any filter, all as they are.
-    fn filter(&self, mut all: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+    /// The tokens that the filters keep, most likely first; without any filter, all in order of id.
+    fn candidates(&self, scaled: &Scaled) -> Vec<(u32, f32)> {
         if self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0 {
-            return all;
+            return scaled.probabilities(f32::NEG_INFINITY);
         }
-        // Filters rarely keep more than a few tokens: sorting a whole vocabulary would cost more
-        // than computing its logits. So sort the likeliest, and more of them only if need be.
+        let near = scaled.probabilities(-REACH);
+        let complete = near.len() == scaled.logits.len();
+        let kept = self.filter(near, complete);
+        kept.or_else(|| self.filter(scaled.probabilities(f32::NEG_INFINITY), true)).expect("all are seen")
+    }
+
+    /// What the filters keep of the likeliest tokens, most likely first; `None` if more must be seen to tell.
+    fn filter(&self, mut likeliest: Vec<(u32, f32)>, complete: bool) -> Option<Vec<(u32, f32)>> {
+        // A few usually suffice: so sort those, and more of them only if need be.
         let mut sorted = 64;
         loop {
-            sorted = sorted.min(all.len());
-            sort_likeliest(&mut all, sorted);
-            if let Some(n) = self.keep(&all[..sorted], sorted == all.len()) {
-                all.truncate(n);
-                return all;
+            sorted = sorted.min(likeliest.len());
+            sort_likeliest(&mut likeliest, sorted);
+            let all = sorted == likeliest.len();
+            if let Some(n) = self.keep(&likeliest[..sorted], all && complete) {
+                likeliest.truncate(n);
+                return Some(likeliest);
+            }
+            if all {
+                return None;
             }
             sorted *= 8;
         }
@@ -153,13 +183,19 @@ fn sort_likeliest(all: &mut [(u32, f32)], n: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
+    use whipstaff_kernels::Isa;
+
+    fn cpu() -> Cpu {
+        Cpu::new(Isa::best(), 1)
+    }
 
     const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
 
     /// The distinct tokens that 500 draws give.
     fn drawn(settings: Sampling) -> Vec<u32> {
         let mut sampler = Sampler::new(settings);
-        let mut tokens: Vec<u32> = (0..500).map(|_| sampler.choose(&LOGITS, &[])).collect();
+        let mut tokens: Vec<u32> = (0..500).map(|_| sampler.choose(&cpu(), &LOGITS, &[])).collect();
         tokens.sort_unstable();
         tokens.dedup();
         tokens
@@ -179,28 +215,50 @@ mod tests {
 
     #[test]
     fn filters_see_as_much_of_a_large_vocabulary_as_they_need() {
-        // Probabilities fall so slowly that every filter cuts far behind the first 64 tokens.
-        let logits: Vec<f32> = (0..5000).map(|i| -(((i * 7919) % 5000) as f32) / 1000.0).collect();
-        let check = |settings: Sampling| {
-            let mut all = probabilities(&logits, 1.0);
+        // Probabilities fall so slowly that every filter cuts far behind the first 64 tokens, or even what
+        // is within reach.
+        let logits: Vec<f32> = (0..5000).map(|i| -(((i * 7919) % 5000) as f32) / 100.0).collect();
+        let check = |temperature, n: Range<usize>, settings: Sampling| {
+            let scaled = Scaled::new(&cpu(), &logits, temperature);
+            let mut all = scaled.probabilities(f32::NEG_INFINITY);
             sort_likeliest(&mut all, 5000);
             let want = settings.keep(&all, true).unwrap();
-            let kept = settings.filter(probabilities(&logits, 1.0));
-            assert!(want > 64 && want < 5000);
-            assert_eq!(kept, all[..want]);
+            assert!(n.contains(&want), "{want} of {settings:?}");
+            assert_eq!(settings.candidates(&scaled), all[..want], "{settings:?}");
         };
         let off = Sampling::default();
-        check(Sampling { top_k: 700, ..off });
-        check(Sampling { top_p: 0.9, ..off });
-        check(Sampling { min_p: 0.3, ..off });
-        check(Sampling { top_k: 700, top_p: 0.9, min_p: 0.6, ..off });
+        for (temperature, n) in [(10.0, 65..1000), (100.0, 1001..5000)] {
+            check(temperature, n.clone(), Sampling { top_k: n.end - 1, ..off });
+            check(temperature, n.clone(), Sampling { top_p: 0.6, ..off });
+            check(temperature, n.clone(), Sampling { min_p: if n.start == 65 { 0.5 } else { 0.8 }, ..off });
+            check(temperature, n.clone(), Sampling { top_k: n.end - 1, top_p: 0.95, min_p: 0.01, ..off });
+        }
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_softmax() {
+        let scaled = Scaled::new(&cpu(), &LOGITS, 2.0);
+        let exp: Vec<f64> = LOGITS.iter().map(|x| (f64::from(*x) / 2.0).exp()).collect();
+        for ((_, got), exp_x) in scaled.probabilities(f32::NEG_INFINITY).iter().zip(&exp) {
+            let want = exp_x / exp.iter().sum::<f64>();
+            assert!((f64::from(*got) - want).abs() < 1e-6, "{got} for {want}");
+        }
+    }
+
+    #[test]
+    fn infinite_logits_are_certain_or_impossible() {
+        const INF: f32 = f32::INFINITY;
+        let mut sampler = Sampler::new(Sampling { temperature: 1.0, top_p: 0.9, ..Sampling::default() });
+        assert_eq!(sampler.choose(&cpu(), &[1.0, INF, 2.0], &[]), 1);
+        assert_eq!(sampler.choose(&cpu(), &[-INF, 1.0, -INF], &[]), 1);
+        assert!(sampler.choose(&cpu(), &[-INF, -INF], &[]) < 2);
     }
 
     #[test]
     fn a_seed_fixes_the_draws() {
         let draws = |seed| {
             let mut sampler = Sampler::new(Sampling { temperature: 1.0, seed, ..Sampling::default() });
-            (0..50).map(|_| sampler.choose(&LOGITS, &[])).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.choose(&cpu(), &LOGITS, &[])).collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));
@@ -209,8 +267,8 @@ mod tests {
     #[test]
     fn the_repetition_penalty_lowers_what_has_occurred_once() {
         let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..Sampling::default() });
-        assert_eq!(sampler.choose(&LOGITS, &[1, 1, 1]), 3);
-        assert_eq!(sampler.choose(&LOGITS, &[1, 3]), 2);
-        assert_eq!(sampler.choose(&[-1.0, -1.5], &[0]), 1);
+        assert_eq!(sampler.choose(&cpu(), &LOGITS, &[1, 1, 1]), 3);
+        assert_eq!(sampler.choose(&cpu(), &LOGITS, &[1, 3]), 2);
+        assert_eq!(sampler.choose(&cpu(), &[-1.0, -1.5], &[0]), 1);
     }
 }
