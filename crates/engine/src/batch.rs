@@ -127,10 +127,9 @@ impl RowPlan {
         self.rows[row]
     }
 
-    /// The sequences under any steering, with their rows.
-    pub(crate) fn steered_spans(&self) -> impl Iterator<Item = (&Steered, Range<usize>)> {
-        let all = self.steered.iter().zip(self.spans.iter().cloned());
-        all.filter(|(it, _)| !it.steering.is_empty())
+    /// What each sequence is steered by.
+    pub(crate) fn steered(&self) -> &[Steered] {
+        &self.steered
     }
 }
 

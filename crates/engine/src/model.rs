@@ -5,7 +5,6 @@ use crate::gguf::Gguf;
 use crate::ops::{Experts, Linear, Norm, Ops, Unit};
 use crate::rope::{Frequencies, RopeTable};
 use crate::rows::Loan;
-use crate::steering::Steer;
 use crate::{Batch, Config, Error, Hook, NoTap, PackCache, Rows, Site, Tap, Weights};
 use smallvec::SmallVec;
 use std::{
@@ -88,8 +87,7 @@ impl Model {
         tap: &mut T,
     ) -> Rows {
         let ropes: RopeTables = self.ropes.iter().map(|rope| self.ops.rope_table(rope, batch)).collect();
-        let mut tap = Steer(tap);
-        layers.fold(entering, |resid, layer| self.block(layer, resid, &ropes, batch, &mut tap))
+        layers.fold(entering, |resid, layer| self.block(layer, resid, &ropes, batch, tap))
     }
 
     /// Goes on from what left block `layer` unsteered, `[n_rows, d_model]`: steering and `tap` act on
@@ -101,11 +99,13 @@ impl Model {
         layer: usize,
         tap: &mut T,
     ) -> Rows {
-        let resid_post = Steer(&mut *tap).at(hook(layer, Site::ResidPost, batch), leaving);
+        let at = hook(layer, Site::ResidPost, batch);
+        let resid_post = tap.at(at, self.ops.steer(leaving, at));
         self.run_blocks(batch, resid_post, layer + 1..self.config.n_layers, tap)
     }
 
-    /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its tap.
+    /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its steering and
+    /// its tap.
     fn block<T: Tap>(
         &self,
         layer: usize,
@@ -116,17 +116,22 @@ impl Model {
     ) -> Rows {
         let (block, ops) = (&self.blocks[layer], &self.ops);
 
-        let resid_pre = tap.at(hook(layer, Site::ResidPre, batch), x);
+        let at = hook(layer, Site::ResidPre, batch);
+        let resid_pre = tap.at(at, ops.steer(x, at));
         let beside = self.config.parallel.then(|| ops.norm(&resid_pre, &block.mlp_norm));
         let normed = ops.norm(&resid_pre, &block.attn_norm);
         let attn_out = self.attention(layer, &normed, ropes, batch);
         let attn_out = self.leaving(attn_out, &block.attn_post_norm);
-        let attn_out = tap.at(hook(layer, Site::AttnOut, batch), attn_out);
-        let resid_mid = tap.at(hook(layer, Site::ResidMid, batch), ops.add(resid_pre, &attn_out));
+        let at = hook(layer, Site::AttnOut, batch);
+        let attn_out = tap.at(at, ops.steer(attn_out, at));
+        let at = hook(layer, Site::ResidMid, batch);
+        let resid_mid = tap.at(at, ops.add_steered(resid_pre, &attn_out, at));
         let normed = beside.unwrap_or_else(|| ops.norm(&resid_mid, &block.mlp_norm));
         let mlp_out = self.leaving(self.mlp(block, &normed), &block.mlp_post_norm);
-        let mlp_out = tap.at(hook(layer, Site::MlpOut, batch), mlp_out);
-        tap.at(hook(layer, Site::ResidPost, batch), ops.add(resid_mid, &mlp_out))
+        let at = hook(layer, Site::MlpOut, batch);
+        let mlp_out = tap.at(at, ops.steer(mlp_out, at));
+        let at = hook(layer, Site::ResidPost, batch);
+        tap.at(at, ops.add_steered(resid_mid, &mlp_out, at))
     }
 
     fn attention(&self, layer: usize, x: &Loan, ropes: &RopeTables, batch: &mut Batch) -> Rows {

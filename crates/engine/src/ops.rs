@@ -3,9 +3,10 @@
 //! The model is written against [`Ops`] and [`Rows`] alone. Everything about processors is below
 //! this file; another kind of device would be another body of these functions.
 
-use crate::Batch;
 use crate::rope::{Frequencies, RopeTable};
 use crate::rows::{Loan, Rows, Shelf};
+use crate::steering::{acts, steer};
+use crate::{Batch, Hook};
 use std::sync::Arc;
 use whipstaff_kernels::{
     self as kernels, Activation, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
@@ -218,7 +219,27 @@ impl Ops {
     }
 
     pub(crate) fn add(&self, mut x: Rows, y: &Rows) -> Rows {
-        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice());
+        let width = x.width();
+        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice(), width, |_, _| ());
+        x
+    }
+
+    /// `x + y`, steered on the way as everybody wishes at this hook.
+    pub(crate) fn add_steered(&self, mut x: Rows, y: &Rows, hook: Hook) -> Rows {
+        if !acts(hook) {
+            return self.add(x, y);
+        }
+        let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
+        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice(), width, edit);
+        x
+    }
+
+    /// `x`, steered as everybody wishes at this hook.
+    pub(crate) fn steer(&self, mut x: Rows, hook: Hook) -> Rows {
+        if acts(hook) {
+            let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
+            kernels::edit_rows(&self.cpu, x.as_mut_slice(), width, edit);
+        }
         x
     }
 }

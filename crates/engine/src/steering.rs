@@ -1,7 +1,8 @@
 //! What is done to the stream, where and when: a plain value that travels with a request.
 
+use crate::batch::Steered;
 use crate::operator::dot;
-use crate::{Config, Error, Gate, Hook, Operator, Rows, Scope, Site, Tap};
+use crate::{Config, Error, Gate, Hook, Operator, Scope, Site};
 use std::sync::Arc;
 
 /// Edits of the residual stream of one sequence. Empty steering is the plain model, bit for bit. Cloning shares.
@@ -186,27 +187,23 @@ fn check_place(config: &Config, who: &str, layer: usize, direction: &[f32]) -> R
     Err(Error::SteeringMismatch(wrong))
 }
 
-/// The tap that applies each session's steering to its own rows, then lets another tap look.
-pub(crate) struct Steer<T>(pub(crate) T);
+/// Does the steering of any sequence act at this hook?
+pub(crate) fn acts(hook: Hook) -> bool {
+    hook.rows.steered().iter().any(|it| it.steering.at(hook.layer, hook.site).next().is_some())
+}
 
-impl<T: Tap> Tap for Steer<T> {
-    #[inline]
-    fn at(&mut self, hook: Hook<'_>, mut x: Rows) -> Rows {
-        for (steered, rows) in hook.rows.steered_spans() {
-            for Placed { edit, length, everywhere } in steered.steering.at(hook.layer, hook.site) {
-                for row in rows.clone() {
-                    let values = x.row_mut(row);
-                    if *everywhere {
-                        values.iter_mut().zip(&edit.direction).for_each(|(x, add)| *x += add);
-                        continue;
-                    }
-                    let strength = edit.scope.strength(hook.rows.row(row), steered.n_prompt);
-                    if strength != 0.0 {
-                        edit.operator.apply(values, &edit.direction, *length, strength, edit.keeps_norm);
-                    }
-                }
-            }
+/// Does to the values of one row, `[d_model]`, what the steering of its sequence does at this hook.
+pub(crate) fn steer(hook: Hook, row: usize, values: &mut [f32]) {
+    let row = hook.rows.row(row);
+    let Steered { steering, n_prompt } = &hook.rows.steered()[row.sequence];
+    for Placed { edit, length, everywhere } in steering.at(hook.layer, hook.site) {
+        if *everywhere {
+            values.iter_mut().zip(&edit.direction).for_each(|(x, add)| *x += add);
+            continue;
         }
-        self.0.at(hook, x)
+        let strength = edit.scope.strength(row, *n_prompt);
+        if strength != 0.0 {
+            edit.operator.apply(values, &edit.direction, *length, strength, edit.keeps_norm);
+        }
     }
 }

@@ -67,4 +67,4 @@ pub use packed::{PACKED_LAYOUT, Packed, Packer};
 pub use pool::available;
 pub use probe::{fma_peak, read_bandwidth};
 pub use profile::Profiled;
-pub use rowwise::{add_assign, rms_norm, rope, soft_cap};
+pub use rowwise::{add_assign, edit_rows, rms_norm, rope, soft_cap};

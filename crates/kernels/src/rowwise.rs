@@ -107,16 +107,42 @@ impl Kernel for SoftCap<'_> {
     }
 }
 
-/// `x ← x + y`.
+/// `x ← x + y`, rows of `width`; then calls `edit` with the number of each row and the row, which is still in the
+/// cache.
 ///
 /// # Panics
-/// If the lengths differ.
-pub fn add_assign(cpu: &Cpu, x: &mut [f32], y: &[f32]) {
+/// If the lengths differ or are not whole rows.
+pub fn add_assign(
+    cpu: &Cpu,
+    x: &mut [f32],
+    y: &[f32],
+    width: usize,
+    edit: impl Fn(usize, &mut [f32]) + Sync,
+) {
     assert_eq!(x.len(), y.len(), "x and y have one shape");
     let _timing = cpu.timing(|| Work { kernel: "residual sum".into(), flops: x.len(), bytes: 0 });
-    each_part(cpu, x, 1, |start, x| {
-        for (x, y) in x.iter_mut().zip(&y[start..]) {
+    each_row(cpu, x, width, |row, x| {
+        for (x, y) in x.iter_mut().zip(&y[row * width..]) {
             *x += y;
+        }
+        edit(row, x);
+    });
+}
+
+/// Calls `edit` with the number of each row of `width` and the row, on all threads.
+///
+/// # Panics
+/// If `x` is not whole rows.
+pub fn edit_rows(cpu: &Cpu, x: &mut [f32], width: usize, edit: impl Fn(usize, &mut [f32]) + Sync) {
+    let _timing = cpu.timing(|| Work { kernel: "edit".into(), flops: x.len(), bytes: 0 });
+    each_row(cpu, x, width, edit);
+}
+
+fn each_row(cpu: &Cpu, x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    assert!(x.len().is_multiple_of(width), "x is [n_rows, width]");
+    each_part(cpu, x, width, |start, x| {
+        for (i, x) in x.chunks_exact_mut(width).enumerate() {
+            f(start / width + i, x);
         }
     });
 }
@@ -198,13 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_any_length_are_exact() {
+    fn every_row_is_summed_up_exactly_and_edited_once_afterwards() {
         let cpu = Cpu::new(Isa::best(), 2);
-        for n in [0, 1, 100, PART, PART + 1, 5 * PART + 3] {
+        for (n_rows, width) in [(0, 8), (1, 1), (1, 2048), (3, 100), (7, PART), (7, PART + 1), (500, 300)] {
+            let n = n_rows * width;
             let mut x = wave(n);
             let y: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            add_assign(&cpu, &mut x, &y);
-            assert!(x.iter().zip(&y).enumerate().all(|(i, (x, y))| *x == (i as f32).sin() + y));
+            let double = |row: usize, x: &mut [f32]| x.iter_mut().for_each(|x| *x = 2.0 * *x + row as f32);
+            add_assign(&cpu, &mut x, &y, width, double);
+            edit_rows(&cpu, &mut x, width, double);
+            for (i, x) in x.iter().enumerate() {
+                let row = (i / width) as f32;
+                assert_eq!(*x, 2.0 * (2.0 * ((i as f32).sin() + y[i]) + row) + row, "{n_rows} x {width}");
+            }
         }
     }
 
