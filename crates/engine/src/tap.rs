@@ -1,4 +1,4 @@
-//! The one seam through which the residual stream is read and edited.
+//! The seam through which the residual stream is read, and may be edited.
 
 use crate::{RowPlan, Rows};
 use std::{fmt, str::FromStr};
