@@ -5,7 +5,7 @@ use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes, PlainLanes};
 use crate::quant::activations::Quantised;
 use crate::quant::decode::DecodeScratch;
-use crate::quant::tiles::{Twin, depth_of, tiled_product};
+use crate::quant::tiles::{self, tiled_product};
 use crate::rounded::MultiplyRounded;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
@@ -261,13 +261,13 @@ impl Isa {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx if on_unsigned => {
                 // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(depth_of(dtype)) };
+                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(tiles::depth_of(dtype)) };
                 // SAFETY: the unit is set up for this type; the features are the caller's promise.
                 unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
             }
             Kind::TileTwin if !on_unsigned => {
                 // SAFETY: the twin needs no feature, and takes tiles of any depth.
-                unsafe { tiled_product::<L>(&mut Twin, dtype, panel, x, rows, totals, scratch) }
+                unsafe { tiled_product::<L>(&mut tiles::Twin, dtype, panel, x, rows, totals, scratch) }
             }
             _ => panic!("{} has no tiles of bytes", self.name()),
         }
