@@ -31,6 +31,9 @@ enum Kind {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// `Dotprod`, and products of two rows of bytes with two for many rows with quantised weights.
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
     /// `Neon`, and sums of four products of bytes.
     #[cfg(target_arch = "aarch64")]
     Dotprod,
@@ -100,11 +103,19 @@ impl Isa {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if is_aarch64_feature_detected!("neon") {
-            if is_aarch64_feature_detected!("dotprod") {
+        {
+            let neon = is_aarch64_feature_detected!("neon");
+            let dotprod = neon && is_aarch64_feature_detected!("dotprod");
+            let i8mm = dotprod && is_aarch64_feature_detected!("i8mm");
+            if i8mm {
+                available.push(Isa(Kind::I8mm));
+            }
+            if dotprod {
                 available.push(Isa(Kind::Dotprod));
             }
-            available.push(Isa(Kind::Neon));
+            if neon {
+                available.push(Isa(Kind::Neon));
+            }
         }
         available.push(Isa(Kind::Plain));
         available
@@ -159,6 +170,8 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         {
+            let i8mm = missing!(is_aarch64_feature_detected, "neon", "dotprod", "i8mm");
+            surveyed.push(Surveyed { name: "i8mm", missing: i8mm });
             let dotprod = missing!(is_aarch64_feature_detected, "neon", "dotprod");
             surveyed.push(Surveyed { name: "dotprod", missing: dotprod });
             let neon = missing!(is_aarch64_feature_detected, "neon");
@@ -181,6 +194,8 @@ impl Isa {
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm => "i8mm",
             #[cfg(target_arch = "aarch64")]
             Kind::Dotprod => "dotprod",
             #[cfg(target_arch = "aarch64")]
@@ -233,6 +248,8 @@ impl Isa {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => true,
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm => true,
             Kind::TileTwin => true,
             _ => false,
         }
@@ -265,6 +282,13 @@ impl Isa {
                 // SAFETY: the unit is set up for this type; the features are the caller's promise.
                 unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
             }
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm if !on_unsigned => {
+                // SAFETY: an `Isa` of this kind exists only where the processor reported the features.
+                let mut unit = unsafe { crate::neon::i8mm::Smmla::new() };
+                // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
+                unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
+            }
             Kind::TileTwin if !on_unsigned => {
                 // SAFETY: the twin needs no feature, and takes tiles of any depth.
                 unsafe { tiled_product::<L>(&mut tiles::Twin, dtype, panel, x, rows, totals, scratch) }
@@ -291,7 +315,7 @@ impl Isa {
             Kind::Avx2 => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Kind::Dotprod => unsafe { run_dotprod(kernel) },
+            Kind::I8mm | Kind::Dotprod => unsafe { run_dotprod(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { run_neon(kernel) },

@@ -3,6 +3,8 @@
 //! What the standard library does not offer yet on stable Rust is written as the one instruction that it
 //! is: widening of `f16`, `sdot`, prefetch.
 
+pub(crate) mod i8mm;
+
 use crate::ints::IntLanes;
 use crate::lanes::Lanes;
 use half::f16;
