@@ -3,8 +3,6 @@
 //! What the standard library does not offer yet on stable Rust is written as the one instruction that it
 //! is: widening of `f16`, `sdot`, prefetch.
 
-pub(crate) mod i8mm;
-
 use crate::ints::IntLanes;
 use crate::lanes::Lanes;
 use half::f16;
@@ -20,6 +18,9 @@ macro_rules! each {
         $of
     }};
 }
+
+pub(crate) mod bf16;
+pub(crate) mod i8mm;
 
 /// Floats; `DOT` is whether the processor has `sdot`.
 #[derive(Clone, Copy)]
@@ -104,8 +105,15 @@ impl<const DOT: bool> Lanes for NeonLanes<DOT> {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
+        unsafe { prefetch(p) }
     }
+}
+
+/// Asks for what is at `p`, which may be any address.
+#[inline(always)]
+unsafe fn prefetch(p: *const u8) {
+    // SAFETY: a hint.
+    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
 }
 
 /// The larger of each; `b` where either is not a number, as `vmaxq_f32` is not.
