@@ -51,8 +51,8 @@ const AFTER_HELP: &str = "Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access,
 5 refused for want of memory, 130 interrupted.
-Environment: WHIPSTAFF_KERNELS=amx|avx512-bf16|avx512-vnni|avx512|avx2|dotprod|neon|plain chooses the kernel set, NO_COLOR turns
-colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
+Environment: WHIPSTAFF_KERNELS=amx|avx512-bf16|avx512-vnni|avx512|avx2|i8mm|bf16|dotprod|neon|plain chooses the kernel set,
+NO_COLOR turns colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
 next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN who you are,
 HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing. OPENAI_API_KEY is for evaluate --judge.";
 

@@ -214,6 +214,7 @@ struct Avx512Sums(__m512);
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl PairSums for Avx512Sums {
     type Pairs = __m512i;
+    const STRIP: usize = 16;
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {

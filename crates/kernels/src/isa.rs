@@ -5,7 +5,7 @@ use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes, PlainLanes};
 use crate::quant::activations::Quantised;
 use crate::quant::decode::DecodeScratch;
-use crate::quant::tiles::{Twin, depth_of, tiled_product};
+use crate::quant::tiles::{self, tiled_product};
 use crate::rounded::MultiplyRounded;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
@@ -31,6 +31,12 @@ enum Kind {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// `I8mm`, and products of pairs for `bf16` weights.
+    #[cfg(target_arch = "aarch64")]
+    Bf16,
+    /// `Dotprod`, and products of two rows of bytes with two for many rows with quantised weights.
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
     /// `Neon`, and sums of four products of bytes.
     #[cfg(target_arch = "aarch64")]
     Dotprod,
@@ -41,6 +47,8 @@ enum Kind {
     TileTwin,
     /// `Plain`, and the twin of products of pairs.
     PairTwin,
+    /// `Plain`, and the twin of products of pairs on Arm.
+    BfdotTwin,
 }
 
 /// A kernel set was asked for by a name that is unknown or not available on this processor.
@@ -100,19 +108,35 @@ impl Isa {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if is_aarch64_feature_detected!("neon") {
-            if is_aarch64_feature_detected!("dotprod") {
+        {
+            let neon = is_aarch64_feature_detected!("neon");
+            let dotprod = neon && is_aarch64_feature_detected!("dotprod");
+            let i8mm = dotprod && is_aarch64_feature_detected!("i8mm");
+            if i8mm {
+                available.push(Isa(Kind::I8mm));
+            }
+            // Never the first, see `named`.
+            if i8mm && is_aarch64_feature_detected!("bf16") {
+                available.push(Isa(Kind::Bf16));
+            }
+            if dotprod {
                 available.push(Isa(Kind::Dotprod));
             }
-            available.push(Isa(Kind::Neon));
+            if neon {
+                available.push(Isa(Kind::Neon));
+            }
         }
         available.push(Isa(Kind::Plain));
         available
     }
 
-    /// The kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `dotprod`, `neon` or
-    /// `plain`; or `tile-twin` and `pair-twin`, which have the numbers of `amx` and of `avx512-bf16` on any
-    /// processor, a hundred times slower, and are never chosen by themselves.
+    /// The kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `i8mm`, `bf16`, `dotprod`,
+    /// `neon` or `plain`; or `tile-twin`, `pair-twin` and `bfdot-twin`, which have the numbers of `amx`, of
+    /// `avx512-bf16` and of `bf16` on any processor, a hundred times slower, and are never chosen by themselves.
+    ///
+    /// Nor is `bf16`. By its makers' tables `bfdot` does twice the work of a multiply-add of `f32` on Arm's
+    /// larger cores, as on AMD's, but nobody has measured these products there; on Intel's, where the same was to be expected, they were
+    /// half as fast. What costs digits must be known to be faster before it is chosen.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
@@ -159,6 +183,10 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         {
+            let i8mm = missing!(is_aarch64_feature_detected, "neon", "dotprod", "i8mm");
+            surveyed.push(Surveyed { name: "i8mm", missing: i8mm });
+            let bf16 = missing!(is_aarch64_feature_detected, "neon", "dotprod", "i8mm", "bf16");
+            surveyed.push(Surveyed { name: "bf16", missing: bf16 });
             let dotprod = missing!(is_aarch64_feature_detected, "neon", "dotprod");
             surveyed.push(Surveyed { name: "dotprod", missing: dotprod });
             let neon = missing!(is_aarch64_feature_detected, "neon");
@@ -182,17 +210,22 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]
+            Kind::I8mm => "i8mm",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Bf16 => "bf16",
+            #[cfg(target_arch = "aarch64")]
             Kind::Dotprod => "dotprod",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "neon",
             Kind::Plain => "plain",
             Kind::TileTwin => "tile-twin",
             Kind::PairTwin => "pair-twin",
+            Kind::BfdotTwin => "bfdot-twin",
         }
     }
 
     /// The kernel sets that multiply rounded inputs in software.
-    pub(crate) const TWINS: [Isa; 2] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin)];
+    pub(crate) const TWINS: [Isa; 3] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin), Isa(Kind::BfdotTwin)];
 
     /// Whether products of `bf16` weights round their inputs to `bf16` (`rounded.rs`).
     pub(crate) fn rounds_input(self) -> bool {
@@ -201,7 +234,9 @@ impl Isa {
             Kind::Amx => true,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => true,
-            Kind::TileTwin | Kind::PairTwin => true,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Bf16 => true,
+            Kind::TileTwin | Kind::PairTwin | Kind::BfdotTwin => true,
             _ => false,
         }
     }
@@ -221,9 +256,14 @@ impl Isa {
             // SAFETY: an `Isa` of this kind exists only where the processor reported the features.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => unsafe { crate::avx512::multiply_pairs(product) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Bf16 => unsafe { crate::neon::bf16::multiply_pairs(product) },
             Kind::TileTwin => crate::amx::multiply(product, &mut crate::amx::twin::Twin),
             // SAFETY: the twin needs no feature.
             Kind::PairTwin => unsafe { crate::pairs::multiply::<crate::pairs::Twin>(product) },
+            // SAFETY: as above.
+            Kind::BfdotTwin => unsafe { crate::pairs::multiply::<crate::pairs::bfdot::Twin>(product) },
             _ => panic!("{} reads inputs as they are", self.name()),
         }
     }
@@ -233,6 +273,8 @@ impl Isa {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => true,
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm | Kind::Bf16 => true,
             Kind::TileTwin => true,
             _ => false,
         }
@@ -261,13 +303,20 @@ impl Isa {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx if on_unsigned => {
                 // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(depth_of(dtype)) };
+                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(tiles::depth_of(dtype)) };
                 // SAFETY: the unit is set up for this type; the features are the caller's promise.
+                unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm | Kind::Bf16 if !on_unsigned => {
+                // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
+                let mut unit = unsafe { crate::neon::i8mm::Smmla::new() };
+                // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
                 unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
             }
             Kind::TileTwin if !on_unsigned => {
                 // SAFETY: the twin needs no feature, and takes tiles of any depth.
-                unsafe { tiled_product::<L>(&mut Twin, dtype, panel, x, rows, totals, scratch) }
+                unsafe { tiled_product::<L>(&mut tiles::Twin, dtype, panel, x, rows, totals, scratch) }
             }
             _ => panic!("{} has no tiles of bytes", self.name()),
         }
@@ -291,12 +340,14 @@ impl Isa {
             Kind::Avx2 => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Kind::Dotprod => unsafe { run_dotprod(kernel) },
+            Kind::I8mm | Kind::Bf16 | Kind::Dotprod => unsafe { run_dotprod(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { run_neon(kernel) },
             // SAFETY: plain lanes need no feature.
-            Kind::Plain | Kind::TileTwin | Kind::PairTwin => unsafe { kernel.run::<PlainLanes>() },
+            Kind::Plain | Kind::TileTwin | Kind::PairTwin | Kind::BfdotTwin => unsafe {
+                kernel.run::<PlainLanes>()
+            },
         }
     }
 }

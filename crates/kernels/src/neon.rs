@@ -19,6 +19,9 @@ macro_rules! each {
     }};
 }
 
+pub(crate) mod bf16;
+pub(crate) mod i8mm;
+
 /// Floats; `DOT` is whether the processor has `sdot`.
 #[derive(Clone, Copy)]
 pub(crate) struct NeonLanes<const DOT: bool>([float32x4_t; 4]);
@@ -102,8 +105,15 @@ impl<const DOT: bool> Lanes for NeonLanes<DOT> {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
+        unsafe { prefetch(p) }
     }
+}
+
+/// Asks for what is at `p`, which may be any address.
+#[inline(always)]
+unsafe fn prefetch(p: *const u8) {
+    // SAFETY: a hint.
+    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
 }
 
 /// The larger of each; `b` where either is not a number, as `vmaxq_f32` is not.

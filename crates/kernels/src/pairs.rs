@@ -1,4 +1,4 @@
-//! Products of `bf16` weights by pairs: processors with AVX-512 BF16.
+//! Products of `bf16` weights by pairs: processors with AVX-512 BF16, or of 64-bit Arm with `bf16`.
 //!
 //! One instruction adds, in every lane, the products of a pair of weights with a pair of activations, and
 //! so does twice the work of a multiply-add of `f32`. A panel holds pairs as the instruction wants them;
@@ -7,12 +7,14 @@
 //! ```text
 //! weights      a vector of a panel     [16 outputs][2] bf16                  64 bytes
 //! activations  32 bits of a tile       [2] bf16, the same for all outputs
-//! sums         a row, a panel          [16 outputs] f32, up to sixteen rows in registers
+//! sums         a row, a panel          [16 outputs] f32, as many rows as registers hold
 //! ```
 //!
-//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, of each pair
-//! the second and then the first. So a row has the same bits whatever surrounds it; they are not those of
+//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair: on x86
+//! the second of a pair and then the first, on Arm both, added up before. So a row has the same bits whatever surrounds it; they are not those of
 //! sets that read inputs as they are, nor those of tiles.
+
+pub(crate) mod bfdot;
 
 use crate::lanes::LANES;
 use crate::linear::GROUP;
@@ -28,11 +30,13 @@ use crate::tile::AHEAD;
 pub(crate) trait PairSums: Copy {
     /// A pair of weights for each output.
     type Pairs: Copy;
+    /// Rows whose sums the registers hold: 4, 8 or 16.
+    const STRIP: usize;
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn store(self, p: *mut f32);
     unsafe fn pairs(p: *const u32) -> Self::Pairs;
-    /// `(self + w₁ · x₁) + w₀ · x₀`, the lower halves being the first of their pairs. Denormal numbers are
-    /// taken for zero, and none are made.
+    /// Adds `w₀ · x₀` and `w₁ · x₁`, the lower halves being the first of their pairs, in the order and with the
+    /// rounding of the instruction. Denormal numbers are taken for zero, and none are made.
     unsafe fn add(self, w: Self::Pairs, x: u32) -> Self;
     unsafe fn prefetch(p: *const u8);
 }
@@ -111,8 +115,8 @@ unsafe fn strips<S: PairSums>(w: *const u32, x: &[Tile], totals: &mut [[f32; LAN
         // SAFETY: the caller's promise; strips end at the last row.
         row += unsafe {
             match totals.len() {
-                16.. => strip::<S, 16, 1>([w], x, row, totals, 0),
-                8.. => strip::<S, 8, 1>([w], x, row, totals, 0),
+                16.. if const { S::STRIP >= 16 } => strip::<S, 16, 1>([w], x, row, totals, 0),
+                8.. if const { S::STRIP >= 8 } => strip::<S, 8, 1>([w], x, row, totals, 0),
                 4.. => strip::<S, 4, 1>([w], x, row, totals, 0),
                 2.. => strip::<S, 2, 1>([w], x, row, totals, 0),
                 _ => strip::<S, 1, 1>([w], x, row, totals, 0),
@@ -166,12 +170,13 @@ unsafe fn strip<S: PairSums, const R: usize, const C: usize>(
     R
 }
 
-/// The sums in software: what the instruction is documented to do, in its order.
+/// `vdpbf16ps` in software: what it is documented to do, `(self + w₁ · x₁) + w₀ · x₀`.
 #[derive(Clone, Copy)]
 pub(crate) struct Twin([f32; LANES]);
 
 impl PairSums for Twin {
     type Pairs = [u32; LANES];
+    const STRIP: usize = 16;
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
@@ -235,14 +240,30 @@ mod tests {
         assert_eq!(twin_sum(1e-39, &[[0.0, 0.0]]), 0.0);
     }
 
-    /// Pairs of any bits, with what is special among them more often than by chance.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn the_instruction_equals_the_twin_to_the_bit() {
-        use crate::avx512::add_pairs;
-        if crate::Isa::named("avx512-bf16").is_err() {
-            return;
+    fn the_instruction_of_x86_equals_its_twin_to_the_bit() {
+        if crate::Isa::named("avx512-bf16").is_ok() {
+            // SAFETY: the set is there.
+            check_equal::<Twin>(|sums, w, x| unsafe { crate::avx512::add_pairs(sums, w, x) });
         }
+    }
+
+    #[test]
+    #[cfg(target_arch = "aarch64")]
+    fn the_instruction_of_arm_equals_its_twin_to_the_bit() {
+        if crate::Isa::named("bf16").is_ok() {
+            // SAFETY: the set is there.
+            check_equal::<bfdot::Twin>(|sums, w, x| unsafe { crate::neon::bf16::add_pairs(sums, w, x) });
+        }
+    }
+
+    /// Holds one step of an instruction to its twin: pairs of any bits, with what is special among them more
+    /// often than by chance.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn check_equal<T: PairSums<Pairs = [u32; LANES]>>(
+        instruction: impl Fn(&[f32; LANES], &[u32; LANES], u32) -> [f32; LANES],
+    ) {
         const SPECIAL: [u16; 10] = [0, 0x8000, 1, 0x807f, 0x0080, 0x7f80, 0xff80, 0x7fc0, 0x7f7f, 0x3f80];
         let mut state = 1u64;
         let mut next = || {
@@ -262,8 +283,9 @@ mod tests {
             let mut pair = || u32::from(half()) << 16 | u32::from(half());
             let (sums, w, x) =
                 ([0; LANES].map(|_| f32::from_bits(pair())), [0; LANES].map(|_| pair()), pair());
-            // SAFETY: arrays have sixteen elements; the twin needs no feature and the set is there.
-            let (want, got) = unsafe { (Twin(sums).add(w, x).0, add_pairs(&sums, &w, x)) };
+            let (mut want, got) = ([0.0; LANES], instruction(&sums, &w, x));
+            // SAFETY: arrays have sixteen elements; a twin needs no feature.
+            unsafe { T::load(sums.as_ptr()).add(w, x).store(want.as_mut_ptr()) };
             for i in 0..LANES {
                 let same = want[i].to_bits() == got[i].to_bits() || want[i].is_nan() && got[i].is_nan();
                 assert!(same, "{:e} + {:x} · {x:x}: {:e}, not {:e}", sums[i], w[i], got[i], want[i]);

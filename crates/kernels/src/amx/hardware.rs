@@ -277,6 +277,7 @@ impl ByteTiles for ByteUnit {
         &mut self,
         mut codes: *const i8,
         stride: usize,
+        _n_rows: usize,
         mut quads: *const [u32; LANES],
         depth: usize,
         signed: bool,
@@ -437,7 +438,7 @@ fn bytes_equal_twin() -> bool {
             // SAFETY: there are as many codes and quads.
             unsafe {
                 let sums = &mut sums[..n_tiles];
-                unit.multiply(codes.as_ptr(), STRIDE, quads.as_ptr(), depth, false, sums);
+                unit.multiply(codes.as_ptr(), STRIDE, TILE_ROWS, quads.as_ptr(), depth, false, sums);
             }
             sums.map(|sums| sums.0)
         };

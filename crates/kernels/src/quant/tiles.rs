@@ -25,8 +25,12 @@ use std::ops::Range;
 /// Rows of a tile. Activations may be read so many rows past the last one, see [`Quantised`].
 pub(crate) const TILE_ROWS: usize = 16;
 
-/// Fewer rows are left to vectors, whose work grows with the rows. Reckoned from how many products each
-/// instruction makes, not measured.
+/// Fewer rows are left to vectors, whose work grows with the rows, while to put tiles together costs the same
+/// for any number of them. Reckoned from how many instructions each way takes, not measured.
+///
+/// AMX makes sixteen rows at once. `smmla` makes four: a tile of 32 inputs is 104 vector instructions for
+/// them (64 products, 8 and 16 to put rows and sums together, 16 scalings) and 32 more to arrange the weights,
+/// once; `sdot` takes 144 (128 and 16). So four rows are alike, eight are 240 against 288.
 pub(crate) const TILES_FROM: usize = 8;
 
 /// Products, `[16 rows][16 outputs]`.
@@ -39,16 +43,22 @@ pub(crate) const N_TILES: usize = 4;
 
 /// What multiplies tiles of bytes.
 pub(crate) trait ByteTiles {
-    /// Sets `sums[i]` to the products of sixteen rows of `codes`, which are `stride` bytes apart, with
-    /// the quads: of tile `i`, which is the next `4 · depth` inputs and the next `depth` quads. Quads
-    /// have signs where `signed`.
+    /// Puts the quads of a decoded block as this unit wants them, tile by tile in their place.
+    fn arrange(&mut self, _quads: &mut [[u32; LANES]]) {}
+
+    /// Sets `sums[i]` to the products of rows of `codes`, which are `stride` bytes apart, with the quads, which
+    /// are arranged: of tile `i`, which is the next `4 · depth` inputs and the next `depth` quads. Quads
+    /// have signs where `signed`. What is made of more than `n_rows` rows is of no meaning.
     ///
     /// # Safety
-    /// There are so many codes and quads; `depth` is that of this unit; at most [`N_TILES`] tiles.
+    /// There are sixteen rows of codes, and so many quads; `depth` is that of this unit; at most [`N_TILES`]
+    /// tiles.
+    #[allow(clippy::too_many_arguments)] // each is a register of the inner loops
     unsafe fn multiply(
         &mut self,
         codes: *const i8,
         stride: usize,
+        n_rows: usize,
         quads: *const [u32; LANES],
         depth: usize,
         signed: bool,
@@ -64,13 +74,14 @@ impl ByteTiles for Twin {
         &mut self,
         codes: *const i8,
         stride: usize,
+        n_rows: usize,
         quads: *const [u32; LANES],
         depth: usize,
         signed: bool,
         sums: &mut [ByteSums],
     ) {
         for (tile, sums) in sums.iter_mut().enumerate() {
-            for (row, sums) in sums.0.iter_mut().enumerate() {
+            for (row, sums) in sums.0[..n_rows].iter_mut().enumerate() {
                 for (lane, sum) in sums.iter_mut().enumerate() {
                     *sum = 0;
                     for quad in 0..depth {
@@ -123,6 +134,7 @@ pub(crate) unsafe fn tiled_product<L: Lanes>(
         // features are the caller's promise.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
+            unit.arrange(&mut scratch.quads[..n_units * layout.unit / 4]);
             let mut row = 0;
             while row < rows.len() {
                 let n_rows = (rows.len() - row).min(TILE_ROWS);
@@ -159,7 +171,8 @@ unsafe fn units_of_one_tile<L: Lanes>(
         for first in (0..n_units).step_by(N_TILES) {
             let products = &mut products[..(n_units - first).min(N_TILES)];
             let codes = x.codes.add(32 * first);
-            unit.multiply(codes, x.len, w.quads.as_ptr().add(8 * first), 8, signed && !offset, products);
+            let quads = w.quads.as_ptr().add(8 * first);
+            unit.multiply(codes, x.len, n_rows, quads, 8, signed && !offset, products);
             let mut row = 0;
             while row < n_rows {
                 let strip = strip_of(n_rows - row);
@@ -216,7 +229,8 @@ unsafe fn units_of_many_tiles<L: Lanes>(
     unsafe {
         for first in (0..x.len / (4 * depth)).step_by(N_TILES) {
             let quads = w.quads.as_ptr().add(depth * first);
-            unit.multiply(x.codes.add(4 * depth * first), x.len, quads, depth, false, &mut products);
+            let codes = x.codes.add(4 * depth * first);
+            unit.multiply(codes, x.len, n_rows, quads, depth, false, &mut products);
             let mut scales = [L::Ints::splat(0); N_TILES];
             for (i, scale) in scales.iter_mut().enumerate() {
                 *scale = L::Ints::load(w.scales[(first + i) * depth / 4].as_ptr());
