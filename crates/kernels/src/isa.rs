@@ -2,14 +2,13 @@
 
 use crate::Dtype;
 use crate::ints::IntLanes;
-use crate::lanes::{LANES, Lanes, PlainLanes};
-use crate::quant::activations::Quantised;
+use crate::lanes::{Lanes, PlainLanes};
 use crate::quant::decode::DecodeScratch;
+use crate::quant::product::PanelProduct;
 use crate::quant::tiles::{self, tiled_product};
 use crate::rounded::MultiplyRounded;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
-use std::ops::Range;
 
 /// An instruction set that the kernels are compiled for. It can only be had through
 /// [`Isa::best`] or [`Isa::named`], which ask the processor: holding one is proof that it runs here.
@@ -280,23 +279,21 @@ impl Isa {
         }
     }
 
-    /// [`tiled_product`] on the unit of this set, for kernels that run on its lanes.
+    /// [`tiled_product`] of every panel of weights of `dtype` on the unit of this set, for kernels that run on its
+    /// lanes.
     ///
     /// # Safety
-    /// The caller runs with the features that `L` needs, the lanes of this set.
+    /// The caller runs with the features that `L` needs, the lanes of this set; the products are of this type.
     ///
     /// # Panics
     /// If the set has no tiles of bytes, and as [`tiled_product`].
     #[inline(always)]
-    pub(crate) unsafe fn add_tiled_product<L: Lanes>(
+    pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
         self,
         dtype: Dtype,
-        panel: &[u8],
-        x: &Quantised,
-        rows: Range<usize>,
-        totals: &mut [[f32; LANES]],
-        scratch: &mut DecodeScratch,
+        products: impl Iterator<Item = PanelProduct<'a>>,
     ) {
+        let mut scratch = DecodeScratch::new();
         // The compiler drops the arm that is for other lanes.
         let on_unsigned = const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 };
         match self.0 {
@@ -304,19 +301,25 @@ impl Isa {
             Kind::Amx if on_unsigned => {
                 // SAFETY: an `Isa` of this kind exists only where tiles may be used.
                 let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(tiles::depth_of(dtype)) };
-                // SAFETY: the unit is set up for this type; the features are the caller's promise.
-                unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
+                for product in products {
+                    // SAFETY: the unit is set up for this type; the features are the caller's promise.
+                    unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
+                }
             }
             #[cfg(target_arch = "aarch64")]
             Kind::I8mm | Kind::Bf16 if !on_unsigned => {
                 // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
                 let mut unit = unsafe { crate::neon::i8mm::Smmla::new() };
-                // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
-                unsafe { tiled_product::<L>(&mut unit, dtype, panel, x, rows, totals, scratch) }
+                for product in products {
+                    // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
+                    unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
+                }
             }
             Kind::TileTwin if !on_unsigned => {
-                // SAFETY: the twin needs no feature, and takes tiles of any depth.
-                unsafe { tiled_product::<L>(&mut tiles::Twin, dtype, panel, x, rows, totals, scratch) }
+                for product in products {
+                    // SAFETY: the twin needs no feature, and takes tiles of any depth.
+                    unsafe { tiled_product::<L>(&mut tiles::Twin, product, &mut scratch) }
+                }
             }
             _ => panic!("{} has no tiles of bytes", self.name()),
         }

@@ -9,7 +9,7 @@ use crate::packed::{K_BLOCK, PANEL, Packed, block_len};
 use crate::quant::Layout;
 use crate::quant::activations::Quantised;
 use crate::quant::decode::{DecodeScratch, decode_f32};
-use crate::quant::product::{few_rows_of, few_rows_product, rows_product};
+use crate::quant::product::{PanelProduct, few_rows_of, few_rows_product, rows_product};
 use crate::quant::tiles::TILES_FROM;
 use crate::rounded::MultiplyRounded;
 use half::f16;
@@ -65,26 +65,27 @@ unsafe fn add_quantised_panels<L: Lanes>(
     rows: Range<usize>,
     totals: &mut [[f32; LANES]],
 ) {
-    let per_panel = totals.len() / GROUP;
-    let totals = panels.zip(totals.chunks_exact_mut(per_panel));
+    let (dtype, per_panel) = (weight.dtype(), totals.len() / GROUP);
+    let (n_rows, panels) = (rows.len(), panels.zip(totals.chunks_exact_mut(per_panel)));
+    let products = panels.map(|(panel, totals)| PanelProduct {
+        dtype,
+        panel: weight.panel(panel),
+        x,
+        rows: rows.clone(),
+        totals: &mut totals[..n_rows],
+    });
     // SAFETY: the features are the caller's promise.
     unsafe {
-        if rows.len() >= TILES_FROM && isa.has_byte_tiles() {
-            let mut scratch = DecodeScratch::new();
-            for (panel, totals) in totals {
-                let (panel, totals) = (weight.panel(panel), &mut totals[..rows.len()]);
-                isa.add_tiled_product::<L>(weight.dtype(), panel, x, rows.clone(), totals, &mut scratch);
-            }
-        } else if rows.len() <= few_rows_of(Layout::of(weight.dtype())) {
-            for (panel, totals) in totals {
-                let totals = &mut totals[..rows.len()];
-                few_rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals);
+        if n_rows >= TILES_FROM && isa.has_byte_tiles() {
+            isa.add_tiled_products::<L>(dtype, products);
+        } else if n_rows <= few_rows_of(Layout::of(dtype)) {
+            for product in products {
+                few_rows_product::<L>(product);
             }
         } else {
             let mut scratch = DecodeScratch::new();
-            for (panel, totals) in totals {
-                let totals = &mut totals[..rows.len()];
-                rows_product::<L>(weight.dtype(), weight.panel(panel), x, rows.clone(), totals, &mut scratch);
+            for product in products {
+                rows_product::<L>(product, &mut scratch);
             }
         }
     }

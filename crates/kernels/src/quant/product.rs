@@ -14,8 +14,21 @@ pub(crate) const fn few_rows_of(layout: Layout) -> usize {
     if layout.high == 1 { 2 } else { 3 }
 }
 
-/// Adds the products of at most [`few_rows_of`] rows with a panel of `dtype` to `totals`,
-/// `[rows.len()][lane]`.
+/// A panel of quantised weights, rows of quantised activations, and sums to add their products to.
+pub(crate) struct PanelProduct<'a> {
+    /// The type of the weights.
+    pub(crate) dtype: Dtype,
+    /// Sixteen rows of weights, as wide as `x`.
+    pub(crate) panel: &'a [u8],
+    /// Quantised for this type.
+    pub(crate) x: &'a Quantised,
+    /// Which of its rows.
+    pub(crate) rows: Range<usize>,
+    /// `[rows.len()][lane]`.
+    pub(crate) totals: &'a mut [[f32; LANES]],
+}
+
+/// Adds the products of at most [`few_rows_of`] rows.
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
@@ -23,18 +36,13 @@ pub(crate) const fn few_rows_of(layout: Layout) -> usize {
 /// # Panics
 /// If there are more rows, and as for [`rows_product`].
 #[inline(always)]
-pub(crate) unsafe fn few_rows_product<L: Lanes>(
-    dtype: Dtype,
-    panel: &[u8],
-    x: &Quantised,
-    rows: Range<usize>,
-    totals: &mut [[f32; LANES]],
-) {
-    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+pub(crate) unsafe fn few_rows_product<L: Lanes>(product: PanelProduct) {
+    let (dtype, n_rows) = (product.dtype, product.rows.len());
+    let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
         // SAFETY: block and rows are there; the features are the caller's promise.
         unsafe {
-            match rows.len() {
+            match n_rows {
                 0 => {}
                 1 => with_format!(dtype, F => few_rows::<F, L, 1>(block, n_units, x, totals)),
                 2 => with_format!(dtype, F => few_rows::<F, L, 2>(block, n_units, x, totals)),
@@ -45,8 +53,7 @@ pub(crate) unsafe fn few_rows_product<L: Lanes>(
     }
 }
 
-/// Adds the products of any number of rows with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
-/// The bits are those of [`few_rows_product`].
+/// Adds the products of any number of rows. The bits are those of [`few_rows_product`].
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
@@ -55,24 +62,18 @@ pub(crate) unsafe fn few_rows_product<L: Lanes>(
 /// If the panel is not that of rows of `x.n_in()`, `x` is quantised for other types, there are no
 /// such rows, or `totals` has not as many.
 #[inline(always)]
-pub(crate) unsafe fn rows_product<L: Lanes>(
-    dtype: Dtype,
-    panel: &[u8],
-    x: &Quantised,
-    rows: Range<usize>,
-    totals: &mut [[f32; LANES]],
-    scratch: &mut DecodeScratch,
-) {
-    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+pub(crate) unsafe fn rows_product<L: Lanes>(product: PanelProduct, scratch: &mut DecodeScratch) {
+    let (dtype, n_rows) = (product.dtype, product.rows.len());
+    let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
         // SAFETY: block and rows are there; the features are the caller's promise.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
             match Layout::of(dtype).quads_per_sum(<L::Ints as IntLanes>::WIDE) {
-                8 => strips::<L, 8>(scratch, n_units, x, rows.len(), totals),
-                4 => strips::<L, 4>(scratch, n_units, x, rows.len(), totals),
-                2 => strips::<L, 2>(scratch, n_units, x, rows.len(), totals),
-                _ => strips::<L, 1>(scratch, n_units, x, rows.len(), totals),
+                8 => strips::<L, 8>(scratch, n_units, x, n_rows, totals),
+                4 => strips::<L, 4>(scratch, n_units, x, n_rows, totals),
+                2 => strips::<L, 2>(scratch, n_units, x, n_rows, totals),
+                _ => strips::<L, 1>(scratch, n_units, x, n_rows, totals),
             }
         }
     }
@@ -89,13 +90,8 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(
-        dtype: Dtype,
-        panel: &'a [u8],
-        x: &'a Quantised,
-        rows: Range<usize>,
-        totals: &mut [[f32; LANES]],
-    ) -> Blocks<'a> {
+    pub(super) fn new(product: PanelProduct<'a>) -> Blocks<'a> {
+        let PanelProduct { dtype, panel, x, rows, totals } = product;
         let layout = Layout::of(dtype);
         assert_eq!(x.unit(), layout.unit, "activations for this type");
         assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "a panel as wide as the input");

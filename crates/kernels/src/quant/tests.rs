@@ -3,7 +3,7 @@
 use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode, decode_f32};
 use super::pack::pack_panel;
-use super::product::{few_rows_of, few_rows_product, rows_product};
+use super::product::{PanelProduct, few_rows_of, few_rows_product, rows_product};
 use super::{K_BLOCK, Layout, Mins};
 use crate::Dtype;
 use crate::blocks::{Block, dequantise_row};
@@ -109,34 +109,25 @@ fn activations(x: &Quantised, row: usize) -> Vec<(i8, f32)> {
     out
 }
 
-struct Product<'a> {
-    isa: Isa,
-    dtype: Dtype,
-    panel: &'a [u8],
-    x: &'a Quantised,
-    rows: Range<usize>,
-    totals: &'a mut [[f32; LANES]],
-}
+struct Product<'a>(Isa, PanelProduct<'a>);
 
 impl Kernel for Product<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Product { isa, dtype, panel, x, rows, totals } = self;
+        let Product(isa, PanelProduct { dtype, panel, x, rows, totals }) = self;
+        let mut decoded = totals.to_vec();
+        let into = |totals| PanelProduct { dtype, panel, x, rows: rows.clone(), totals };
         // SAFETY: the features are the caller's promise.
         unsafe {
-            let mut scratch = DecodeScratch::new();
+            rows_product::<L>(into(&mut decoded), &mut DecodeScratch::new());
             if isa.has_byte_tiles() {
-                let mut decoded = totals.to_vec();
-                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut scratch);
-                isa.add_tiled_product::<L>(dtype, panel, x, rows, totals, &mut scratch);
+                isa.add_tiled_products::<L>(dtype, std::iter::once(into(totals)));
                 assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: tiles give the same bits");
             } else if rows.len() <= few_rows_of(Layout::of(dtype)) {
-                let mut decoded = totals.to_vec();
-                rows_product::<L>(dtype, panel, x, rows.clone(), &mut decoded, &mut scratch);
-                few_rows_product::<L>(dtype, panel, x, rows, totals);
+                few_rows_product::<L>(into(totals));
                 assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: both ways give the same bits");
             } else {
-                rows_product::<L>(dtype, panel, x, rows, totals, &mut scratch);
+                totals.copy_from_slice(&decoded);
             }
         }
     }
@@ -151,7 +142,7 @@ fn sets() -> Vec<Isa> {
 
 fn product(isa: Isa, dtype: Dtype, panel: &[u8], x: &Quantised, rows: Range<usize>) -> Vec<[f32; LANES]> {
     let mut totals = vec![[0.0; LANES]; rows.len()];
-    isa.run(Product { isa, dtype, panel, x, rows, totals: &mut totals });
+    isa.run(Product(isa, PanelProduct { dtype, panel, x, rows, totals: &mut totals }));
     totals
 }
 
@@ -375,14 +366,9 @@ fn products_are_added_to_what_is_there() {
     for (isa, n_rows) in sets().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]) {
         let x = quantise(isa, Dtype::Q4K, &vec![0.0; n_rows * 256], 256);
         let mut totals = vec![[2.5; LANES]; n_rows];
-        isa.run(Product {
-            isa,
-            dtype: Dtype::Q4K,
-            panel: &panel,
-            x: &x,
-            rows: 0..n_rows,
-            totals: &mut totals,
-        });
+        let product =
+            PanelProduct { dtype: Dtype::Q4K, panel: &panel, x: &x, rows: 0..n_rows, totals: &mut totals };
+        isa.run(Product(isa, product));
         assert_eq!(totals, vec![[2.5; LANES]; n_rows]);
     }
 }

@@ -13,14 +13,12 @@
 //! integer scales, then factors. Everything that a tile adds up is an integer, and what is left to floats
 //! goes the way of `product.rs`, so all bits are those of every other set.
 
-use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode};
-use super::product::{Blocks, Strip, add_sign_offsets, finish_unit};
+use super::product::{Blocks, PanelProduct, Strip, add_sign_offsets, finish_unit};
 use super::{Layout, with_format};
 use crate::Dtype;
 use crate::ints::IntLanes;
 use crate::lanes::{LANES, Lanes};
-use std::ops::Range;
 
 /// Rows of a tile. Activations may be read so many rows past the last one, see [`Quantised`].
 pub(crate) const TILE_ROWS: usize = 16;
@@ -107,28 +105,24 @@ pub(crate) const fn depth_of(dtype: Dtype) -> usize {
     if Layout::of(dtype).group == 16 { 4 } else { 8 }
 }
 
-/// Adds the products of any number of rows with a panel of `dtype` to `totals`, `[rows.len()][lane]`.
-/// The bits are those of [`super::product::rows_product`].
+/// Adds the products of any number of rows. The bits are those of [`super::product::rows_product`].
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs, whose sums are wide; `unit` is set up for tiles as
-/// deep as those of `dtype`.
+/// deep as those of the type.
 ///
 /// # Panics
 /// As [`super::product::rows_product`].
 #[inline(always)]
 pub(crate) unsafe fn tiled_product<L: Lanes>(
     unit: &mut impl ByteTiles,
-    dtype: Dtype,
-    panel: &[u8],
-    x: &Quantised,
-    rows: Range<usize>,
-    totals: &mut [[f32; LANES]],
+    product: PanelProduct,
     scratch: &mut DecodeScratch,
 ) {
     assert!(<L::Ints as IntLanes>::WIDE, "tiles make whole lanes");
+    let (dtype, n_rows) = (product.dtype, product.rows.len());
     let layout = Layout::of(dtype);
-    let mut blocks = Blocks::new(dtype, panel, x, rows.clone(), totals);
+    let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
         // SAFETY: block and rows are there, and room for sixteen rows behind every one of them; the
         // features are the caller's promise.
@@ -136,15 +130,15 @@ pub(crate) unsafe fn tiled_product<L: Lanes>(
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
             unit.arrange(&mut scratch.quads[..n_units * layout.unit / 4]);
             let mut row = 0;
-            while row < rows.len() {
-                let n_rows = (rows.len() - row).min(TILE_ROWS);
+            while row < n_rows {
+                let high = (n_rows - row).min(TILE_ROWS);
                 let (x, totals) = (x.skip(row), totals.add(row * LANES));
                 if layout.unit == 32 {
-                    units_of_one_tile::<L>(unit, scratch, n_units, layout.is_signed(), x, n_rows, totals);
+                    units_of_one_tile::<L>(unit, scratch, n_units, layout.is_signed(), x, high, totals);
                 } else {
-                    units_of_many_tiles::<L>(unit, scratch, depth_of(dtype), x, n_rows, totals);
+                    units_of_many_tiles::<L>(unit, scratch, depth_of(dtype), x, high, totals);
                 }
-                row += n_rows;
+                row += high;
             }
         }
     }
