@@ -133,9 +133,9 @@ impl Isa {
     /// `neon` or `plain`; or `tile-twin`, `pair-twin` and `bfdot-twin`, which have the numbers of `amx`, of
     /// `avx512-bf16` and of `bf16` on any processor, a hundred times slower, and are never chosen by themselves.
     ///
-    /// Nor is `bf16`. By its makers' tables `bfdot` does twice the work of a multiply-add of `f32` on Arm's
-    /// larger cores, as on AMD's, but nobody has measured these products there; on Intel's, where the same was to be expected, they were
-    /// half as fast. What costs digits must be known to be faster before it is chosen.
+    /// Nor is `bf16`. `bfdot` should do twice the work of a multiply-add of `f32` (by LLVM's model of the Neoverse N2
+    /// both run at one rate), as AMD's pairs do, but nobody has measured these products on Arm, and Intel's pairs
+    /// turned out half as fast. What costs digits must be known to be faster before it is chosen.
     ///
     /// # Errors
     /// [`UnknownIsa`] if there is none of that name or the processor lacks it.

@@ -8,7 +8,7 @@
 //! one in blocks of fixed size (`packed.rs`). Strips, tasks and threads decide only *which* sums run
 //! together, never the order inside one. So the result of a row is the same bit for bit whatever
 //! surrounds it, and on every instruction set that has a fused multiply-add. The exceptions are the
-//! sets `amx` and `avx512-bf16`: their products of `bf16` weights round activations (`rounded.rs`) and add in
+//! sets `amx`, `avx512-bf16` and `bf16`: their products of `bf16` weights round activations (`rounded.rs`) and add in
 //! orders of their own, so that there too a row does not depend on its surroundings, but has other bits.
 //!
 //! Reading order: `bytes` (where weights come from), `matrix` and `blocks` (what they are), `packed`

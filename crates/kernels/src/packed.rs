@@ -91,9 +91,9 @@ impl Packed {
     }
 
     /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
-    /// quantised weights, and for `bf16` weights on the kernel sets `amx` and `avx512-bf16` those rounded to `bf16`
-    /// (the product is then that of `avx512`, bit for bit). Exact, and several times slower. Without effect
-    /// on other weights and sets, which read inputs as they are anyway.
+    /// quantised weights, and for `bf16` weights on the kernel sets `amx`, `avx512-bf16` and `bf16` those rounded
+    /// to `bf16` (the product is then that of all other sets, bit for bit). Exact, and several times slower. Without
+    /// effect on other weights and sets, which read inputs as they are anyway.
     pub fn with_exact_input(mut self) -> Packed {
         self.exact_input = true;
         self

@@ -10,9 +10,9 @@
 //! sums         a row, a panel          [16 outputs] f32, as many rows as registers hold
 //! ```
 //!
-//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair: on x86
-//! the second of a pair and then the first, on Arm both, added up before. So a row has the same bits whatever surrounds it; they are not those of
-//! sets that read inputs as they are, nor those of tiles.
+//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair: on
+//! x86 the second of a pair and then the first, on Arm the sum of both. So a row has the same bits whatever
+//! surrounds it; they are not those of sets that read inputs as they are, nor those of tiles.
 
 pub(crate) mod bfdot;
 

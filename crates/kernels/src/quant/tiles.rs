@@ -26,9 +26,10 @@ pub(crate) const TILE_ROWS: usize = 16;
 /// Fewer rows are left to vectors, whose work grows with the rows, while to put tiles together costs the same
 /// for any number of them. Reckoned from how many instructions each way takes, not measured.
 ///
-/// AMX makes sixteen rows at once. `smmla` makes four: a tile of 32 inputs is 104 vector instructions for
-/// them (64 products, 8 and 16 to put rows and sums together, 16 scalings) and 32 more to arrange the weights,
-/// once; `sdot` takes 144 (128 and 16). So four rows are alike, eight are 240 against 288.
+/// AMX makes sixteen rows at once. `smmla` makes four: a tile of 32 inputs takes 104 vector instructions for
+/// them (64 products, 24 to put rows and sums together, 16 scalings) and 32 more to arrange the weights, once for
+/// all rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight rows are 240 against 352.
+/// From four to seven less or nothing is gained, and products pass through memory on the way.
 pub(crate) const TILES_FROM: usize = 8;
 
 /// Products, `[16 rows][16 outputs]`.
