@@ -259,8 +259,9 @@ pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
     }
 }
 
-/// Weights are asked for this many bytes before they are decoded.
-const AHEAD: usize = 2048;
+/// Weights are asked for this many bytes before they are decoded. By turns on Zen 4, 3 KB read Q4_K_M six per cent
+/// faster than 2 KB, and Q8_0 as fast or up to six per cent faster; 4 KB are like 3.
+const AHEAD: usize = 3072;
 
 /// Asks for what lies [`AHEAD`] of a unit, in `n` parts: part `i`.
 ///
