@@ -83,12 +83,14 @@ impl Tap for Compare<'_> {
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
         if hook.site == Site::ResidPost {
             let plain = self.replay.resid_post(hook.layer);
-            for (copy, (_, text)) in self.copies.iter().enumerate() {
-                let pairs = hook.rows.span(copy).zip(self.replay.span(*text)).skip(self.skip);
+            let mut means = vec![0.0; self.copies.len()];
+            self.replay.model().cpu().for_each_mut(&mut means, |copy, mean| {
+                let (_, text) = self.copies[copy];
+                let pairs = hook.rows.span(copy).zip(self.replay.span(text)).skip(self.skip);
                 let cosines: Vec<f64> = pairs.map(|(a, b)| cosine(x.row(a), plain.row(b))).collect();
-                let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-                self.found.push((hook.layer, copy, mean));
-            }
+                *mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+            });
+            self.found.extend(means.into_iter().enumerate().map(|(copy, mean)| (hook.layer, copy, mean)));
         }
         x
     }

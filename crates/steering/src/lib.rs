@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod branches;
 mod budget;
 mod choices;
 mod classify;

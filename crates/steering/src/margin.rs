@@ -1,10 +1,11 @@
 //! How much likelier a model finds the positive answer of a contrast than the negative one.
 
+use crate::branches::Branches;
 use crate::extract::ContrastIds;
-use crate::replay::{Replay, Text, passes};
+use crate::replay::{Text, passes};
 use crate::stats::mean;
 use crate::{Error, Progress};
-use whipstaff_engine::{Continuation, Model, NoTap, Steering, log_probs, score};
+use whipstaff_engine::{Continuation, Model, Steering, score};
 
 /// Contrasts to measure margins on. A margin is the mean log-probability per token of the positive answer less
 /// that of the negative one, given what comes before, in nats per token.
@@ -28,39 +29,25 @@ impl<'m> Margins<'m> {
     }
 
     /// The margin of each contrast under each steering: `[steerings][contrasts]`. What lies below the first place
-    /// that a steering acts at runs once.
+    /// that a steering acts at runs once, and the prompt of a contrast once per steering.
     pub(crate) fn under(
         &self,
         steerings: &[Steering],
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>, Error> {
-        let mut margins = vec![vec![0.0; self.texts.len() / 2]; steerings.len()];
-        let lens: Vec<usize> = self.texts.iter().map(|text| text.ids.len()).collect();
+        let mut margins = vec![Vec::new(); steerings.len()];
+        let rows = |pair: &[Text]| pair.iter().map(|it| it.ids.len()).sum::<usize>() - pair[0].n_prompt;
+        let lens: Vec<usize> = self.texts.chunks_exact(2).map(rows).collect();
         for pass in passes(&lens) {
-            let replay = Replay::new(self.model, &self.texts[pass.clone()])?;
+            let texts = &self.texts[2 * pass.start..2 * pass.end];
+            let branches = Branches::new(self.model, texts)?;
             for (steering, margins) in steerings.iter().zip(&mut margins) {
-                let scores = self.scores(&replay, &self.texts[pass.clone()], steering)?;
-                for (i, score) in pass.clone().zip(scores) {
-                    margins[i / 2] += if i.is_multiple_of(2) { score } else { -score };
-                }
+                let scores = branches.scores(steering)?;
+                margins.extend(scores.chunks_exact(2).map(|pair| mean(&pair[0]) - mean(&pair[1])));
             }
-            progress.advance(pass.len())?;
+            progress.advance(texts.len())?;
         }
         Ok(margins)
-    }
-
-    /// The mean log-probability per answer token of each text under `steering`.
-    fn scores(&self, replay: &Replay, texts: &[Text], steering: &Steering) -> Result<Vec<f64>, Error> {
-        let copies: Vec<_> = (0..texts.len()).map(|text| (text, steering.clone())).collect();
-        let resid = replay.run(&copies, &mut NoTap)?;
-        let score = |(i, Text { ids, n_prompt }): (usize, &Text)| {
-            // The row before a token is the one that predicts it.
-            let start = replay.span(i).start;
-            let targets: Vec<(usize, u32)> =
-                (*n_prompt..ids.len()).map(|at| (start + at - 1, ids[at])).collect();
-            mean(&log_probs(self.model, &resid, &targets))
-        };
-        Ok(texts.iter().enumerate().map(score).collect())
     }
 
     /// The margins of the same answers behind other prompts, unsteered.

@@ -56,6 +56,11 @@ impl<'m> Replay<'m> {
         Ok(Replay { model, sessions, spans, entering })
     }
 
+    /// The model that the texts have run through.
+    pub(crate) fn model(&self) -> &'m Model {
+        self.model
+    }
+
     /// The rows of a text.
     pub(crate) fn span(&self, text: usize) -> Range<usize> {
         self.spans[text].clone()
@@ -66,6 +71,16 @@ impl<'m> Replay<'m> {
         &self.entering[layer + 1]
     }
 
+    /// What entered block `level`, rows of all texts; of one more than there are, what left the last.
+    pub(crate) fn entering(&self, level: usize) -> &Rows {
+        &self.entering[level]
+    }
+
+    /// The sessions of the texts, unsteered.
+    pub(crate) fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
     /// Runs `(text, steering)` copies in one batch, from the first place that any of them changes;
     /// what lies below has run already. Returns what leaves the last block, copies in order.
     ///
@@ -73,27 +88,26 @@ impl<'m> Replay<'m> {
     /// [`Error::Engine`] for a steering that does not fit the model.
     pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Result<Rows, Error> {
         let copies = &self.decide(copies)?[..];
-        let n_layers = self.model.config().n_layers;
-        let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
-        let (first, site) = first.unwrap_or((n_layers, Site::ResidPre));
-        let fork =
-            |(text, steering): &(usize, Steering)| self.sessions[*text].fork_above(first, steering.clone());
-        let mut sessions: Vec<Session> = copies.iter().map(fork).collect();
+        let start = Start::of(copies, self.model);
+        let mut sessions = self.fork_above(copies, start);
         let mut batch = Batch::new();
         for session in &mut sessions {
             batch.again(session, 0);
         }
         let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
-        Ok(if site == Site::ResidPost {
-            let leaving = self.resid_post(first).select(&rows);
-            self.model.run_blocks_above(&mut batch, leaving, first, tap)
-        } else {
-            self.model.run_blocks(&mut batch, self.entering[first].select(&rows), first..n_layers, tap)
-        })
+        Ok(start.run(self.model, &mut batch, |level| self.entering[level].select(&rows), tap))
+    }
+
+    /// Sessions of copies that are to be run from `start` on.
+    pub(crate) fn fork_above(&self, copies: &[(usize, Steering)], start: Start) -> Vec<Session> {
+        let fork = |(text, steering): &(usize, Steering)| {
+            self.sessions[*text].fork_above(start.layer, steering.clone())
+        };
+        copies.iter().map(fork).collect()
     }
 
     /// The copies with their gates decided.
-    fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
+    pub(crate) fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
         let prompt = |text: usize| {
             let session = &self.sessions[text];
             &session.tokens()[..session.n_prompt().expect("told when it began")]
@@ -102,6 +116,40 @@ impl<'m> Replay<'m> {
         let steerings: Vec<Steering> = copies.iter().map(|(_, steering)| steering.clone()).collect();
         let decided = decide(self.model, &prompts, &steerings)?;
         Ok(copies.iter().zip(decided).map(|((text, _), steering)| (*text, steering)).collect())
+    }
+}
+
+/// The first place that steering changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Start {
+    /// As many as there are, if nothing is changed.
+    layer: usize,
+    site: Site,
+}
+
+impl Start {
+    /// That of the earliest of these.
+    pub(crate) fn of(copies: &[(usize, Steering)], model: &Model) -> Start {
+        let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
+        let (layer, site) = first.unwrap_or((model.config().n_layers, Site::ResidPre));
+        Start { layer, site }
+    }
+
+    /// Runs a batch from here on; `entering` gives what entered a block, or left the one below, unsteered. Returns
+    /// what leaves the last block.
+    pub(crate) fn run<T: Tap>(
+        self,
+        model: &Model,
+        batch: &mut Batch,
+        entering: impl FnOnce(usize) -> Rows,
+        tap: &mut T,
+    ) -> Rows {
+        let Start { layer, site } = self;
+        if site == Site::ResidPost {
+            model.run_blocks_above(batch, entering(layer + 1), layer, tap)
+        } else {
+            model.run_blocks(batch, entering(layer), layer..model.config().n_layers, tap)
+        }
     }
 }
 

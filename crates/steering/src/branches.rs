@@ -1,0 +1,169 @@
+//! Answers to prompts, several to each: what answers share runs once, unsteered and under every steering.
+
+use crate::Error;
+use crate::replay::{Replay, Start, Text};
+use std::ops::Range;
+use whipstaff_engine::{Batch, Model, NoTap, Rows, Session, Steering, log_probs};
+
+/// Texts that have run unsteered, with what entered every block kept.
+pub(crate) struct Branches<'m> {
+    model: &'m Model,
+    /// What neighbours share: their prompts; whole texts of a model whose arithmetic depends on their length.
+    stems: Replay<'m>,
+    texts: Vec<Branch>,
+    /// What entered block ℓ, `[n_rows, d_model]`, rows of all branches; the last is what left the last block.
+    entering: Vec<Rows>,
+}
+
+/// What a text has beyond its stem.
+struct Branch {
+    stem: usize,
+    /// How long the stem is.
+    from: usize,
+    /// Without the last token, which predicts nothing.
+    ids: Vec<u32>,
+    /// The rows of these.
+    rows: Range<usize>,
+    /// The tokens of the answer.
+    answer: Vec<u32>,
+    /// Where it begins in the text.
+    n_prompt: usize,
+}
+
+impl<'m> Branches<'m> {
+    /// Runs the texts unsteered. Neighbours with the same prompt share it.
+    pub(crate) fn new(model: &'m Model, texts: &[Text]) -> Result<Branches<'m>, Error> {
+        let (mut stems, mut branches): (Vec<Text>, Vec<Branch>) = (Vec::new(), Vec::new());
+        for Text { ids, n_prompt } in texts {
+            let from = if model.depends_on_length() { ids.len() } else { *n_prompt };
+            if stems.last().is_none_or(|last| last.ids != ids[..from]) {
+                stems.push(Text { ids: ids[..from].to_vec(), n_prompt: *n_prompt });
+            }
+            let own = ids[from..].split_last().map_or(&[][..], |(_, own)| own).to_vec();
+            let start = branches.last().map_or(0, |last| last.rows.end);
+            branches.push(Branch {
+                stem: stems.len() - 1,
+                from,
+                rows: start..start + own.len(),
+                ids: own,
+                answer: ids[*n_prompt..].to_vec(),
+                n_prompt: *n_prompt,
+            });
+        }
+        let stems = Replay::new(model, &stems)?;
+        let mut all = Branches { model, stems, texts: branches, entering: Vec::new() };
+        let mut sessions = all.fork(all.stems.sessions());
+        let mut batch = all.batch(&mut sessions);
+        let mut entering = vec![model.embed(&batch)?];
+        for layer in 0..model.config().n_layers {
+            let x = entering[layer].clone();
+            entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
+        }
+        drop(batch);
+        all.entering = entering;
+        Ok(all)
+    }
+
+    /// The log-probability of every token of every answer under `steering`, in nats. What lies below the first place
+    /// that it acts at has run already.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] for a steering that does not fit the model.
+    pub(crate) fn scores(&self, steering: &Steering) -> Result<Vec<Vec<f64>>, Error> {
+        let n_stems = self.stems.sessions().len();
+        let copies: Vec<_> = (0..n_stems).map(|stem| (stem, steering.clone())).collect();
+        let copies = self.stems.decide(&copies)?;
+        let start = Start::of(&copies, self.model);
+
+        let mut stems: Vec<Session> = self.stems.fork_above(&copies, start);
+        let mut batch = Batch::new();
+        for session in &mut stems {
+            batch.again(session, 0);
+        }
+        let of_stems =
+            start.run(self.model, &mut batch, |level| self.stems.entering(level).clone(), &mut NoTap);
+        drop(batch);
+
+        // Nothing is asked of the blocks below, so their keys and values of these rows may be missing.
+        let mut sessions = self.fork(&stems);
+        let mut batch = self.batch(&mut sessions);
+        let own = start.run(self.model, &mut batch, |level| self.entering[level].clone(), &mut NoTap);
+        drop(batch);
+
+        let (mut in_stems, mut in_own) = (Vec::new(), Vec::new());
+        for text in &self.texts {
+            for (position, token) in (text.n_prompt..).zip(&text.answer) {
+                // The row before a token is the one that predicts it.
+                match (position - 1).checked_sub(text.from) {
+                    None => in_stems.push((self.stems.span(text.stem).start + position - 1, *token)),
+                    Some(at) => in_own.push((text.rows.start + at, *token)),
+                }
+            }
+        }
+        let mut in_stems = log_probs(self.model, &of_stems, &in_stems).into_iter();
+        let mut in_own = log_probs(self.model, &own, &in_own).into_iter();
+        let scores = |text: &Branch| {
+            let n_in_stem = (text.from + 1 - text.n_prompt).min(text.answer.len());
+            let n_own = text.answer.len() - n_in_stem;
+            in_stems.by_ref().take(n_in_stem).chain(in_own.by_ref().take(n_own)).collect()
+        };
+        Ok(self.texts.iter().map(scores).collect())
+    }
+
+    /// A session for each text that goes on from its stem.
+    fn fork(&self, stems: &[Session]) -> Vec<Session> {
+        self.texts.iter().map(|text| stems[text.stem].fork()).collect()
+    }
+
+    /// What the texts have beyond their stems.
+    fn batch<'a>(&self, sessions: &'a mut [Session]) -> Batch<'a> {
+        let mut batch = Batch::new();
+        for (session, text) in sessions.iter_mut().zip(&self.texts) {
+            batch.push(session, &text.ids);
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use whipstaff_engine::{Edit, Isa, Scope, Site, Span};
+
+    /// The scores of texts that share, against those of each by itself, whole, bit for bit.
+    #[test]
+    fn a_shared_prompt_changes_no_score() {
+        for case in ["llama-gqa-tied-bf16", "families/phi3-longrope-within"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(case);
+            let model = Model::load(&dir, Isa::best()).unwrap();
+            let (d_model, n_layers) = (model.config().d_model, model.config().n_layers);
+            let direction = |x: f32| (0..d_model).map(|i| x * (i as f32).sin()).collect::<Vec<f32>>();
+            let edit = |layer, site, span| Edit {
+                scope: Scope { span, ..Scope::default() },
+                ..Edit::add(layer, site, direction(0.5))
+            };
+            let prompts: [&[u32]; 3] = [&[5], &[1, 2, 3, 4, 5, 6, 7], &[9, 8]];
+            let answers: [&[u32]; 2] = [&[11], &[12, 13, 14, 15, 16]];
+            let texts: Vec<Text> =
+                prompts.iter().flat_map(|prompt| answers.map(|answer| Text::new(prompt, answer))).collect();
+            let branches = Branches::new(&model, &texts).unwrap();
+            for steering in [
+                Steering::default(),
+                Steering::new([edit(0, Site::ResidPost, Span::All)]),
+                Steering::new([edit(1, Site::AttnOut, Span::Answer)]),
+                Steering::new([edit(0, Site::ResidPre, Span::Prompt), edit(1, Site::ResidPost, Span::All)]),
+                Steering::new([edit(n_layers - 1, Site::ResidPost, Span::All)]),
+            ] {
+                let shared = branches.scores(&steering).unwrap();
+                for (text, got) in texts.iter().zip(&shared) {
+                    let replay = Replay::new(&model, std::slice::from_ref(text)).unwrap();
+                    let resid = replay.run(&[(0, steering.clone())], &mut NoTap).unwrap();
+                    let targets: Vec<(usize, u32)> =
+                        (text.n_prompt..text.ids.len()).map(|at| (at - 1, text.ids[at])).collect();
+                    assert_eq!(got, &log_probs(&model, &resid, &targets), "{case}: {text:?}");
+                }
+            }
+        }
+    }
+}
