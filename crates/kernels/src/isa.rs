@@ -1,6 +1,5 @@
 //! Which instruction set the kernels use, and the one place that enters it.
 
-use crate::Dtype;
 use crate::ints::IntLanes;
 use crate::lanes::{Lanes, PlainLanes};
 use crate::quant::decode::DecodeScratch;
@@ -279,18 +278,16 @@ impl Isa {
         }
     }
 
-    /// [`tiled_product`] of every panel of weights of `dtype` on the unit of this set, for kernels that run on its
-    /// lanes.
+    /// [`tiled_product`] of every panel on the unit of this set, for kernels that run on its lanes.
     ///
     /// # Safety
-    /// The caller runs with the features that `L` needs, the lanes of this set; the products are of this type.
+    /// The caller runs with the features that `L` needs, the lanes of this set; the panels are of one type.
     ///
     /// # Panics
     /// If the set has no tiles of bytes, and as [`tiled_product`].
     #[inline(always)]
     pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
         self,
-        dtype: Dtype,
         products: impl Iterator<Item = PanelProduct<'a>>,
     ) {
         let mut scratch = DecodeScratch::new();
@@ -299,8 +296,10 @@ impl Isa {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx if on_unsigned => {
+                let mut products = products.peekable();
+                let Some(depth) = products.peek().map(|first| tiles::depth_of(first.dtype)) else { return };
                 // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(tiles::depth_of(dtype)) };
+                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(depth) };
                 for product in products {
                     // SAFETY: the unit is set up for this type; the features are the caller's promise.
                     unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }

@@ -77,7 +77,7 @@ unsafe fn add_quantised_panels<L: Lanes>(
     // SAFETY: the features are the caller's promise.
     unsafe {
         if n_rows >= TILES_FROM && isa.has_byte_tiles() {
-            isa.add_tiled_products::<L>(dtype, products);
+            isa.add_tiled_products::<L>(products);
         } else if n_rows <= few_rows_of(Layout::of(dtype)) {
             for product in products {
                 few_rows_product::<L>(product);

@@ -121,7 +121,7 @@ impl Kernel for Product<'_> {
         unsafe {
             rows_product::<L>(into(&mut decoded), &mut DecodeScratch::new());
             if isa.has_byte_tiles() {
-                isa.add_tiled_products::<L>(dtype, std::iter::once(into(totals)));
+                isa.add_tiled_products::<L>(std::iter::once(into(totals)));
                 assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: tiles give the same bits");
             } else if rows.len() <= few_rows_of(Layout::of(dtype)) {
                 few_rows_product::<L>(into(totals));
