@@ -2,6 +2,7 @@
 
 use crate::ints::IntLanes;
 use crate::lanes::{Lanes, PlainLanes};
+use crate::pairs;
 use crate::quant::decode::DecodeScratch;
 use crate::quant::product::PanelProduct;
 use crate::quant::tiles::{self, tiled_product};
@@ -259,9 +260,9 @@ impl Isa {
             Kind::Bf16 => unsafe { crate::neon::bf16::multiply_pairs(product) },
             Kind::TileTwin => crate::amx::multiply(product, &mut crate::amx::twin::Twin),
             // SAFETY: the twin needs no feature.
-            Kind::PairTwin => unsafe { crate::pairs::multiply::<crate::pairs::Twin>(product) },
+            Kind::PairTwin => unsafe { pairs::multiply::<pairs::Twin<pairs::Vdpbf16ps>>(product) },
             // SAFETY: as above.
-            Kind::BfdotTwin => unsafe { crate::pairs::multiply::<crate::pairs::bfdot::Twin>(product) },
+            Kind::BfdotTwin => unsafe { pairs::multiply::<pairs::Twin<pairs::bfdot::Bfdot>>(product) },
             _ => panic!("{} reads inputs as they are", self.name()),
         }
     }

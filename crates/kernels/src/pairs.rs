@@ -21,6 +21,7 @@ use crate::linear::GROUP;
 use crate::packed::K_BLOCK;
 use crate::rounded::{MultiplyRounded, STEP, TILE_ROWS, Tile};
 use crate::tile::AHEAD;
+use std::marker::PhantomData;
 
 /// Sums of sixteen outputs of a row, to which products of pairs are added.
 ///
@@ -170,18 +171,25 @@ unsafe fn strip<S: PairSums, const R: usize, const C: usize>(
     R
 }
 
-/// `vdpbf16ps` in software: what it is documented to do, `(self + w₁ · x₁) + w₀ · x₀`.
-#[derive(Clone, Copy)]
-pub(crate) struct Twin([f32; LANES]);
+/// How an instruction adds the two products of a pair to a sum.
+pub(crate) trait Rule: Copy {
+    /// As [`PairSums::STRIP`] of the instruction.
+    const STRIP: usize;
+    fn add(sum: f32, w: u32, x: u32) -> f32;
+}
 
-impl PairSums for Twin {
+/// An instruction in software.
+#[derive(Clone, Copy)]
+pub(crate) struct Twin<R>([f32; LANES], PhantomData<R>);
+
+impl<R: Rule> PairSums for Twin<R> {
     type Pairs = [u32; LANES];
-    const STRIP: usize = 16;
+    const STRIP: usize = R::STRIP;
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        Twin(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+        Twin(unsafe { p.cast::<[f32; LANES]>().read_unaligned() }, PhantomData)
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
@@ -196,16 +204,30 @@ impl PairSums for Twin {
     #[inline(always)]
     unsafe fn add(mut self, w: Self::Pairs, x: u32) -> Self {
         for (sum, w) in self.0.iter_mut().zip(w) {
-            // Upper halves as they are, lower ones moved up.
-            for (w, x) in [(w, x), (w << 16, x << 16)] {
-                let [w, x] = [w, x].map(|bits| flush(f32::from_bits(bits & 0xffff_0000)));
-                *sum = flush(w.mul_add(x, flush(*sum)));
-            }
+            *sum = R::add(*sum, w, x);
         }
         self
     }
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
+}
+
+/// That of `vdpbf16ps`, as it is documented: `(sum + w₁ · x₁) + w₀ · x₀`.
+#[derive(Clone, Copy)]
+pub(crate) struct Vdpbf16ps;
+
+impl Rule for Vdpbf16ps {
+    const STRIP: usize = 16;
+
+    #[inline(always)]
+    fn add(mut sum: f32, w: u32, x: u32) -> f32 {
+        // Upper halves as they are, lower ones moved up.
+        for (w, x) in [(w, x), (w << 16, x << 16)] {
+            let [w, x] = [w, x].map(|bits| flush(f32::from_bits(bits & 0xffff_0000)));
+            sum = flush(w.mul_add(x, flush(sum)));
+        }
+        sum
+    }
 }
 
 /// Denormal numbers are zero.
@@ -220,11 +242,7 @@ mod tests {
     /// One sum by the twin, of weights of one.
     fn twin_sum(before: f32, pairs: &[[f32; 2]]) -> f32 {
         let pair = |[first, second]: [f32; 2]| second.to_bits() & 0xffff_0000 | first.to_bits() >> 16;
-        // SAFETY: the twin needs no feature.
-        let sum = pairs
-            .iter()
-            .fold(Twin([before; LANES]), |sum, x| unsafe { sum.add([pair([1.0; 2]); LANES], pair(*x)) });
-        sum.0[0]
+        pairs.iter().fold(before, |sum, x| Vdpbf16ps::add(sum, pair([1.0; 2]), pair(*x)))
     }
 
     #[test]
@@ -245,7 +263,7 @@ mod tests {
     fn the_instruction_of_x86_equals_its_twin_to_the_bit() {
         if crate::Isa::named("avx512-bf16").is_ok() {
             // SAFETY: the set is there.
-            check_equal::<Twin>(|sums, w, x| unsafe { crate::avx512::add_pairs(sums, w, x) });
+            check_equal::<Twin<Vdpbf16ps>>(|sums, w, x| unsafe { crate::avx512::add_pairs(sums, w, x) });
         }
     }
 
@@ -254,7 +272,9 @@ mod tests {
     fn the_instruction_of_arm_equals_its_twin_to_the_bit() {
         if crate::Isa::named("bf16").is_ok() {
             // SAFETY: the set is there.
-            check_equal::<bfdot::Twin>(|sums, w, x| unsafe { crate::neon::bf16::add_pairs(sums, w, x) });
+            check_equal::<Twin<bfdot::Bfdot>>(|sums, w, x| unsafe {
+                crate::neon::bf16::add_pairs(sums, w, x)
+            });
         }
     }
 

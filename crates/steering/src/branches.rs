@@ -1,7 +1,7 @@
 //! Answers to prompts, several to each: what answers share runs once, unsteered and under every steering.
 
 use crate::Error;
-use crate::replay::{Replay, Start, Text};
+use crate::replay::{Replay, Text, run_keeping};
 use std::ops::Range;
 use whipstaff_engine::{Batch, Model, NoTap, Rows, Session, Steering, log_probs};
 
@@ -53,14 +53,7 @@ impl<'m> Branches<'m> {
         let stems = Replay::new(model, &stems)?;
         let mut all = Branches { model, stems, texts: branches, entering: Vec::new() };
         let mut sessions = all.fork(all.stems.sessions());
-        let mut batch = all.batch(&mut sessions);
-        let mut entering = vec![model.embed(&batch)?];
-        for layer in 0..model.config().n_layers {
-            let x = entering[layer].clone();
-            entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
-        }
-        drop(batch);
-        all.entering = entering;
+        all.entering = run_keeping(model, &mut all.batch(&mut sessions))?;
         Ok(all)
     }
 
@@ -72,22 +65,12 @@ impl<'m> Branches<'m> {
     pub(crate) fn scores(&self, steering: &Steering) -> Result<Vec<Vec<f64>>, Error> {
         let n_stems = self.stems.sessions().len();
         let copies: Vec<_> = (0..n_stems).map(|stem| (stem, steering.clone())).collect();
-        let copies = self.stems.decide(&copies)?;
-        let start = Start::of(&copies, self.model);
-
-        let mut stems: Vec<Session> = self.stems.fork_above(&copies, start);
-        let mut batch = Batch::new();
-        for session in &mut stems {
-            batch.again(session, 0);
-        }
-        let of_stems =
-            start.run(self.model, &mut batch, |level| self.stems.entering(level).clone(), &mut NoTap);
-        drop(batch);
-
+        let stems = self.stems.run_sessions(&copies, &mut NoTap)?;
         // Nothing is asked of the blocks below, so their keys and values of these rows may be missing.
-        let mut sessions = self.fork(&stems);
+        let mut sessions = self.fork(&stems.sessions);
         let mut batch = self.batch(&mut sessions);
-        let own = start.run(self.model, &mut batch, |level| self.entering[level].clone(), &mut NoTap);
+        let entering = |level: usize| self.entering[level].clone();
+        let own = stems.start.run(self.model, &mut batch, entering, &mut NoTap);
         drop(batch);
 
         let (mut in_stems, mut in_own) = (Vec::new(), Vec::new());
@@ -100,7 +83,7 @@ impl<'m> Branches<'m> {
                 }
             }
         }
-        let mut in_stems = log_probs(self.model, &of_stems, &in_stems).into_iter();
+        let mut in_stems = log_probs(self.model, &stems.leaving, &in_stems).into_iter();
         let mut in_own = log_probs(self.model, &own, &in_own).into_iter();
         let scores = |text: &Branch| {
             let n_in_stem = (text.from + 1 - text.n_prompt).min(text.answer.len());

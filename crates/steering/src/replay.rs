@@ -46,11 +46,7 @@ impl<'m> Replay<'m> {
         for (session, text) in sessions.iter_mut().zip(texts) {
             batch.push(session, &text.ids);
         }
-        let mut entering = vec![model.embed(&batch)?];
-        for layer in 0..model.config().n_layers {
-            let x = entering[layer].clone();
-            entering.push(model.run_blocks(&mut batch, x, layer..layer + 1, &mut NoTap));
-        }
+        let entering = run_keeping(model, &mut batch)?;
         let spans = (0..texts.len()).map(|i| batch.rows().span(i)).collect();
         drop(batch);
         Ok(Replay { model, sessions, spans, entering })
@@ -71,11 +67,6 @@ impl<'m> Replay<'m> {
         &self.entering[layer + 1]
     }
 
-    /// What entered block `level`, rows of all texts; of one more than there are, what left the last.
-    pub(crate) fn entering(&self, level: usize) -> &Rows {
-        &self.entering[level]
-    }
-
     /// The sessions of the texts, unsteered.
     pub(crate) fn sessions(&self) -> &[Session] {
         &self.sessions
@@ -87,27 +78,36 @@ impl<'m> Replay<'m> {
     /// # Errors
     /// [`Error::Engine`] for a steering that does not fit the model.
     pub(crate) fn run<T: Tap>(&self, copies: &[(usize, Steering)], tap: &mut T) -> Result<Rows, Error> {
+        Ok(self.run_sessions(copies, tap)?.leaving)
+    }
+
+    /// The same, with the sessions of the copies, for what continues them.
+    ///
+    /// # Errors
+    /// As for [`Replay::run`].
+    pub(crate) fn run_sessions<T: Tap>(
+        &self,
+        copies: &[(usize, Steering)],
+        tap: &mut T,
+    ) -> Result<Copies, Error> {
         let copies = &self.decide(copies)?[..];
         let start = Start::of(copies, self.model);
-        let mut sessions = self.fork_above(copies, start);
+        let fork = |(text, steering): &(usize, Steering)| {
+            self.sessions[*text].fork_above(start.layer, steering.clone())
+        };
+        let mut sessions: Vec<Session> = copies.iter().map(fork).collect();
         let mut batch = Batch::new();
         for session in &mut sessions {
             batch.again(session, 0);
         }
         let rows: Vec<usize> = copies.iter().flat_map(|(text, _)| self.span(*text)).collect();
-        Ok(start.run(self.model, &mut batch, |level| self.entering[level].select(&rows), tap))
-    }
-
-    /// Sessions of copies that are to be run from `start` on.
-    pub(crate) fn fork_above(&self, copies: &[(usize, Steering)], start: Start) -> Vec<Session> {
-        let fork = |(text, steering): &(usize, Steering)| {
-            self.sessions[*text].fork_above(start.layer, steering.clone())
-        };
-        copies.iter().map(fork).collect()
+        let leaving = start.run(self.model, &mut batch, |level| self.entering[level].select(&rows), tap);
+        drop(batch);
+        Ok(Copies { sessions, leaving, start })
     }
 
     /// The copies with their gates decided.
-    pub(crate) fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
+    fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
         let prompt = |text: usize| {
             let session = &self.sessions[text];
             &session.tokens()[..session.n_prompt().expect("told when it began")]
@@ -117,6 +117,27 @@ impl<'m> Replay<'m> {
         let decided = decide(self.model, &prompts, &steerings)?;
         Ok(copies.iter().zip(decided).map(|((text, _), steering)| (*text, steering)).collect())
     }
+}
+
+/// Copies of texts that have run under steering.
+pub(crate) struct Copies {
+    pub(crate) sessions: Vec<Session>,
+    /// What left the last block, `[n_rows, d_model]`, copies in order.
+    pub(crate) leaving: Rows,
+    pub(crate) start: Start,
+}
+
+/// Runs a batch unsteered: what entered every block, `[n_rows, d_model]` each, and what left the last.
+///
+/// # Errors
+/// As for [`Model::embed`].
+pub(crate) fn run_keeping(model: &Model, batch: &mut Batch) -> Result<Vec<Rows>, Error> {
+    let mut entering = vec![model.embed(batch)?];
+    for layer in 0..model.config().n_layers {
+        let x = entering[layer].clone();
+        entering.push(model.run_blocks(batch, x, layer..layer + 1, &mut NoTap));
+    }
+    Ok(entering)
 }
 
 /// The first place that steering changes.
@@ -129,7 +150,7 @@ pub(crate) struct Start {
 
 impl Start {
     /// That of the earliest of these.
-    pub(crate) fn of(copies: &[(usize, Steering)], model: &Model) -> Start {
+    fn of(copies: &[(usize, Steering)], model: &Model) -> Start {
         let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
         let (layer, site) = first.unwrap_or((model.config().n_layers, Site::ResidPre));
         Start { layer, site }

@@ -6,42 +6,19 @@
 //! floating-point unit, but for `FPCR.EBF` of processors with `FEAT_EBF16`, which is 0 unless somebody sets it:
 //! then sums would be rounded once and as all others are.
 
-use super::{PairSums, flush};
-use crate::lanes::LANES;
+use super::{Rule, flush};
 
-/// The sums in software.
+/// Its rule.
 #[derive(Clone, Copy)]
-pub(crate) struct Twin([f32; LANES]);
+pub(crate) struct Bfdot;
 
-impl PairSums for Twin {
-    type Pairs = [u32; LANES];
+impl Rule for Bfdot {
     const STRIP: usize = 4;
 
     #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        Twin(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+    fn add(sum: f32, w: u32, x: u32) -> f32 {
+        add_to_odd(sum, add_to_odd(product(w << 16, x << 16), product(w, x)))
     }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn pairs(p: *const u32) -> Self::Pairs {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<[u32; LANES]>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn add(mut self, w: Self::Pairs, x: u32) -> Self {
-        for (sum, w) in self.0.iter_mut().zip(w) {
-            let products = add_to_odd(product(w << 16, x << 16), product(w, x));
-            *sum = add_to_odd(*sum, products);
-        }
-        self
-    }
-    #[inline(always)]
-    unsafe fn prefetch(_: *const u8) {}
 }
 
 /// The product of what the upper halves are, which has at most sixteen bits.
@@ -78,6 +55,9 @@ fn add_to_odd(a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::LANES;
+    use crate::pairs::{PairSums, Twin};
+    use std::marker::PhantomData;
 
     #[test]
     fn sums_are_rounded_to_odd() {
@@ -111,8 +91,9 @@ mod tests {
     fn the_products_of_a_pair_are_added_before_the_sum() {
         let pair = |[first, second]: [f32; 2]| second.to_bits() & 0xffff_0000 | first.to_bits() >> 16;
         let check = |before: f32, x: [f32; 2], want: f32| {
+            let twin = Twin::<Bfdot>([before; LANES], PhantomData);
             // SAFETY: the twin needs no feature.
-            let got = unsafe { Twin([before; LANES]).add([pair([1.0; 2]); LANES], pair(x)) };
+            let got = unsafe { twin.add([pair([1.0; 2]); LANES], pair(x)) };
             assert_eq!(got.0, [want; LANES], "{before} + {x:?}");
         };
         const LARGE: f32 = (1 << 27) as f32;
