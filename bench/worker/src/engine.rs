@@ -9,7 +9,7 @@ use whipstaff_engine::{
     Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
-    ContrastSet, ExtractOptions, Frame, Method, ModelId, NoProgress, Text, TokenRule, extract, measure_cosine,
+    ContrastSet, ExtractOptions, Frame, Method, ModelId, Text, TokenRule, Unwatched, extract, measure_cosine,
 };
 
 /// Part of a steering as the driver writes it: layer, row of the vectors' file, alpha.
@@ -140,7 +140,7 @@ impl Loaded {
         let layers = (0..config.n_layers).collect();
         let (frame, tokens, method) = (Frame::default(), TokenRule::Answer, Method::Mean);
         let options = ExtractOptions { model, frame, tokens, layers, method, seed: 0 };
-        let vector = extract(&self.model, &self.tokenizer, set, &options, &NoProgress)?;
+        let vector = extract(&self.model, &self.tokenizer, set, &options, &Unwatched)?;
         let rows = vector.layers.values();
         Ok(rows.flat_map(|it| it.direction.iter().map(|x| x * it.gap.unwrap_or_default() as f32)).collect())
     }
@@ -199,7 +199,7 @@ impl Loaded {
         let steerings: Vec<(f64, Steering)> =
             layers.iter().flat_map(|layer| alphas.iter().map(|alpha| steering(*layer, *alpha))).collect();
         let texts: Vec<Text> = texts.iter().map(|ids| Text::new(ids, &[])).collect();
-        let table = measure_cosine(&self.model, &texts, skip, layers, &steerings, &NoProgress)?;
+        let table = measure_cosine(&self.model, &texts, skip, layers, &steerings, &Unwatched)?;
         let row = |run: usize| (0..n_layers).map(|layer| table.mean(run, layer)).collect();
         let of_layer = |i: usize| (i * alphas.len()..(i + 1) * alphas.len()).map(row).collect();
         let tables = (0..layers.len()).map(of_layer).collect();

@@ -1,4 +1,4 @@
-//! Progress bars on standard error, and ctrl-C.
+//! Watch bars on standard error, and ctrl-C.
 
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -6,7 +6,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
-use whipstaff_steering::{Error, Progress};
+use whipstaff_steering::{Error, Watch};
 
 /// A bar for weights that are packed, in bytes. It shows itself with the first that are.
 pub fn loading() -> ProgressBar {
@@ -48,7 +48,7 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
+impl Watch for Bar {
     fn stage(&self, name: &str, total: usize) {
         self.clear();
         // indicatif draws to standard error, and nothing at all if that is not a terminal.

@@ -1,6 +1,6 @@
 //! Asking a model questions under a steering, and how natural its answers are to it unsteered.
 
-use crate::{Error, Frame, Progress};
+use crate::{Error, Frame, Watch};
 use whipstaff_engine::{
     Continuation, Finish, Generator, Message, Model, Request, Sampling, Steering, Tokenizer, score,
 };
@@ -53,10 +53,10 @@ pub fn ask(
     questions: &[Vec<Message>],
     steering: &Steering,
     asking: &Asking,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Vec<Answer>, Error> {
     let steerings = std::slice::from_ref(steering);
-    Ok(ask_under_each(model, tokenizer, questions, steerings, asking, progress)?.concat())
+    Ok(ask_under_each(model, tokenizer, questions, steerings, asking, watch)?.concat())
 }
 
 /// Asks every question under every steering: the answers per steering, the same as [`ask`] gives for
@@ -70,7 +70,7 @@ pub fn ask_under_each(
     questions: &[Vec<Message>],
     steerings: &[Steering],
     asking: &Asking,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Vec<Vec<Answer>>, Error> {
     let prompt = |question: &Vec<Message>| asking.frame.prompt_ids(tokenizer, question);
     let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
@@ -90,7 +90,7 @@ pub fn ask_under_each(
     for some in all.chunks(together(model, longest)) {
         let requests = some.iter().map(|(steering, i)| request(steering, *i)).collect();
         answers.extend(run(model, tokenizer, requests)?);
-        progress.advance(some.len())?;
+        watch.advance(some.len())?;
     }
     let mut answers = answers.into_iter();
     Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())

@@ -3,7 +3,7 @@
 use crate::figure::{Curve, Panel, Point};
 use crate::replay::{Replay, Text, batches, passes};
 use crate::stats::percentile;
-use crate::{Error, Progress};
+use crate::{Error, Watch};
 use std::fmt::Write;
 use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
 
@@ -40,12 +40,12 @@ pub fn measure_cosine(
     skip: usize,
     injected: &[usize],
     steerings: &[(f64, Steering)],
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<CosineTable, Error> {
     let n_layers = model.config().n_layers;
     let mut per_prompt = vec![vec![vec![1.0; texts.len()]; n_layers]; steerings.len()];
     let lens: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-    progress.stage("measuring cosines", texts.len());
+    watch.stage("measuring cosines", texts.len());
     for pass in passes(&lens) {
         let lens = &lens[pass.clone()];
         let replay = Replay::new(model, &texts[pass.clone()])?;
@@ -62,9 +62,9 @@ pub fn measure_cosine(
                 let (s, text) = copies[copy];
                 per_prompt[s][layer][pass.start + text] = cosine;
             }
-            progress.advance(0)?;
+            watch.advance(0)?;
         }
-        progress.advance(pass.len())?;
+        watch.advance(pass.len())?;
     }
     let alphas = steerings.iter().map(|(alpha, _)| *alpha).collect();
     Ok(CosineTable { alphas, injected: injected.to_vec(), per_prompt })

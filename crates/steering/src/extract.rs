@@ -5,8 +5,8 @@ use crate::random::Random;
 use crate::replay::passes;
 use crate::stats::cross_validated_auc;
 use crate::{
-    Contrast, ContrastSet, Error, Frame, LayerDirection, Method, ModelId, PersonaVector, Progress,
-    Provenance, TokenRule,
+    Contrast, ContrastSet, Error, Frame, LayerDirection, Method, ModelId, PersonaVector, Provenance,
+    TokenRule, Watch,
 };
 use whipstaff_engine::{
     Batch, Cpu, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
@@ -38,9 +38,9 @@ pub fn extract(
     tokenizer: &Tokenizer,
     set: &ContrastSet,
     options: &ExtractOptions,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<PersonaVector, Error> {
-    AnswerRows::read(model, tokenizer, set, options, progress)?.fit(model.cpu(), options.method, options.seed)
+    AnswerRows::read(model, tokenizer, set, options, watch)?.fit(model.cpu(), options.method, options.seed)
 }
 
 /// What a model makes of the answers of a contrast set: for each answer and layer the mean of `resid_post` over
@@ -70,10 +70,10 @@ impl AnswerRows {
         tokenizer: &Tokenizer,
         set: &ContrastSet,
         options: &ExtractOptions,
-        progress: &dyn Progress,
+        watch: &dyn Watch,
     ) -> Result<AnswerRows, Error> {
         let texts = encode_sides(tokenizer, &options.frame, set, model.config().max_positions)?;
-        let sums = sum_answers(model, set, &texts, options, progress)?;
+        let sums = sum_answers(model, set, &texts, options, watch)?;
         Ok(AnswerRows {
             options: options.clone(),
             contrasts: (set.name.clone(), set.sha256.clone()),
@@ -255,7 +255,7 @@ fn sum_answers(
     set: &ContrastSet,
     texts: &[SideIds],
     options: &ExtractOptions,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<SumRows, Error> {
     let wanted = options.tokens.of_all(set, texts.iter().map(|it| (&it.prompts, &it.answers)))?;
     let whole: Vec<[Vec<u32>; 2]> = if options.tokens.reads_prompts() {
@@ -267,7 +267,7 @@ fn sum_answers(
     let readings = readings(texts, &whole);
     let (first, last) = (options.layers[0], options.layers[options.layers.len() - 1]);
     let mut sums = SumRows::new(Site::ResidPost, first..last + 1, model.config().d_model, 2 * texts.len());
-    progress.stage("extracting", readings.len());
+    watch.stage("extracting", readings.len());
     let lens: Vec<usize> =
         readings.iter().map(|it| it.answers.iter().map(|(_, ids)| ids.len()).sum()).collect();
     let prompts: Vec<&[u32]> = readings.iter().map(|it| it.prompt).collect();
@@ -288,7 +288,7 @@ fn sum_answers(
             let slots = sequences.iter().map(|i| answers[*i].0);
             sums.expect(slots.map(|slot| (slot, wanted[slot].clone())).collect());
         })?;
-        progress.advance(readings.len())?;
+        watch.advance(readings.len())?;
     }
     Ok(sums)
 }

@@ -8,7 +8,7 @@ use crate::extract::encode;
 use crate::margin::Margins;
 use crate::random::Random;
 use crate::stats::{RESAMPLES, interval_of_mean, mean};
-use crate::{ContrastSet, Dose, Error, Frame, Progress, combine};
+use crate::{ContrastSet, Dose, Error, Frame, Watch, combine};
 use whipstaff_engine::{Model, Steering, Tokenizer};
 
 /// What parts and mix do on one contrast set.
@@ -52,7 +52,7 @@ pub fn interference(
     mix: &Dose<'_>,
     heldout: &ContrastSet,
     seed: u64,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Interference, Error> {
     let ids = encode(tokenizer, frame, heldout, model.config().max_positions)?;
     let mut steerings = vec![Steering::default()];
@@ -62,8 +62,8 @@ pub fn interference(
         }
     }
     let margins = Margins::new(model, &ids);
-    progress.stage("measuring the mix", margins.n_texts());
-    let measured = margins.under(&steerings, progress)?;
+    watch.stage("measuring the mix", margins.n_texts());
+    let measured = margins.under(&steerings, watch)?;
     let half = |sides: &[Vec<f64>]| -> Vec<f64> {
         sides[0].iter().zip(&sides[1]).map(|(plus, minus)| (plus - minus) / 2.0).collect()
     };

@@ -4,7 +4,7 @@
 //! numbers that it could have said, weighted by their probabilities. Whoever answers is a [`Judge`]; who that is,
 //! and how far away, is not known here.
 
-use crate::{Error, Progress};
+use crate::{Error, Watch};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -158,7 +158,7 @@ pub fn judge_all(
     prompts: &[String],
     verdicts: &mut Verdicts,
     at_once: usize,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Vec<Rating>, Error> {
     let identity = judge.identity();
     let missing = verdicts.missing(&identity, prompts);
@@ -177,7 +177,7 @@ pub fn judge_all(
             });
         }
         drop(sender);
-        let kept = keep(&identity, &replies, verdicts, progress);
+        let kept = keep(&identity, &replies, verdicts, watch);
         // Workers that are not done stop before their next prompt.
         next.store(missing.len(), Ordering::Relaxed);
         kept
@@ -196,15 +196,15 @@ fn keep(
     identity: &str,
     replies: &Replies<'_>,
     verdicts: &mut Verdicts,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<(), Error> {
     loop {
         match replies.recv_timeout(GLANCE) {
             Ok((prompt, reply)) => {
                 verdicts.append(identity, prompt, reply?)?;
-                progress.advance(1)?;
+                watch.advance(1)?;
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => progress.advance(0)?,
+            Err(mpsc::RecvTimeoutError::Timeout) => watch.advance(0)?,
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
@@ -219,7 +219,7 @@ fn distinct(prompts: &[String]) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoProgress;
+    use crate::Unwatched;
     use std::sync::Mutex;
 
     fn weighted(alternatives: &[(&str, f64)]) -> Rating {
@@ -336,7 +336,7 @@ mod tests {
         for (at_once, n_asked) in [(3, 3), (1, 0)] {
             let judge = counting(None);
             let mut verdicts = Verdicts::open(Some(&path)).unwrap();
-            let ratings = judge_all(&judge, &prompts, &mut verdicts, at_once, &NoProgress).unwrap();
+            let ratings = judge_all(&judge, &prompts, &mut verdicts, at_once, &Unwatched).unwrap();
             let scores: Vec<f64> = ratings.iter().filter_map(|it| it.score()).collect();
             assert_eq!(scores, [1.0, 2.0, 1.0, 3.0, 2.0]);
             assert_eq!(judge.asked.lock().unwrap().len(), n_asked);
@@ -349,11 +349,11 @@ mod tests {
         let path = dir.path().join("verdicts.jsonl");
         let prompts = prompts(&["a", "bb", "ccc", "dddd"]);
         let mut verdicts = Verdicts::open(Some(&path)).unwrap();
-        let error = judge_all(&counting(Some("ccc")), &prompts, &mut verdicts, 1, &NoProgress).unwrap_err();
+        let error = judge_all(&counting(Some("ccc")), &prompts, &mut verdicts, 1, &Unwatched).unwrap_err();
         assert!(error.to_string().contains("has had enough"), "{error}");
         let judge = counting(None);
         let mut verdicts = Verdicts::open(Some(&path)).unwrap();
-        judge_all(&judge, &prompts, &mut verdicts, 1, &NoProgress).unwrap();
+        judge_all(&judge, &prompts, &mut verdicts, 1, &Unwatched).unwrap();
         assert_eq!(*judge.asked.lock().unwrap(), ["ccc", "dddd"]);
     }
 }

@@ -76,7 +76,7 @@ pub use layers::LayerSpec;
 pub use lens::{Lens, Pushed, lens};
 pub use measured::{Measured, measured};
 pub use methods::Method;
-pub use progress::{NoProgress, Progress};
+pub use progress::{Remark, RemarkKind, Unwatched, Watch};
 pub use receipt::{
     Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt, repetition,
 };

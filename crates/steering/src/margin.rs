@@ -4,7 +4,7 @@ use crate::branches::Branches;
 use crate::extract::ContrastIds;
 use crate::replay::{Text, passes};
 use crate::stats::mean;
-use crate::{Error, Progress};
+use crate::{Error, Watch};
 use whipstaff_engine::{Continuation, Model, Steering, score};
 
 /// Contrasts to measure margins on. A margin is the mean log-probability per token of the positive answer less
@@ -23,18 +23,14 @@ impl<'m> Margins<'m> {
         Margins { model, texts: contrasts.iter().flat_map(both).collect() }
     }
 
-    /// Half of what progress counts in one call of [`Margins::under`].
+    /// Half of what watch counts in one call of [`Margins::under`].
     pub(crate) fn n_texts(&self) -> usize {
         self.texts.len()
     }
 
     /// The margin of each contrast under each steering: `[steerings][contrasts]`. What lies below the first place
     /// that a steering acts at runs once, and the prompt of a contrast once per steering.
-    pub(crate) fn under(
-        &self,
-        steerings: &[Steering],
-        progress: &dyn Progress,
-    ) -> Result<Vec<Vec<f64>>, Error> {
+    pub(crate) fn under(&self, steerings: &[Steering], watch: &dyn Watch) -> Result<Vec<Vec<f64>>, Error> {
         let mut margins = vec![Vec::new(); steerings.len()];
         let rows = |pair: &[Text]| pair.iter().map(|it| it.ids.len()).sum::<usize>() - pair[0].n_prompt;
         let lens: Vec<usize> = self.texts.chunks_exact(2).map(rows).collect();
@@ -45,7 +41,7 @@ impl<'m> Margins<'m> {
                 let scores = branches.scores(steering)?;
                 margins.extend(scores.chunks_exact(2).map(|pair| mean(&pair[0]) - mean(&pair[1])));
             }
-            progress.advance(texts.len())?;
+            watch.advance(texts.len())?;
         }
         Ok(margins)
     }

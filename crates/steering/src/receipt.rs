@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::stats::{RESAMPLES, auc, correlation, interval_of_mean, mean, prediction_interval};
 use crate::{
     Answer, AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Instruction, Method,
-    PersonaVector, Progress, TokenRule, Unit, ask_under_each, perplexities, steering_of,
+    PersonaVector, TokenRule, Unit, Watch, ask_under_each, perplexities, steering_of,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -187,10 +187,10 @@ pub fn receipt(
     shown: &ContrastSet,
     heldout: &ContrastSet,
     options: &ReceiptOptions,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Receipt, Error> {
     let heldout = heldout.first(options.max_contrasts);
-    let bench = Bench { model, tokenizer, vector, options, heldout: &heldout, progress };
+    let bench = Bench { model, tokenizer, vector, options, heldout: &heldout, watch };
     let ids = encode(tokenizer, &options.frame, &heldout, model.config().max_positions)?;
     let instruction = bench.instruction(vector, 1.0);
     let what = (options.how != How::default()).then(|| instruction.in_words());
@@ -222,7 +222,7 @@ struct Bench<'a> {
     vector: &'a PersonaVector,
     options: &'a ReceiptOptions,
     heldout: &'a ContrastSet,
-    progress: &'a dyn Progress,
+    watch: &'a dyn Watch,
 }
 
 impl Bench<'_> {
@@ -271,8 +271,8 @@ impl Bench<'_> {
                 steerings.push(self.steering(directions, *sign)?);
             }
         }
-        self.progress.stage("measuring the effect", margins.n_texts());
-        let measured = margins.under(&steerings, self.progress)?;
+        self.watch.stage("measuring the effect", margins.n_texts());
+        let measured = margins.under(&steerings, self.watch)?;
         let plain = measured[0].clone();
         let effects: Vec<Effect> =
             measured[1..].chunks(self.signs().len()).map(|sides| self.effect(&plain, sides)).collect();
@@ -359,7 +359,7 @@ impl Bench<'_> {
 
     /// What each way costs, and how repetitive unsteered answers are.
     fn costs(&self) -> Result<(Vec<Cost>, f64), Error> {
-        let Bench { model, tokenizer, options, progress, .. } = *self;
+        let Bench { model, tokenizer, options, watch, .. } = *self;
         let questions: Vec<Vec<Message>> =
             self.heldout.contrasts.iter().map(|it| it.messages.clone()).collect();
         let mut steerings = vec![Steering::default()];
@@ -367,8 +367,8 @@ impl Bench<'_> {
             steerings.push(self.steering(None, *sign)?);
         }
         let asking = asking_to_measure(&options.frame, options.seed);
-        progress.stage("measuring the cost", steerings.len() * questions.len());
-        let answers = ask_under_each(model, tokenizer, &questions, &steerings, &asking, progress)?;
+        watch.stage("measuring the cost", steerings.len() * questions.len());
+        let answers = ask_under_each(model, tokenizer, &questions, &steerings, &asking, watch)?;
         let perplexity = perplexities(model, tokenizer, &options.frame, &questions, &answers)?;
         let repetition: Vec<f64> = answers.iter().map(|it| mean_repetition(it)).collect();
         let neutral = match &options.neutral[..] {
@@ -387,7 +387,7 @@ impl Bench<'_> {
 
     /// How well the direction tells held-out answers apart, and what else it may be reading.
     fn nuisance(&self) -> Result<(f64, Nuisance), Error> {
-        let Bench { model, tokenizer, options, progress, .. } = *self;
+        let Bench { model, tokenizer, options, watch, .. } = *self;
         let Some(it) = self.vector.layers.get(&options.best_layer) else {
             return Err(Error::Vector {
                 vector: self.vector.name.clone(),
@@ -404,7 +404,7 @@ impl Bench<'_> {
                 method: Method::Mean,
                 seed: 0,
             };
-            AnswerRows::read(model, tokenizer, self.heldout, &options, progress)
+            AnswerRows::read(model, tokenizer, self.heldout, &options, watch)
         };
         let whole = read(TokenRule::Answer)?;
         let sides = whole.sides(options.best_layer);

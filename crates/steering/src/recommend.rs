@@ -13,7 +13,7 @@ use crate::answers::asking_to_measure;
 use crate::extract::encode;
 use crate::margin::Margins;
 use crate::{
-    ContrastSet, Dose, Error, Frame, PersonaVector, Progress, Recommendation, Unit, ask_under_each, combine,
+    ContrastSet, Dose, Error, Frame, PersonaVector, Recommendation, Unit, Watch, ask_under_each, combine,
     perplexities,
 };
 use whipstaff_engine::{Message, Model, Steering, Tokenizer};
@@ -58,15 +58,15 @@ pub fn recommend(
     frame: &Frame,
     heldout: &ContrastSet,
     max_contrasts: usize,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Recommendation, Error> {
     let heldout = heldout.first(max_contrasts);
-    let bench = Bench { frame: frame.clone(), model, tokenizer, vector, progress };
+    let bench = Bench { frame: frame.clone(), model, tokenizer, vector, watch };
     let few = heldout.evenly(FEW.max(heldout.contrasts.len() / 3));
     let (few, all) = (bench.sample(&few)?, bench.sample(&heldout)?);
     let layers: Vec<usize> = vector.layers.keys().copied().collect();
 
-    progress.stage("choosing a layer", few.margins.n_texts());
+    watch.stage("choosing a layer", few.margins.n_texts());
     let singles: Vec<_> =
         evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
     let best_layer = singles[largest(&bench.margins(&few, &singles)?, effect)].0[0];
@@ -111,7 +111,7 @@ struct Bench<'a> {
     tokenizer: &'a Tokenizer,
     vector: &'a PersonaVector,
     frame: Frame,
-    progress: &'a dyn Progress,
+    watch: &'a dyn Watch,
 }
 
 impl<'a> Bench<'a> {
@@ -173,15 +173,15 @@ impl<'a> Bench<'a> {
     /// How perplexing the unsteered model finds answers that are written under each steering.
     fn perplexities(&self, questions: &[Vec<Message>], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
         let asking = asking_to_measure(&self.frame, 0);
-        self.progress.stage("choosing alpha", steerings.len() * questions.len());
+        self.watch.stage("choosing alpha", steerings.len() * questions.len());
         let (model, tokenizer) = (self.model, self.tokenizer);
-        let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.progress)?;
+        let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.watch)?;
         perplexities(model, tokenizer, &self.frame, questions, &answers)
     }
 
     /// What each dose gains less what it costs, both in nats per token; and the margins.
     fn nets(&self, sample: &Sample, doses: &[Found]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
-        self.progress.stage("measuring the effect", sample.margins.n_texts());
+        self.watch.stage("measuring the effect", sample.margins.n_texts());
         let margins = self
             .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
         let net = |(it, margins): (&Found, &[f64; 3])| effect(margins) - it.ratio.ln();
@@ -196,7 +196,7 @@ impl<'a> Bench<'a> {
             steerings.push(self.steering(layers, *alpha)?);
             steerings.push(self.steering(layers, -*alpha)?);
         }
-        let margins = sample.margins.under(&steerings, self.progress)?;
+        let margins = sample.margins.under(&steerings, self.watch)?;
         let means: Vec<f64> = margins.iter().map(|it| it.iter().sum::<f64>() / it.len() as f64).collect();
         Ok(means[1..].chunks(2).map(|sides| [means[0], sides[0], sides[1]]).collect())
     }

@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::receipt::mean_repetition;
 use crate::stats::{RESAMPLES, interval_of_mean, mean};
 use crate::{
-    Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Progress, Text, Unit,
+    Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Text, Unit, Watch,
     ask_under_each, combine, measure_cosine, perplexities,
 };
 use std::collections::BTreeMap;
@@ -195,19 +195,18 @@ impl<'a> Sweep<'a> {
         frame: &Frame,
         heldout: &ContrastSet,
         neutral: &[Continuation],
-        progress: &dyn Progress,
+        watch: &dyn Watch,
     ) -> Result<Sweep<'a>, Error> {
         let heldout = heldout.first(plan.n_heldout);
         let margins = Margins::new(model, &encode(tokenizer, frame, &heldout, model.config().max_positions)?);
-        progress.stage("measuring the unsteered model", margins.n_texts());
-        let plain = margins.under(&[Steering::default()], progress)?.remove(0);
+        watch.stage("measuring the unsteered model", margins.n_texts());
+        let plain = margins.under(&[Steering::default()], watch)?.remove(0);
         let asked = heldout.contrasts.iter().enumerate().filter(|(i, _)| picks_on(*i));
         let questions: Vec<Vec<Message>> = asked.map(|(_, it)| it.messages.clone()).collect();
         let prompts =
             questions.iter().map(|it| frame.prompt_ids(tokenizer, it)).collect::<Result<Vec<_>, Error>>()?;
         let asking = asking_to_measure(frame, plan.seed);
-        let unsteered =
-            ask_under_each(model, tokenizer, &questions, &[Steering::default()], &asking, progress)?;
+        let unsteered = ask_under_each(model, tokenizer, &questions, &[Steering::default()], &asking, watch)?;
         let unsteered_perplexity = perplexities(model, tokenizer, frame, &questions, &unsteered)?[0];
         let neutral = match neutral {
             [] => continuations(tokenizer, frame, &questions, &unsteered[0])?,
@@ -236,20 +235,20 @@ impl<'a> Sweep<'a> {
     ///
     /// # Errors
     /// As for [`Sweep::new`]; [`Error::Vector`] for layers without direction.
-    pub fn measure(&self, places: &[Place], progress: &dyn Progress) -> Result<Vec<Cell>, Error> {
+    pub fn measure(&self, places: &[Place], watch: &dyn Watch) -> Result<Vec<Cell>, Error> {
         let Sweep { model, tokenizer, plan, .. } = *self;
         let steering = |it: &Place| {
             let vector = &self.vectors[&it.method];
             combine(&[Dose { vector, alpha: it.alpha, unit: plan.unit, layers: it.layers.clone() }], 1.0)
         };
         let steerings = places.iter().map(steering).collect::<Result<Vec<_>, Error>>()?;
-        let margins = self.margins.under(&steerings, &crate::NoProgress)?;
+        let margins = self.margins.under(&steerings, &crate::Unwatched)?;
         let moved = divergences(model, &self.neutral, &steerings)?;
-        let answers = ask_under_each(model, tokenizer, &self.questions, &steerings, &self.asking, progress)?;
+        let answers = ask_under_each(model, tokenizer, &self.questions, &steerings, &self.asking, watch)?;
         let perplexity = perplexities(model, tokenizer, &self.frame, &self.questions, &answers)?;
         let injected = places.first().map_or(&[][..], |it| &it.layers);
         let dialled: Vec<(f64, Steering)> = places.iter().map(|it| it.alpha).zip(steerings).collect();
-        let cosines = measure_cosine(model, &self.prompts, 0, injected, &dialled, &crate::NoProgress)?;
+        let cosines = measure_cosine(model, &self.prompts, 0, injected, &dialled, &crate::Unwatched)?;
         let last = model.config().n_layers - 1;
         let cell = |(i, place): (usize, &Place)| Cell {
             place: place.clone(),

@@ -1,7 +1,7 @@
 //! Watching: where each token of a text stands on a vector.
 
 use crate::linalg::{dot, mean_row, unit};
-use crate::{AnswerRows, Error, PersonaVector, Progress, Text, Unit};
+use crate::{AnswerRows, Error, PersonaVector, Text, Unit, Watch};
 use std::collections::BTreeMap;
 use whipstaff_engine::{
     Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
@@ -99,7 +99,7 @@ pub fn watch(
     layers: &[usize],
     rulers: &[Ruler],
     steering: &Steering,
-    progress: &dyn Progress,
+    watch: &dyn Watch,
 ) -> Result<Vec<Watched>, Error> {
     let (ids, max) = (&text.ids, model.config().max_positions);
     if ids.is_empty() {
@@ -116,14 +116,14 @@ pub fn watch(
     let mut session = decided.into_iter().map(Session::steered).next().expect("one for each prompt");
     session = session.with_prompt(text.n_prompt);
     session.expect(ids.len());
-    progress.stage("watching", ids.len());
+    watch.stage("watching", ids.len());
     let above = layers.iter().max().map_or(0, |last| last + 1);
     for chunk in ids.chunks(ROW_BUDGET) {
         let mut batch = Batch::new();
         batch.push(&mut session, chunk);
         let entering = model.embed(&batch)?;
         model.run_blocks(&mut batch, entering, 0..above, &mut tap);
-        progress.advance(chunk.len())?;
+        watch.advance(chunk.len())?;
     }
     let watched = layers.iter().zip(rulers).zip(tap.found).map(|((layer, ruler), projections)| {
         let values: Vec<f64> = projections.iter().map(|it| (it - ruler.midpoint) / ruler.size).collect();

@@ -29,7 +29,7 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
         seed: 0,
         layers: (0..model.config().n_layers).collect(),
     };
-    let vector = extract(&model, &tokenizer, &set, &options, &NoProgress).unwrap();
+    let vector = extract(&model, &tokenizer, &set, &options, &Unwatched).unwrap();
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
     let questions = read("questions-heldout.txt");
     Librarian {
@@ -228,7 +228,7 @@ fn outcome(alpha: f64, how: How) -> Outcome {
     let asking = Asking { frame: Frame::default(), sampling, max_tokens: 40 };
     let dose = Dose { vector, alpha, unit: Unit::Gap, layers: vec![3, 4, 5] };
     let steering = steering_of(&[Instruction { dose, how, condition: None, tokens: None }], 1.0).unwrap();
-    let answers = ask(model, tokenizer, questions, &steering, &asking, &NoProgress).unwrap();
+    let answers = ask(model, tokenizer, questions, &steering, &asking, &Unwatched).unwrap();
     let share = |label: &str| {
         let is = |it: &&Answer| classifier.labels()[classifier.label(&it.text)] == label;
         answers.iter().filter(is).count() as f64 / answers.len() as f64

@@ -31,10 +31,10 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
     let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
     let mut vector =
-        extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &NoProgress).unwrap();
+        extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &Unwatched).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
     vector.recommended = Some(
-        recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &NoProgress).unwrap(),
+        recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &Unwatched).unwrap(),
     );
     Librarian {
         classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
@@ -76,7 +76,7 @@ fn outcome(steering: &Steering) -> Outcome {
     for seed in [1, 1001, 2001] {
         let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
         let asking = Asking { frame: frame.clone(), sampling, max_tokens: 64 };
-        all_answers.extend(ask(model, tokenizer, questions, steering, &asking, &NoProgress).unwrap());
+        all_answers.extend(ask(model, tokenizer, questions, steering, &asking, &Unwatched).unwrap());
         all_questions.extend(questions.clone());
     }
     let share = |label: &str| {
@@ -189,7 +189,7 @@ fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
             (*alpha, combine(&[dose], 1.0).unwrap())
         };
         let steerings: Vec<_> = alphas.iter().map(steering).collect();
-        let table = measure_cosine(model, &texts, 1, &layers, &steerings, &NoProgress).unwrap();
+        let table = measure_cosine(model, &texts, 1, &layers, &steerings, &Unwatched).unwrap();
         for layer in 0..n_layers {
             let means: Vec<f64> = (0..alphas.len()).map(|i| table.mean(i, layer)).collect();
             let flat = means.iter().all(|mean| *mean == 1.0);
@@ -208,7 +208,7 @@ fn layers_extracted_alone_equal_layers_extracted_together() {
     let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
     let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
     let some = ExtractOptions { layers: vec![1, 3], ..options(model) };
-    let got = extract(model, tokenizer, &set, &some, &NoProgress).unwrap();
+    let got = extract(model, tokenizer, &set, &some, &Unwatched).unwrap();
     assert_eq!(got.layers.keys().copied().collect::<Vec<_>>(), [1, 3]);
     got.layers.iter().for_each(|(layer, it)| assert_eq!(*it, vector.layers[layer]));
 }
@@ -242,7 +242,7 @@ fn every_token_rule_averages_the_rows_that_it_says() {
     let check = |set: &ContrastSet, rule: &str, counted: fn(usize, usize) -> std::ops::Range<usize>| {
         let rule: TokenRule = rule.parse().unwrap();
         let some = ExtractOptions { tokens: rule, layers: vec![3], ..options(model) };
-        let got = &extract(model, tokenizer, set, &some, &NoProgress).unwrap().layers[&3];
+        let got = &extract(model, tokenizer, set, &some, &Unwatched).unwrap().layers[&3];
         let it = &set.contrasts[0];
         let mean = |side: usize, answer: &str| -> Vec<f64> {
             let (rows, start) = rows(it.systems.as_ref().map(|it| &it[side][..]), answer);
@@ -274,7 +274,7 @@ fn every_token_rule_averages_the_rows_that_it_says() {
     check(&apart, "prompt-last", |start, _| start - 1..start);
     let refused = |set: &ContrastSet, rule: &str, want: &str| {
         let some = ExtractOptions { tokens: rule.parse().unwrap(), layers: vec![3], ..options(model) };
-        let error = extract(model, tokenizer, set, &some, &NoProgress).unwrap_err().to_string();
+        let error = extract(model, tokenizer, set, &some, &Unwatched).unwrap_err().to_string();
         assert!(error.starts_with(want), "{error}");
     };
     refused(
@@ -290,7 +290,7 @@ fn methods_agree_where_the_data_leave_no_doubt_and_controls_know_nothing() {
     let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
     let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
     let some = ExtractOptions { layers: vec![4], ..options(model) };
-    let rows = AnswerRows::read(model, tokenizer, &set, &some, &NoProgress).unwrap();
+    let rows = AnswerRows::read(model, tokenizer, &set, &some, &Unwatched).unwrap();
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
     for method in Method::ALL {
         let fitted = rows.fit(model.cpu(), method, 3).unwrap();

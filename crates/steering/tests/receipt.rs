@@ -54,7 +54,7 @@ fn receipt_given(train: &ContrastSet, heldout: &ContrastSet, given: Given) -> Re
         method,
         seed,
     };
-    let rows = AnswerRows::read(model, tokenizer, train, &options, &NoProgress).unwrap();
+    let rows = AnswerRows::read(model, tokenizer, train, &options, &Unwatched).unwrap();
     let vector = rows.fit(model.cpu(), method, seed).unwrap();
     let mean = rows.fit(model.cpu(), Method::Mean, 0).unwrap();
     let options = ReceiptOptions {
@@ -73,7 +73,7 @@ fn receipt_given(train: &ContrastSet, heldout: &ContrastSet, given: Given) -> Re
         neutral: Vec::new(),
         seed: 0,
     };
-    receipt(model, tokenizer, &vector, &rows, train, heldout, &options, &NoProgress).unwrap()
+    receipt(model, tokenizer, &vector, &rows, train, heldout, &options, &Unwatched).unwrap()
 }
 
 fn print(name: &str, it: &Receipt) {

@@ -35,7 +35,7 @@ impl Scene {
             seed: 0,
             layers: layers.clone(),
         };
-        let rows = AnswerRows::read(&model, &tokenizer, &set, &options, &NoProgress).unwrap();
+        let rows = AnswerRows::read(&model, &tokenizer, &set, &options, &Unwatched).unwrap();
         let vector = rows.fit(model.cpu(), Method::Mean, 0).unwrap();
         Scene { model, tokenizer, set, rows, vector, layers }
     }
@@ -47,7 +47,7 @@ impl Scene {
 
     fn watch(&self, ids: &[u32], steering: &Steering) -> Vec<Watched> {
         let (rulers, text) = (self.rulers(), Text::new(ids, &[]));
-        watch(&self.model, &text, &self.vector, &self.layers, &rulers, steering, &NoProgress).unwrap()
+        watch(&self.model, &text, &self.vector, &self.layers, &rulers, steering, &Unwatched).unwrap()
     }
 }
 
@@ -116,7 +116,7 @@ fn what_cannot_be_watched_is_refused() {
     let run = |ids: &[u32], layers: &[usize]| {
         let rulers = vec![Ruler { unit: Unit::Unit, size: 1.0, midpoint: 0.0 }; layers.len()];
         let none = Steering::default();
-        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &NoProgress)
+        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &Unwatched)
             .unwrap_err()
             .to_string()
     };

@@ -8,7 +8,7 @@ use crate::progress::Bar;
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::BTreeSet;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
-use whipstaff_steering::{Progress, write_atomically};
+use whipstaff_steering::{Watch, write_atomically};
 
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
 pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {

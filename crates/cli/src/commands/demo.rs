@@ -13,9 +13,8 @@ use std::path::Path;
 use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
-    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Op,
-    Progress, Text, Unit, ask_under_each, combine, figure::Figure, measure_cosine, perplexities,
-    write_atomically,
+    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Op, Text,
+    Unit, Watch, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
 };
 
 /// Questions in the report, of which the first few are printed.

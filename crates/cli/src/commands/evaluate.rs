@@ -16,7 +16,7 @@ use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_steering::{
     Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge, Op,
-    Progress, Rating, Rubric, SteerSpec, Verdicts, ask_under_each, divergences, judge_all, perplexities,
+    Rating, Rubric, SteerSpec, Verdicts, Watch, ask_under_each, divergences, judge_all, perplexities,
     repetition, steering_of, write_atomically,
 };
 

@@ -8,7 +8,7 @@ use crate::progress::Bar;
 use crate::streamed::Streamed;
 use std::path::PathBuf;
 use whipstaff_engine::Quantised;
-use whipstaff_steering::Progress;
+use whipstaff_steering::Watch;
 
 /// `whipstaff quantize`: read the headers → plan the file → quantise and write it piece by piece → sizes.
 pub fn quantize(args: QuantizeArgs, on: ComputeArgs) -> Result<(), Failure> {

@@ -84,7 +84,7 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
         let tokenizer = loaded.tokenizer()?;
         let sweep = Sweep::new(&loaded.model, tokenizer, &vectors, &plan, &frame, &heldout, &neutral, &bar)?;
         let questions = plan.n_heldout.div_ceil(2);
-        whipstaff_steering::Progress::stage(&bar, "sweeping", n_missing * questions);
+        whipstaff_steering::Watch::stage(&bar, "sweeping", n_missing * questions);
         for column in &missing {
             bar.check()?;
             journal.append(sweep.measure(column, &bar)?)?;

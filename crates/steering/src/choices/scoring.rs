@@ -2,7 +2,7 @@
 
 use super::{Choice, ChoiceSet, letter};
 use crate::replay::{Replay, Text, batches, passes};
-use crate::{Error, Frame, Progress};
+use crate::{Error, Frame, Watch};
 use whipstaff_engine::{Message, Model, NoTap, Role, Steering, Tokenizer, log_probs_among};
 
 /// Questions ready to be asked of a model.
@@ -67,7 +67,7 @@ impl<'m> Choosing<'m> {
         Ok(Choosing { model, set: set.clone(), orders })
     }
 
-    /// What progress counts in one call of [`Choosing::under`].
+    /// What watch counts in one call of [`Choosing::under`].
     pub fn n_texts(&self) -> usize {
         self.orders.len()
     }
@@ -77,11 +77,7 @@ impl<'m> Choosing<'m> {
     ///
     /// # Errors
     /// [`Error::Engine`]; [`Error::Interrupted`].
-    pub fn under(
-        &self,
-        steerings: &[Steering],
-        progress: &dyn Progress,
-    ) -> Result<Vec<Vec<ChoiceScore>>, Error> {
+    pub fn under(&self, steerings: &[Steering], watch: &dyn Watch) -> Result<Vec<Vec<ChoiceScore>>, Error> {
         let zero = ChoiceSums::default;
         let blank = || self.set.choices.iter().map(|it| zero().for_options(it.options.len())).collect();
         let mut sums: Vec<Vec<ChoiceSums>> = steerings.iter().map(|_| blank()).collect();
@@ -107,7 +103,7 @@ impl<'m> Choosing<'m> {
                     sums[s][choice].add(&self.set.choices[choice], turn, &log_probs);
                 }
             }
-            progress.advance(orders.len())?;
+            watch.advance(orders.len())?;
         }
         let score = |(sums, choice): (&ChoiceSums, &Choice)| sums.score(choice);
         Ok(sums.iter().map(|it| it.iter().zip(&self.set.choices).map(score).collect()).collect())

@@ -8,8 +8,8 @@ use crate::margin::Margins;
 use crate::random::Random;
 use crate::sweep::picks_on;
 use crate::{
-    AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Method, NoProgress, PersonaVector,
-    Progress, Receipt, ReceiptOptions, TokenRule, Unit, ask, combine, divergences, receipt, solve_kl,
+    AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
+    ReceiptOptions, TokenRule, Unit, Unwatched, Watch, ask, combine, divergences, receipt, solve_kl,
 };
 use std::collections::BTreeMap;
 use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
@@ -31,7 +31,7 @@ pub struct Bench<'a> {
     /// Texts that have nothing to do with the persona; none, then the model's own answers are used.
     pub neutral: &'a [Continuation],
     /// What is shown while it works, and stops it.
-    pub progress: &'a dyn Progress,
+    pub watch: &'a dyn Watch,
 }
 
 /// Random directions and shufflings that the receipt compares with.
@@ -50,10 +50,10 @@ impl Bench<'_> {
             return Ok(());
         }
         let mut bed = Bed::new(self, journal.plan(), layers)?;
-        self.progress.stage(&journal.plan().persona, missing.len());
+        self.watch.stage(&journal.plan().persona, missing.len());
         for (method, layers) in missing.drain(..) {
             journal.append(bed.cell(method, layers)?)?;
-            self.progress.advance(1)?;
+            self.watch.advance(1)?;
         }
         let best = best(journal.cells(methods, layers).iter()).cloned();
         if let Some(best) = best.filter(|_| journal.lacks_receipt(methods, layers)) {
@@ -77,7 +77,7 @@ struct Bed<'a> {
 
 impl<'a> Bed<'a> {
     fn new(bench: &'a Bench<'a>, plan: &PairPlan, layers: &[Vec<usize>]) -> Result<Bed<'a>, Error> {
-        let Bench { model, tokenizer, frame, progress, .. } = *bench;
+        let Bench { model, tokenizer, frame, watch, .. } = *bench;
         let mut all: Vec<usize> = layers.iter().flatten().copied().collect();
         all.sort_unstable();
         all.dedup();
@@ -89,7 +89,7 @@ impl<'a> Bed<'a> {
             method: Method::Mean,
             seed: plan.seed,
         };
-        let rows = AnswerRows::read(model, tokenizer, bench.set, &options, progress)?;
+        let rows = AnswerRows::read(model, tokenizer, bench.set, &options, watch)?;
         let heldout = bench.heldout.first(plan.n_heldout);
         let margins = Margins::new(model, &encode(tokenizer, frame, &heldout, model.config().max_positions)?);
         let neutral = match bench.neutral {
@@ -97,8 +97,8 @@ impl<'a> Bed<'a> {
                 let asked = heldout.contrasts.iter().enumerate().filter(|(i, _)| picks_on(*i));
                 let questions: Vec<Vec<Message>> = asked.map(|(_, it)| it.messages.clone()).collect();
                 let asking = asking_to_measure(frame, plan.seed);
-                progress.stage("asking", questions.len());
-                let answers = ask(model, tokenizer, &questions, &Steering::default(), &asking, progress)?;
+                watch.stage("asking", questions.len());
+                let answers = ask(model, tokenizer, &questions, &Steering::default(), &asking, watch)?;
                 continuations(tokenizer, frame, &questions, &answers)?
             }
             given => given.to_vec(),
@@ -128,7 +128,7 @@ impl<'a> Bed<'a> {
             Ok(solved) => {
                 let alpha = solved.factor;
                 let steerings = [steering(alpha)?, steering(-alpha)?];
-                let margins = self.margins.under(&steerings, &NoProgress)?;
+                let margins = self.margins.under(&steerings, &Unwatched)?;
                 let effects =
                     margins[0].iter().zip(&margins[1]).map(|(plus, minus)| (plus - minus) / 2.0).collect();
                 let cost = divergences(model, &self.neutral, &steerings)?;
@@ -165,7 +165,7 @@ impl<'a> Bed<'a> {
 
     /// The receipt of a cell, on the half of the contrasts that it was not picked on.
     fn receipt(&mut self, cell: &Cell) -> Result<Receipt, Error> {
-        let Bench { model, tokenizer, frame, set, progress, .. } = *self.bench;
+        let Bench { model, tokenizer, frame, set, watch, .. } = *self.bench;
         let judged = self.heldout.contrasts.iter().enumerate().filter(|(i, _)| !picks_on(*i));
         let heldout =
             ContrastSet { contrasts: judged.map(|(_, it)| it.clone()).collect(), ..self.heldout.clone() };
@@ -185,6 +185,6 @@ impl<'a> Bed<'a> {
             seed: self.plan.seed,
         };
         let vector = self.vector(cell.method)?.clone();
-        receipt(model, tokenizer, &vector, &self.rows, set, &heldout, &options, progress)
+        receipt(model, tokenizer, &vector, &self.rows, set, &heldout, &options, watch)
     }
 }
