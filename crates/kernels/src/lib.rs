@@ -17,54 +17,17 @@
 //! with rounded activations, by pairs and by a matrix unit), `ints` and `quant` (products in integers, of many rows by tiles where there are some), `kv` (what attention reads), `attention` (tasks), `flash` (inner loops),
 //! `rowwise`, `plain` (the twins).
 
-mod activation;
-mod amx;
 mod attention;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod blocks;
-mod buffer;
-mod bytes;
-mod cpu;
-mod encode;
-mod flash;
-mod input;
-mod ints;
-mod isa;
-mod kv;
-mod lanes;
-mod linear;
-mod log_sum;
-mod matrix;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-mod packed;
-mod pairs;
+mod layout;
+mod machine;
 pub mod plain;
-mod pool;
-mod probe;
-mod profile;
-mod quant;
-mod rounded;
-mod rowwise;
-mod shared_mut;
-mod tile;
+mod product;
+mod rows;
+mod sets;
+mod weights;
 
-pub use activation::Activation;
-pub use attention::{Attention, Context, attention};
-pub use bytes::Bytes;
-pub use cpu::{Cpu, Precision};
-pub use encode::{WRITABLE, quantise_row};
-pub use input::Input;
-pub use isa::{Isa, Surveyed, UnknownIsa};
-pub use kv::{BLOCK_LEN, KvBlock, KvShape};
-pub use linear::{Product, Unit, hidden, linear};
-pub use log_sum::log_sum_exp;
-pub use matrix::{Dtype, Elements, Matrix, MatrixError};
-pub use packed::{PACKED_LAYOUT, Packed, Packer};
-pub use pool::available;
-pub use probe::{fma_peak, read_bandwidth};
-pub use profile::Profiled;
-pub use rowwise::{add_assign, edit_rows, rms_norm, rope, soft_cap};
+pub use attention::{Attention, BLOCK_LEN, Context, KvBlock, KvShape, attention};
+pub use machine::{Cpu, Isa, Precision, Profiled, Surveyed, UnknownIsa, available, fma_peak, read_bandwidth};
+pub use product::{Input, Mlp, PACKED_LAYOUT, Packed, Packer, Product, hidden, linear};
+pub use rows::{Activation, add_assign, edit_rows, log_sum_exp, rms_norm, rope, soft_cap};
+pub use weights::{Bytes, Dtype, Elements, Matrix, MatrixError, WRITABLE, quantise_row};

@@ -1,7 +1,9 @@
 //! Plain twins: the definitions, in `f64` and in the order of the formula. Tests hold the fast
 //! kernels against them; nothing else should call them.
 
-use crate::{Activation, Attention, Matrix};
+use crate::attention::Attention;
+use crate::rows::Activation;
+use crate::weights::Matrix;
 
 /// `y[r, o] = Σᵢ x[r, i] · w[o, i] + bias[o]`.
 pub fn linear(x: &[f32], w: &Matrix, bias: Option<&[f32]>) -> Vec<f32> {

@@ -1,19 +1,13 @@
 //! The inner loops of attention: strips of queries against one block after another.
 
-use crate::activation::capped;
-use crate::attention::{Attention, Context};
-use crate::isa::Kernel;
-use crate::kv::{BLOCK_LEN, padded};
-use crate::lanes::{LANES, Lanes};
-use crate::shared_mut::Chunks;
+use super::kv::{BLOCK_LEN, padded};
+use super::shape::{Attention, Context, QUERIES, SCRATCH};
+use crate::layout::LANES;
+use crate::machine::Chunks;
+use crate::rows::capped;
+use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-
-/// Queries of a task at most: whole strips of every height.
-pub(crate) const QUERIES: usize = 48;
-
-/// Elements of the queries, and of the sums, that a task has room for.
-pub(crate) const SCRATCH: usize = QUERIES * 128;
 
 /// The highest strip that fetches the next block line by line. Higher ones have enough to compute
 /// meanwhile, and would be slowed down by a third.

@@ -4,8 +4,8 @@
 //! at a time, and neither adds up across lanes: scores have positions as lanes, so keys lie
 //! transposed; the mixture of values has the elements of a head as lanes, so values lie as they are.
 
-use crate::buffer::Buffer;
-use crate::lanes::LANES;
+use crate::layout::LANES;
+use crate::machine::Buffer;
 
 /// Positions per block. Small enough that a short answer wastes little; keys and values of a head
 /// of 64 (16 KB) fit the first-level cache.

@@ -4,44 +4,10 @@
 //! cut into tasks, which any thread may take. A task walks along the blocks (`flash.rs`), so a block
 //! is fetched once for all its queries, and no row of scores is ever written down whole.
 
-use crate::cpu::Cpu;
-use crate::flash::{Attend, QUERIES, SCRATCH};
-use crate::kv::{KvBlock, padded};
-use crate::profile::Work;
-use crate::shared_mut::Chunks;
-
-/// The shape of an attention layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Attention {
-    /// Query heads.
-    pub n_heads: usize,
-    /// Key and value heads; divides `n_heads`, consecutive query heads share one.
-    pub n_kv_heads: usize,
-    /// Width of a head, at most [`Attention::MAX_HEAD_DIM`].
-    pub head_dim: usize,
-    /// Factor on the scores, usually `1 / sqrt(head_dim)`.
-    pub scale: f32,
-    /// How many positions a row sees at most, counted back from itself; all, if there is no window.
-    pub window: Option<usize>,
-    /// Scaled scores `s` become `cap · tanh(s / cap)`.
-    pub soft_cap: Option<f32>,
-}
-
-impl Attention {
-    /// The widest head whose sums fit a task's own memory.
-    pub const MAX_HEAD_DIM: usize = SCRATCH;
-}
-
-/// What the rows of a batch see.
-pub trait Context: Sync {
-    /// How many positions row `row` sees, from the first of its sequence to itself. A window hides
-    /// those at the beginning.
-    fn seen(&self, row: usize) -> usize;
-
-    /// Block `index` of what row `row` sees: positions from `index * BLOCK_LEN` on. Asked only for
-    /// blocks that begin before `seen(row)`. Rows that return the same block read it together.
-    fn block(&self, row: usize, index: usize) -> &KvBlock;
-}
+use super::flash::Attend;
+use super::kv::padded;
+use super::shape::{Attention, Context, QUERIES, SCRATCH};
+use crate::machine::{Chunks, Cpu, Work};
 
 /// `out[r, h] = softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the
 /// blocks, within the window and with the scores capped, where the shape says so.
@@ -105,7 +71,9 @@ fn queries_per_task(cpu: &Cpu, shape: Attention, n_queries: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BLOCK_LEN, Isa, KvShape, plain};
+    use crate::attention::kv::{BLOCK_LEN, KvBlock, KvShape};
+    use crate::machine::Isa;
+    use crate::plain;
 
     /// One sequence's keys and values, `[n_positions, n_kv_heads * head_dim]`.
     #[derive(Clone)]

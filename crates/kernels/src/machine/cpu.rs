@@ -1,9 +1,9 @@
 //! What kernels run on: an instruction set and threads.
 
-use crate::isa::Isa;
-use crate::pool::{Pool, available};
-use crate::profile::{Profile, Profiled, Timing, Work};
-use crate::shared_mut::Chunks;
+use super::isa::Isa;
+use super::pool::{Pool, available};
+use super::profile::{Profile, Profiled, Timing, Work};
+use super::shared_mut::Chunks;
 use std::sync::Arc;
 
 /// How exactly products are taken.

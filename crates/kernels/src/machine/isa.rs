@@ -1,12 +1,6 @@
 //! Which instruction set the kernels use, and the one place that enters it.
 
-use crate::ints::IntLanes;
-use crate::lanes::{Lanes, PlainLanes};
-use crate::pairs;
-use crate::quant::decode::DecodeScratch;
-use crate::quant::product::PanelProduct;
-use crate::quant::tiles::{self, tiled_product};
-use crate::rounded::MultiplyRounded;
+use crate::sets::{Kernel, PlainLanes};
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
 
@@ -16,7 +10,7 @@ use std::arch::is_aarch64_feature_detected;
 pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// `Avx512Vnni`, and tiles for products of `bf16` weights and of many rows with quantised ones.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
@@ -87,7 +81,7 @@ impl Isa {
             let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
             let pairs_are_fast = bf16 && pairs_are_fast();
             #[cfg(target_os = "linux")]
-            if vnni && crate::amx::hardware::available() {
+            if vnni && crate::sets::amx_is_available() {
                 available.push(Isa(Kind::Amx));
             }
             if pairs_are_fast {
@@ -223,6 +217,12 @@ impl Isa {
         }
     }
 
+    /// Returns which set this is, for the modules that enter its units.
+    #[inline]
+    pub(crate) fn kind(self) -> Kind {
+        self.0
+    }
+
     /// The kernel sets that multiply rounded inputs in software.
     pub(crate) const TWINS: [Isa; 3] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin), Isa(Kind::BfdotTwin)];
 
@@ -240,33 +240,6 @@ impl Isa {
         }
     }
 
-    /// Multiplies rounded inputs.
-    ///
-    /// # Panics
-    /// If the set has nothing for them.
-    #[inline]
-    pub(crate) fn multiply_rounded(self, product: MultiplyRounded<'_>) {
-        match self.0 {
-            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kind::Amx => {
-                // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                crate::amx::multiply(product, &mut unsafe { crate::amx::hardware::Unit::configure() });
-            }
-            // SAFETY: an `Isa` of this kind exists only where the processor reported the features.
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Bf16 => unsafe { crate::avx512::multiply_pairs(product) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Kind::Bf16 => unsafe { crate::neon::bf16::multiply_pairs(product) },
-            Kind::TileTwin => crate::amx::multiply(product, &mut crate::amx::twin::Twin),
-            // SAFETY: the twin needs no feature.
-            Kind::PairTwin => unsafe { pairs::multiply::<pairs::Twin<pairs::Vdpbf16ps>>(product) },
-            // SAFETY: as above.
-            Kind::BfdotTwin => unsafe { pairs::multiply::<pairs::Twin<pairs::bfdot::Bfdot>>(product) },
-            _ => panic!("{} reads inputs as they are", self.name()),
-        }
-    }
-
     /// Whether it multiplies quantised inputs by tiles of bytes (`quant/tiles.rs`).
     pub(crate) fn has_byte_tiles(self) -> bool {
         match self.0 {
@@ -276,52 +249,6 @@ impl Isa {
             Kind::I8mm | Kind::Bf16 => true,
             Kind::TileTwin => true,
             _ => false,
-        }
-    }
-
-    /// [`tiled_product`] of every panel on the unit of this set, for kernels that run on its lanes.
-    ///
-    /// # Safety
-    /// The caller runs with the features that `L` needs, the lanes of this set; the panels are of one type.
-    ///
-    /// # Panics
-    /// If the set has no tiles of bytes, and as [`tiled_product`].
-    #[inline(always)]
-    pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
-        self,
-        products: impl Iterator<Item = PanelProduct<'a>>,
-    ) {
-        let mut scratch = DecodeScratch::new();
-        // The compiler drops the arm that is for other lanes.
-        let on_unsigned = const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 };
-        match self.0 {
-            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kind::Amx if on_unsigned => {
-                let mut products = products.peekable();
-                let Some(depth) = products.peek().map(|first| tiles::depth_of(first.dtype)) else { return };
-                // SAFETY: an `Isa` of this kind exists only where tiles may be used.
-                let mut unit = unsafe { crate::amx::hardware::ByteUnit::configure(depth) };
-                for product in products {
-                    // SAFETY: the unit is set up for this type; the features are the caller's promise.
-                    unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
-                }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Kind::I8mm | Kind::Bf16 if !on_unsigned => {
-                // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
-                let mut unit = unsafe { crate::neon::i8mm::Smmla::new() };
-                for product in products {
-                    // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
-                    unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
-                }
-            }
-            Kind::TileTwin if !on_unsigned => {
-                for product in products {
-                    // SAFETY: the twin needs no feature, and takes tiles of any depth.
-                    unsafe { tiled_product::<L>(&mut tiles::Twin, product, &mut scratch) }
-                }
-            }
-            _ => panic!("{} has no tiles of bytes", self.name()),
         }
     }
 
@@ -355,16 +282,6 @@ impl Isa {
     }
 }
 
-/// A computation written once over [`Lanes`] and compiled once per instruction set.
-pub(crate) trait Kernel {
-    /// Runs it. Implementations are `#[inline(always)]`, so that they take on the features of
-    /// the function that calls them.
-    ///
-    /// # Safety
-    /// The caller runs with the features that `L` needs.
-    unsafe fn run<L: Lanes>(self);
-}
-
 /// Whether a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's do.
 /// Intel's, measured on one, do at half of it: theirs is for the matrix unit to have.
 #[cfg(target_arch = "x86_64")]
@@ -377,33 +294,33 @@ fn pairs_are_fast() -> bool {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
 unsafe fn run_avx512_vnni<K: Kernel>(kernel: K) {
     // SAFETY: the features that these lanes need are enabled on this function.
-    unsafe { kernel.run::<crate::avx512::Avx512Lanes<true>>() }
+    unsafe { kernel.run::<crate::sets::Avx512Lanes<true>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) {
     // SAFETY: the features that these lanes need are enabled on this function.
-    unsafe { kernel.run::<crate::avx512::Avx512Lanes<false>>() }
+    unsafe { kernel.run::<crate::sets::Avx512Lanes<false>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) {
     // SAFETY: as above.
-    unsafe { kernel.run::<crate::avx2::Avx2Lanes>() }
+    unsafe { kernel.run::<crate::sets::Avx2Lanes>() }
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn run_dotprod<K: Kernel>(kernel: K) {
     // SAFETY: as above.
-    unsafe { kernel.run::<crate::neon::NeonLanes<true>>() }
+    unsafe { kernel.run::<crate::sets::NeonLanes<true>>() }
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 unsafe fn run_neon<K: Kernel>(kernel: K) {
     // SAFETY: as above.
-    unsafe { kernel.run::<crate::neon::NeonLanes<false>>() }
+    unsafe { kernel.run::<crate::sets::NeonLanes<false>>() }
 }

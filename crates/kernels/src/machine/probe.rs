@@ -1,10 +1,10 @@
 //! What the processor could do at most: the yardstick for everything else.
 
-use crate::buffer::Buffer;
-use crate::cpu::Cpu;
-use crate::isa::Kernel;
-use crate::lanes::{LANES, Lanes};
-use crate::shared_mut::Chunks;
+use super::buffer::Buffer;
+use super::cpu::Cpu;
+use super::shared_mut::Chunks;
+use crate::layout::LANES;
+use crate::sets::{Kernel, Lanes};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;

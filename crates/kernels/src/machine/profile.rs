@@ -1,4 +1,4 @@
-//! Where the time goes, per kernel and shape; kept only by a [`Cpu`](crate::Cpu) that is asked to.
+//! Where the time goes, per kernel and shape; kept only by a [`Cpu`](super::cpu::Cpu) that is asked to.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -73,7 +73,9 @@ impl Drop for Timing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Cpu, Input, Isa, Matrix, Packed, Product, linear};
+    use crate::machine::{Cpu, Isa};
+    use crate::product::{Input, Packed, Product, linear};
+    use crate::weights::Matrix;
 
     #[test]
     fn a_product_counts_its_operations_and_the_bytes_of_its_weights() {

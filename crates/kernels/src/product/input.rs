@@ -4,15 +4,14 @@
 //! the rows of a block lie together, `[n_blocks][n_rows][256]`: a strip of six rows is 6 KB on end
 //! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
 
-use crate::cpu::Cpu;
-use crate::isa::Kernel;
-use crate::lanes::Lanes;
-use crate::packed::{K_BLOCK, Packed, block_len};
-use crate::profile::Work;
-use crate::quant::Layout;
-use crate::quant::activations::{Quantised, QuantisedWriter};
-use crate::rounded::{RoundRows, Rounded, STEP, TILE_ROWS};
-use crate::shared_mut::Chunks;
+use super::packed::Packed;
+use super::quant::{Layout, Quantised, QuantisedWriter};
+use super::rounded::{Rounded, to_bf16};
+use crate::layout::{K_BLOCK, STEP, TILE_ROWS, block_len};
+use crate::machine::{Chunks, Cpu, Work};
+use crate::rows::{SERIAL_BELOW, mean_and_scale, rms_scale};
+use crate::sets::{Kernel, Lanes, Tile};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it is filled
@@ -287,7 +286,7 @@ struct QuantiseRows<'a> {
     x: &'a [f32],
     len: usize,
     block: usize,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     out: &'a QuantisedWriter<'a>,
 }
 
@@ -302,38 +301,30 @@ impl Kernel for QuantiseRows<'_> {
     }
 }
 
-/// Below this many elements a pass over rows runs on the calling thread.
-pub(crate) const SERIAL_BELOW: usize = 1 << 14;
-
-/// `1 / sqrt(mean(x²) + eps)`: eight sums side by side, so that it does not wait for each addition.
-pub(crate) fn rms_scale(x: &[f32], eps: f32) -> f32 {
-    let mut sums = [0.0f64; 8];
-    let mut groups = x.chunks_exact(8);
-    for group in groups.by_ref() {
-        for (sum, x) in sums.iter_mut().zip(group) {
-            *sum += f64::from(*x) * f64::from(*x);
-        }
-    }
-    let rest: f64 = groups.remainder().iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-    let sum = sums.iter().sum::<f64>() + rest;
-    (1.0 / (sum / x.len() as f64 + f64::from(eps)).sqrt()) as f32
+/// Rounds the rows of a row tile.
+pub(crate) struct RoundRows<'a> {
+    pub(crate) x: &'a Input,
+    /// Those of the tile that exist.
+    pub(crate) rows: Range<usize>,
+    /// `[n_in / 32]`.
+    pub(crate) out: &'a mut [Tile],
 }
 
-/// The mean, and `1 / sqrt(variance + eps)`.
-fn mean_and_scale(x: &[f32], eps: f32) -> (f32, f32) {
-    let n = x.len() as f64;
-    let sum = |f: &dyn Fn(f64) -> f64| {
-        let mut sums = [0.0f64; 8];
-        for group in x.chunks(8) {
-            for (sum, x) in sums.iter_mut().zip(group) {
-                *sum += f(f64::from(*x));
+impl Kernel for RoundRows<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for (block, out) in self.out.chunks_mut(K_BLOCK / STEP).enumerate() {
+            let (x, len) = (self.x.block(block), out.len() * STEP);
+            for (at, row) in self.rows.clone().enumerate() {
+                let x = x[row * len..][..len].as_chunks::<STEP>().0;
+                for (x, out) in x.iter().zip(out.iter_mut()) {
+                    for (out, x) in out.0[at].iter_mut().zip(x) {
+                        *out = to_bf16(*x);
+                    }
+                }
             }
         }
-        sums.iter().sum::<f64>()
-    };
-    let mean = sum(&|x| x) / n;
-    let variance = sum(&|x| (x - mean) * (x - mean)) / n;
-    (mean as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32)
+    }
 }
 
 /// Writes parts of rows from several threads.
@@ -362,7 +353,8 @@ impl<'a> InputWriter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Isa, plain};
+    use crate::machine::Isa;
+    use crate::plain;
 
     #[test]
     fn rows_come_back_as_they_went_in_at_any_width() {

@@ -5,15 +5,13 @@
 //! first-level cache while strips of rows pass over it, and the block's sums are added to a small
 //! table of totals on the stack. What happens to the totals at the end (bias, gate) happens there.
 
-use crate::activation::Activation;
-use crate::cpu::Cpu;
-use crate::input::{Activations, Input, InputWriter};
-use crate::isa::Kernel;
-use crate::lanes::{LANES, Lanes};
-use crate::packed::{PANEL, Packed};
-use crate::profile::Work;
-use crate::shared_mut::Chunks;
-use crate::tile::AddPanels;
+use super::input::{Activations, Input, InputWriter};
+use super::packed::Packed;
+use super::strips::AddPanels;
+use crate::layout::{GROUP, LANES, PANEL};
+use crate::machine::{Chunks, Cpu, Work};
+use crate::rows::Activation;
+use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -62,7 +60,7 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
 /// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)`
 /// (Shazeer 2020).
 #[derive(Clone, Copy)]
-pub struct Unit<'a> {
+pub struct Mlp<'a> {
     /// `[d_ff, n_in]` and `[d_ff]`.
     pub up: (&'a Packed, Option<&'a [f32]>),
     /// As `up`, if the unit is gated.
@@ -76,8 +74,8 @@ pub struct Unit<'a> {
 ///
 /// # Panics
 /// If shapes do not fit.
-pub fn hidden(cpu: &Cpu, x: &Input, unit: Unit<'_>, out: &mut Input) {
-    let Unit { up, gate, activation } = unit;
+pub fn hidden(cpu: &Cpu, x: &Input, unit: Mlp<'_>, out: &mut Input) {
+    let Mlp { up, gate, activation } = unit;
     let d_ff = up.0.n_out();
     for (weight, bias) in [Some(up), gate].into_iter().flatten() {
         assert_eq!(x.n_in(), weight.n_in(), "the input is as wide as the weights");
@@ -114,9 +112,6 @@ fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
         bytes: weights.iter().map(|weight| weight.n_bytes()).sum(),
     }
 }
-
-/// Panels of a task: four streams of weights, so that the memory always has requests to answer.
-pub(crate) const GROUP: usize = 4;
 
 /// Rows of a task at most: a multiple of every strip and of a tile. Their part of a K block (96 KB) stays in the
 /// second-level cache.
@@ -285,9 +280,11 @@ fn bias_of(bias: Option<&[f32]>, first: usize, n: usize) -> [f32; LANES] {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::quant::tests::Random;
-    use crate::rounded::tests::{as_read, rounds};
-    use crate::{Bytes, Dtype, Isa, Matrix, plain};
+    use crate::machine::Isa;
+    use crate::plain;
+    use crate::product::quant::tests::Random;
+    use crate::product::rounded::tests::{as_read, rounds};
+    use crate::weights::{Bytes, Dtype, Matrix};
     use half::{bf16, f16};
 
     /// A small deterministic sequence in (-1, 1); no generator crate needed for operands.
@@ -333,7 +330,7 @@ pub(crate) mod tests {
         hidden(
             &cpu,
             &input,
-            Unit { up: with_itself, gate: Some(with_itself), activation: Activation::Silu },
+            Mlp { up: with_itself, gate: Some(with_itself), activation: Activation::Silu },
             &mut gate,
         );
         (out, (0..gate.n_rows()).flat_map(|row| gate.row(row)).collect())

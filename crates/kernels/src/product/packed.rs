@@ -20,25 +20,16 @@
 //!
 //! Packed bytes may also be written to a file and mapped again ([`Packer`], [`Packed::from_bytes`]).
 
-use crate::buffer::{Buffer, HUGE_PAGE};
-use crate::cpu::{Cpu, Precision};
-use crate::matrix::Matrix;
-use crate::quant::{self, Layout};
-use crate::rounded::STEP;
-use crate::shared_mut::Chunks;
-use crate::{Bytes, Dtype};
+use super::quant::{self, Layout};
+use crate::layout::{PANEL, STEP};
+use crate::machine::{Buffer, Chunks, Cpu, HUGE_PAGE, Precision};
+use crate::weights::{Bytes, Dtype, Matrix};
 use std::io;
 use std::ops::Range;
 
 /// The number of the layout of packed bytes: it changes whenever they do, so that bytes of another
 /// layout are never read. A test holds the bytes to it.
 pub const PACKED_LAYOUT: u32 = 1;
-
-/// Rows of a panel: the outputs that are computed side by side.
-pub(crate) const PANEL: usize = 16;
-
-/// Inputs of a K block: what is summed before it is added to the total.
-pub(crate) const K_BLOCK: usize = 256;
 
 /// A packed weight matrix `[n_out, n_in]`.
 pub struct Packed {
@@ -215,11 +206,6 @@ fn pack_panels(cpu: &Cpu, matrix: &Matrix, first: usize, out: &mut [u8]) {
     });
 }
 
-/// Inputs of K block `block`, rounded up to whole pairs.
-pub(crate) fn block_len(n_in: usize, block: usize) -> usize {
-    (n_in - block * K_BLOCK).min(K_BLOCK).next_multiple_of(2)
-}
-
 /// Bytes of a panel of rows of `n_in` inputs.
 fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
     if dtype.is_quantised() {
@@ -231,7 +217,7 @@ fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
 /// Packs the rows `rows` of a matrix; missing ones stay zero.
 fn pack_panel(matrix: &Matrix, rows: Range<usize>, out: &mut [u8]) {
     if matrix.dtype().is_quantised() {
-        return quant::pack::pack_panel(matrix.dtype(), rows.map(|row| matrix.row_bytes(row)), out);
+        return quant::pack_panel(matrix.dtype(), rows.map(|row| matrix.row_bytes(row)), out);
     }
     let rows: Vec<&[u8]> = rows.map(|row| matrix.row_bytes(row)).collect();
     match matrix.dtype() {
@@ -265,7 +251,7 @@ fn interleave<const N: usize>(rows: &[&[u8]], out: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::machine::Isa;
 
     /// A matrix of bytes that all differ from their neighbours.
     fn matrix(dtype: Dtype, n_out: usize, n_in: usize) -> Matrix {

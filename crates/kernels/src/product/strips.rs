@@ -1,17 +1,16 @@
 //! The inner loops of the products: strips of rows against panels of weights.
 
-use crate::Dtype;
-use crate::input::{Activations, Input};
-use crate::isa::{Isa, Kernel};
-use crate::lanes::{LANES, Lanes};
-use crate::linear::GROUP;
-use crate::packed::{K_BLOCK, PANEL, Packed, block_len};
-use crate::quant::Layout;
-use crate::quant::activations::Quantised;
-use crate::quant::decode::{DecodeScratch, decode_f32};
-use crate::quant::product::{PanelProduct, few_rows_of, few_rows_product, rows_product};
-use crate::quant::tiles::TILES_FROM;
-use crate::rounded::MultiplyRounded;
+use super::input::{Activations, Input};
+use super::packed::Packed;
+use super::quant::{
+    DecodeScratch, Layout, PanelProduct, Quantised, TILES_FROM, add_tiled_products, decode_f32, few_rows_of,
+    few_rows_product, rows_product,
+};
+use super::rounded::{MultiplyRounded, multiply_rounded};
+use crate::layout::{AHEAD, GROUP, K_BLOCK, LANES, PANEL, block_len};
+use crate::machine::Isa;
+use crate::sets::{Kernel, Lanes};
+use crate::weights::Dtype;
 use half::f16;
 use std::ops::Range;
 
@@ -35,7 +34,7 @@ impl Kernel for AddPanels<'_> {
         unsafe {
             match (x, weight.dtype()) {
                 (Activations::Rounded(x), _) => {
-                    isa.multiply_rounded(MultiplyRounded { weight, panels, x, rows, totals })
+                    multiply_rounded(isa, MultiplyRounded { weight, panels, x, rows, totals })
                 }
                 (Activations::Quantised(x), _) => {
                     add_quantised_panels::<L>(isa, weight, panels, x, rows, totals)
@@ -77,7 +76,7 @@ unsafe fn add_quantised_panels<L: Lanes>(
     // SAFETY: the features are the caller's promise.
     unsafe {
         if n_rows >= TILES_FROM && isa.has_byte_tiles() {
-            isa.add_tiled_products::<L>(products);
+            add_tiled_products::<L>(isa, products);
         } else if n_rows <= few_rows_of(Layout::of(dtype)) {
             for product in products {
                 few_rows_product::<L>(product);
@@ -270,8 +269,3 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         }
     }
 }
-
-/// How far ahead of its use a stream of weights is asked for, in bytes. One stream per thread at this distance
-/// reads at 92 % of what the memory gives on the machine where it was tried (Zen 3); four streams a
-/// panel apart, which an Intel machine liked, read at 64 % there.
-pub(crate) const AHEAD: usize = 2048;

@@ -1,6 +1,6 @@
 //! Activation functions, sixteen lanes at a time.
 
-use crate::lanes::Lanes;
+use crate::sets::Lanes;
 
 /// What stands between the two halves of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +104,10 @@ pub(crate) unsafe fn capped<L: Lanes>(x: L, cap: f32) -> L {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Kernel;
-    use crate::lanes::LANES;
-    use crate::{Isa, plain};
+    use crate::layout::LANES;
+    use crate::machine::Isa;
+    use crate::plain;
+    use crate::sets::Kernel;
 
     /// One function of sixteen numbers.
     struct Apply<'a>(Option<Activation>, &'a mut [f32; LANES]);

@@ -1,9 +1,8 @@
 //! The logarithm of a sum of exponentials: what turns logits into log-probabilities.
 
-use crate::cpu::Cpu;
-use crate::isa::Kernel;
-use crate::lanes::{LANES, Lanes};
-use crate::profile::Work;
+use crate::layout::LANES;
+use crate::machine::{Cpu, Work};
+use crate::sets::{Kernel, Lanes};
 
 /// Exponentials that are added up in `f32`, lane by lane, before `f64` takes the sums.
 const PART: usize = 16 * LANES;
@@ -92,7 +91,7 @@ unsafe fn sum_exp<L: Lanes>(groups: &[[f32; LANES]], max: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::machine::Isa;
 
     fn plain(x: &[f32]) -> f64 {
         let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);

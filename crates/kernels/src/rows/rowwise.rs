@@ -1,12 +1,10 @@
 //! What happens to one row at a time between the products: rope, norms, caps and the residual sum.
 
-use crate::activation::capped;
-use crate::cpu::Cpu;
-use crate::input::{SERIAL_BELOW, rms_scale};
-use crate::isa::Kernel;
-use crate::lanes::{LANES, Lanes};
-use crate::profile::Work;
-use crate::shared_mut::Chunks;
+use super::activation::capped;
+use super::norm::rms_scale;
+use crate::layout::LANES;
+use crate::machine::{Chunks, Cpu, Work};
+use crate::sets::{Kernel, Lanes};
 
 /// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout
 /// of Hugging Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. What lies beyond the
@@ -162,13 +160,17 @@ fn each_part(cpu: &Cpu, x: &mut [f32], stretch: usize, f: impl Fn(usize, &mut [f
     }
 }
 
+/// Below this many elements a pass over rows runs on the calling thread.
+pub(crate) const SERIAL_BELOW: usize = 1 << 14;
+
 /// Elements that a thread takes in one go.
 const PART: usize = 1 << 13;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Isa, plain};
+    use crate::machine::Isa;
+    use crate::plain;
 
     fn wave(n: usize) -> Vec<f32> {
         (0..n).map(|i| (i as f32).sin()).collect()

@@ -1,7 +1,7 @@
 //! Sixteen lanes in two registers of AVX2.
 
-use crate::ints::IntLanes;
-use crate::lanes::Lanes;
+use super::ints::IntLanes;
+use super::lanes::Lanes;
 use half::f16;
 use std::arch::x86_64::*;
 

@@ -1,9 +1,8 @@
 //! Sixteen lanes in one register of AVX-512.
 
-use crate::ints::IntLanes;
-use crate::lanes::Lanes;
-use crate::pairs::{self, PairSums};
-use crate::rounded::MultiplyRounded;
+use super::ints::IntLanes;
+use super::lanes::Lanes;
+use super::pairs::PairSums;
 use half::f16;
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -208,7 +207,7 @@ impl<const VNNI: bool> IntLanes for Avx512Ints<VNNI> {
 
 /// Sums of products of pairs in one register.
 #[derive(Clone, Copy)]
-struct Avx512Sums(__m512);
+pub(crate) struct Avx512Sums(__m512);
 
 // SAFETY of every block below: the caller promises the features and valid pointers.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -240,16 +239,6 @@ impl PairSums for Avx512Sums {
     unsafe fn prefetch(p: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
-}
-
-/// Multiplies rounded inputs pair by pair.
-///
-/// # Safety
-/// The processor has these features.
-#[target_feature(enable = "avx512f,avx512bf16")]
-pub(crate) unsafe fn multiply_pairs(product: MultiplyRounded<'_>) {
-    // SAFETY: the features that these sums need are enabled on this function.
-    unsafe { pairs::multiply::<Avx512Sums>(product) }
 }
 
 /// One step of [`multiply_pairs`], for a test.

@@ -4,11 +4,8 @@
 //! the compiler vectorises as it can. All do the same operations in the same order, so they give the
 //! same bits.
 
-use crate::ints::{IntLanes, PlainInts};
+use super::ints::IntLanes;
 use half::f16;
-
-/// How many lanes there are.
-pub(crate) const LANES: usize = 16;
 
 /// Sixteen `f32` values and the operations that kernels need of them.
 ///
@@ -80,97 +77,12 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
-/// The plain version.
-#[derive(Clone, Copy)]
-pub(crate) struct PlainLanes(pub(crate) [f32; LANES]);
-
-impl PlainLanes {
-    #[inline(always)]
-    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        for (x, y) in self.0.iter_mut().zip(other.0) {
-            *x = f(*x, y);
-        }
-        self
-    }
-}
-
-impl Lanes for PlainLanes {
-    type Ints = PlainInts;
-    const STRIP: usize = 4;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        PlainLanes([x; LANES])
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        PlainLanes(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self) {
-        // SAFETY: the caller's promise.
-        let pairs = unsafe { p.cast::<[u32; LANES]>().read_unaligned() };
-        let second = pairs.map(|pair| f32::from_bits(pair & 0xffff_0000));
-        (PlainLanes(pairs.map(|pair| f32::from_bits(pair << 16))), PlainLanes(second))
-    }
-    #[inline(always)]
-    unsafe fn load_f16(p: *const f16) -> Self {
-        // SAFETY: the caller's promise.
-        PlainLanes(unsafe { p.cast::<[f16; LANES]>().read_unaligned() }.map(f16::to_f32))
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        self.zip(other, |x, y| x + y)
-    }
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        self.zip(other, |x, y| x - y)
-    }
-    #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        self.zip(other, |x, y| x * y)
-    }
-    #[inline(always)]
-    unsafe fn div(self, other: Self) -> Self {
-        self.zip(other, |x, y| x / y)
-    }
-    #[inline(always)]
-    unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] = a.0[i].mul_add(b.0[i], self.0[i]);
-        }
-        self
-    }
-    #[inline(always)]
-    unsafe fn max(self, other: Self) -> Self {
-        self.zip(other, |x, y| if x > y { x } else { y })
-    }
-    #[inline(always)]
-    unsafe fn largest(self) -> f32 {
-        self.0.into_iter().fold(f32::NEG_INFINITY, |x, y| if x > y { x } else { y })
-    }
-    #[inline(always)]
-    unsafe fn min(self, other: Self) -> Self {
-        self.zip(other, |x, y| if x < y { x } else { y })
-    }
-    #[inline(always)]
-    unsafe fn add_exponent(self, n: Self) -> Self {
-        self.zip(n, |x, n| f32::from_bits(x.to_bits().wrapping_add(n.to_bits() << 23)))
-    }
-    #[inline(always)]
-    unsafe fn prefetch(_: *const u8) {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::{Isa, Kernel};
+    use crate::layout::LANES;
+    use crate::machine::Isa;
+    use crate::sets::kernel::Kernel;
 
     /// Sixteen exponentials at a time.
     struct Exp<'a>(&'a mut [f32]);

@@ -12,7 +12,7 @@
 //! per type, and what it means is one formula. Types whose codes are numbers of values in a table put
 //! the values into `q`.
 
-use crate::Dtype;
+use super::dtype::Dtype;
 use half::f16;
 
 /// Codes in the longest block.

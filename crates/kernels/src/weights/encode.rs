@@ -3,7 +3,7 @@
 //! Reading a block is defined to the bit (`blocks.rs`); writing one is a choice. Here codes, scales and
 //! minimums are chosen for the least squared error of the weights.
 
-use crate::Dtype;
+use super::dtype::Dtype;
 use half::f16;
 
 /// The types that [`quantise_row`] writes.
@@ -114,7 +114,7 @@ fn least_squares(x: &[f32; 32], codes: &[f32; 32]) -> Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::dequantise_row;
+    use crate::weights::blocks::dequantise_row;
 
     fn back(dtype: Dtype, row: &[f32]) -> Vec<f32> {
         let mut bytes = Vec::new();

@@ -7,10 +7,8 @@
 //! over each 32 or 256 inputs, as the units of the weights are; ties are rounded to even. With them
 //! goes the exact sum of each sixteen, which minimums and offsets of weights are multiplied with.
 
-use super::K_BLOCK;
-use super::tiles::TILE_ROWS;
-use crate::ints::IntLanes;
-use crate::lanes::{LANES, Lanes};
+use crate::layout::{K_BLOCK, LANES, TILE_ROWS};
+use crate::sets::{IntLanes, Lanes};
 
 /// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it
 /// is filled again.

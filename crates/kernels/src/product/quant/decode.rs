@@ -1,9 +1,9 @@
 //! From a packed unit back to integers or floats, sixteen rows at a time.
 
-use super::{Format, K_BLOCK, Layout, Mins, PANEL, with_format};
-use crate::Dtype;
-use crate::ints::IntLanes;
-use crate::lanes::{LANES, Lanes};
+use super::format::{Format, Layout, Mins, with_format};
+use crate::layout::{K_BLOCK, LANES, PANEL};
+use crate::sets::{IntLanes, Lanes};
+use crate::weights::Dtype;
 
 /// A decoded K block, small enough to stay in the first-level cache while rows pass over it.
 #[repr(C, align(64))]

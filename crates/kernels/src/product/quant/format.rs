@@ -38,15 +38,8 @@
 //! Codes that stand for values of a table are looked up as they are read, and are signed bytes from
 //! there on. Their integer scales, if any, lie multiplied into one `d` per 32 codes, which is `f32`.
 
-pub(crate) mod activations;
-pub(crate) mod decode;
-pub(crate) mod pack;
-pub(crate) mod product;
-pub(crate) mod tiles;
-
-use crate::Dtype;
-use crate::blocks::{IQ4_VALUES, MXFP4_VALUES};
-use crate::packed::{K_BLOCK, PANEL};
+use crate::layout::PANEL;
+use crate::weights::{Dtype, IQ4_VALUES, MXFP4_VALUES};
 
 /// How a type lies in a panel.
 #[derive(Clone, Copy)]
@@ -54,21 +47,21 @@ pub(crate) struct Layout {
     /// Inputs that share one `d`: 32 or 256.
     pub(crate) unit: usize,
     /// Lower bits of a code: 2, 4 or 8. Codes of eight bits are signed, others are not.
-    low: usize,
+    pub(super) low: usize,
     /// Upper bits: 0, 1 or 2.
-    high: usize,
+    pub(super) high: usize,
     /// What is taken off a code: its weight is `d · s · (code − offset)`, less a minimum.
-    offset: i32,
+    pub(super) offset: i32,
     /// Codes per integer scale: 16 or 32; 0 where there is none.
-    group: usize,
-    mins: Mins,
+    pub(super) group: usize,
+    pub(super) mins: Mins,
     /// The values that codes of four bits are the numbers of. `d` is `f32` then.
-    table: Option<&'static [i8; 16]>,
+    pub(super) table: Option<&'static [i8; 16]>,
 }
 
 /// The integer minimums of a type.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mins {
+pub(super) enum Mins {
     /// There are none.
     None,
     /// One, for the whole unit.
@@ -108,36 +101,36 @@ impl Layout {
     }
 
     /// Whether codes, as products read them, have signs.
-    const fn is_signed(self) -> bool {
+    pub(super) const fn is_signed(self) -> bool {
         self.low == 8 || self.table.is_some()
     }
 
     /// Where the upper bits begin.
-    const fn high_at(self) -> usize {
+    pub(super) const fn high_at(self) -> usize {
         PANEL * self.unit * self.low / 8
     }
 
-    const fn scales_at(self) -> usize {
+    pub(super) const fn scales_at(self) -> usize {
         self.high_at() + PANEL * self.unit * self.high / 8
     }
 
     /// Integer scales of a unit.
-    const fn n_scales(self) -> usize {
+    pub(super) const fn n_scales(self) -> usize {
         match self.group {
             0 => 0,
             group => self.unit / group,
         }
     }
 
-    const fn mins_at(self) -> usize {
+    pub(super) const fn mins_at(self) -> usize {
         self.scales_at() + PANEL * self.n_scales()
     }
 
-    const fn d_at(self) -> usize {
+    pub(super) const fn d_at(self) -> usize {
         self.mins_at() + if matches!(self.mins, Mins::Own) { PANEL * self.n_scales() } else { 0 }
     }
 
-    const fn dmin_at(self) -> usize {
+    pub(super) const fn dmin_at(self) -> usize {
         self.d_at() + if self.table.is_some() { 4 } else { 2 } * PANEL
     }
 
@@ -154,7 +147,7 @@ impl Layout {
     /// Quads whose products with activations are added up before they are scaled: those that share a
     /// scale, or if sums are not `wide` so many of them that sixteen bits do not overflow,
     /// `n · 2 · (2^bits − 1) · 127 < 2^15`. One for codes that are signed.
-    const fn quads_per_sum(self, wide: bool) -> usize {
+    pub(super) const fn quads_per_sum(self, wide: bool) -> usize {
         if self.is_signed() {
             return 1;
         }
@@ -196,59 +189,56 @@ macro_rules! with_format {
     ($dtype:expr, $F:ident => $body:expr) => {
         match $dtype {
             Dtype::Q8_0 => {
-                type $F = crate::quant::Q8_0;
+                type $F = crate::product::quant::format::Q8_0;
                 $body
             }
             Dtype::Q4_0 => {
-                type $F = crate::quant::Q4_0;
+                type $F = crate::product::quant::format::Q4_0;
                 $body
             }
             Dtype::Q4_1 => {
-                type $F = crate::quant::Q4_1;
+                type $F = crate::product::quant::format::Q4_1;
                 $body
             }
             Dtype::Q5_0 => {
-                type $F = crate::quant::Q5_0;
+                type $F = crate::product::quant::format::Q5_0;
                 $body
             }
             Dtype::Q5_1 => {
-                type $F = crate::quant::Q5_1;
+                type $F = crate::product::quant::format::Q5_1;
                 $body
             }
             Dtype::Q2K => {
-                type $F = crate::quant::Q2K;
+                type $F = crate::product::quant::format::Q2K;
                 $body
             }
             Dtype::Q3K => {
-                type $F = crate::quant::Q3K;
+                type $F = crate::product::quant::format::Q3K;
                 $body
             }
             Dtype::Q4K => {
-                type $F = crate::quant::Q4K;
+                type $F = crate::product::quant::format::Q4K;
                 $body
             }
             Dtype::Q5K => {
-                type $F = crate::quant::Q5K;
+                type $F = crate::product::quant::format::Q5K;
                 $body
             }
             Dtype::Q6K => {
-                type $F = crate::quant::Q6K;
+                type $F = crate::product::quant::format::Q6K;
                 $body
             }
             // In a panel, both are 32 codes and a factor.
             Dtype::Iq4Nl | Dtype::Iq4Xs => {
-                type $F = crate::quant::Iq4Nl;
+                type $F = crate::product::quant::format::Iq4Nl;
                 $body
             }
             Dtype::Mxfp4 => {
-                type $F = crate::quant::Mxfp4;
+                type $F = crate::product::quant::format::Mxfp4;
                 $body
             }
             floats => panic!("{} has no blocks", floats.name()),
         }
     };
 }
-use with_format;
-
-#[cfg(test)]
-pub(crate) mod tests;
+pub(super) use with_format;

@@ -1,8 +1,8 @@
 //! Packing quantised rows into a panel, once at load.
 
-use super::{Format, Layout, Mins, PANEL, with_format};
-use crate::Dtype;
-use crate::blocks::{Block, MAX_BLOCK};
+use super::format::{Format, Layout, Mins, with_format};
+use crate::layout::PANEL;
+use crate::weights::{Block, Dtype, MAX_BLOCK};
 use half::f16;
 
 /// Packs up to sixteen rows of blocks into a panel. Rows that are missing become rows of zeros;

@@ -2,10 +2,10 @@
 
 use super::activations::{Quantised, QuantisedBlock};
 use super::decode::{DecodeScratch, code_quad, decode, factors, mins, offsets, prefetch, scales};
-use super::{Format, K_BLOCK, Layout, Mins, with_format};
-use crate::Dtype;
-use crate::ints::IntLanes;
-use crate::lanes::{LANES, Lanes};
+use super::format::{Format, Layout, Mins, with_format};
+use crate::layout::{K_BLOCK, LANES};
+use crate::sets::{IntLanes, Lanes};
+use crate::weights::Dtype;
 use std::ops::Range;
 
 /// So few rows that to decode the weights into memory first would take longer. A fifth bit takes

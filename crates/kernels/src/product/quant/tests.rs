@@ -2,14 +2,14 @@
 
 use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode, decode_f32};
+use super::dispatch::add_tiled_products;
+use super::format::{Layout, Mins, with_format};
 use super::pack::pack_panel;
 use super::product::{PanelProduct, few_rows_of, few_rows_product, rows_product};
-use super::{K_BLOCK, Layout, Mins};
-use crate::Dtype;
-use crate::blocks::{Block, dequantise_row};
-use crate::ints::IntLanes;
-use crate::isa::{Isa, Kernel};
-use crate::lanes::{LANES, Lanes};
+use crate::layout::{K_BLOCK, LANES};
+use crate::machine::Isa;
+use crate::sets::{IntLanes, Kernel, Lanes};
+use crate::weights::{Block, Dtype, dequantise_row};
 use half::f16;
 use std::ops::Range;
 
@@ -121,7 +121,7 @@ impl Kernel for Product<'_> {
         unsafe {
             rows_product::<L>(into(&mut decoded), &mut DecodeScratch::new());
             if isa.has_byte_tiles() {
-                isa.add_tiled_products::<L>(std::iter::once(into(totals)));
+                add_tiled_products::<L>(isa, std::iter::once(into(totals)));
                 assert_eq!(bits(totals), bits(&decoded), "{dtype:?}: tiles give the same bits");
             } else if rows.len() <= few_rows_of(Layout::of(dtype)) {
                 few_rows_product::<L>(into(totals));

@@ -14,14 +14,11 @@
 //! goes the way of `product.rs`, so all bits are those of every other set.
 
 use super::decode::{DecodeScratch, decode};
+use super::format::{Layout, with_format};
 use super::product::{Blocks, PanelProduct, Strip, add_sign_offsets, finish_unit};
-use super::{Layout, with_format};
-use crate::Dtype;
-use crate::ints::IntLanes;
-use crate::lanes::{LANES, Lanes};
-
-/// Rows of a tile. Activations may be read so many rows past the last one, see [`Quantised`].
-pub(crate) const TILE_ROWS: usize = 16;
+use crate::layout::{LANES, TILE_ROWS};
+use crate::sets::{ByteSums, ByteTiles, IntLanes, Lanes, N_TILES};
+use crate::weights::Dtype;
 
 /// Fewer rows are left to vectors, whose work grows with the rows, while to put tiles together costs the same
 /// for any number of them. Reckoned from how many instructions each way takes, not measured.
@@ -31,75 +28,6 @@ pub(crate) const TILE_ROWS: usize = 16;
 /// all rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight rows are 240 against 352.
 /// From four to seven less or nothing is gained, and products pass through memory on the way.
 pub(crate) const TILES_FROM: usize = 8;
-
-/// Products, `[16 rows][16 outputs]`.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct ByteSums(pub(crate) [[u32; LANES]; TILE_ROWS]);
-
-/// Tiles that are multiplied side by side.
-pub(crate) const N_TILES: usize = 4;
-
-/// What multiplies tiles of bytes.
-pub(crate) trait ByteTiles {
-    /// Puts the quads of a decoded block as this unit wants them, tile by tile in their place.
-    fn arrange(&mut self, _quads: &mut [[u32; LANES]]) {}
-
-    /// Sets `sums[i]` to the products of rows of `codes`, which are `stride` bytes apart, with the quads, which
-    /// are arranged: of tile `i`, which is the next `4 · depth` inputs and the next `depth` quads. Quads
-    /// have signs where `signed`. What is made of more than `n_rows` rows is of no meaning.
-    ///
-    /// # Safety
-    /// There are sixteen rows of codes, and so many quads; `depth` is that of this unit; at most [`N_TILES`]
-    /// tiles.
-    #[allow(clippy::too_many_arguments)] // each is a register of the inner loops
-    unsafe fn multiply(
-        &mut self,
-        codes: *const i8,
-        stride: usize,
-        n_rows: usize,
-        quads: *const [u32; LANES],
-        depth: usize,
-        signed: bool,
-        sums: &mut [ByteSums],
-    );
-}
-
-/// The unit in software.
-pub(crate) struct Twin;
-
-impl ByteTiles for Twin {
-    unsafe fn multiply(
-        &mut self,
-        codes: *const i8,
-        stride: usize,
-        n_rows: usize,
-        quads: *const [u32; LANES],
-        depth: usize,
-        signed: bool,
-        sums: &mut [ByteSums],
-    ) {
-        for (tile, sums) in sums.iter_mut().enumerate() {
-            for (row, sums) in sums.0[..n_rows].iter_mut().enumerate() {
-                for (lane, sum) in sums.iter_mut().enumerate() {
-                    *sum = 0;
-                    for quad in 0..depth {
-                        let at = tile * depth + quad;
-                        // SAFETY: the caller's promise.
-                        let (x, w) = unsafe {
-                            let x = codes.add(row * stride + 4 * at).cast::<[i8; 4]>().read();
-                            (x, (*quads.add(at))[lane].to_le_bytes())
-                        };
-                        for (x, w) in x.into_iter().zip(w) {
-                            let w = if signed { i32::from(w as i8) } else { i32::from(w) };
-                            *sum = sum.wrapping_add((i32::from(x) * w) as u32);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// Inputs of `dtype` that share a scale, in quads: how deep its tiles are.
 pub(crate) const fn depth_of(dtype: Dtype) -> usize {

@@ -4,23 +4,10 @@
 //! Weights are read exactly. Activations are rounded once per input, which costs about 1.5e-3 of a
 //! product; [`Packed::with_exact_input`] asks for the products in `f32`.
 
-use crate::input::Input;
-use crate::isa::Kernel;
-use crate::lanes::{LANES, Lanes};
-use crate::packed::{K_BLOCK, Packed};
+use crate::layout::{LANES, STEP, TILE_ROWS};
+use crate::product::packed::Packed;
+use crate::sets::Tile;
 use std::ops::Range;
-
-/// Rows of a tile.
-pub(crate) const TILE_ROWS: usize = 16;
-
-/// Inputs of a tile.
-pub(crate) const STEP: usize = 32;
-
-/// Sixteen rows of 32 `bf16` (as bits): `[16 rows][32 inputs]` of activations or
-/// `[16 pairs of inputs][16 outputs][2]` of weights.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Tile(pub(crate) [[u16; STEP]; TILE_ROWS]);
 
 /// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`](crate::linear::GROUP))
 /// to `totals`, like [`crate::tile::AddPanels`]. Rows begin at a row tile; totals of the rows that fill up
@@ -83,32 +70,6 @@ impl Rounded {
     }
 }
 
-/// Rounds the rows of a row tile.
-pub(crate) struct RoundRows<'a> {
-    pub(crate) x: &'a Input,
-    /// Those of the tile that exist.
-    pub(crate) rows: Range<usize>,
-    /// `[n_in / 32]`.
-    pub(crate) out: &'a mut [Tile],
-}
-
-impl Kernel for RoundRows<'_> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for (block, out) in self.out.chunks_mut(K_BLOCK / STEP).enumerate() {
-            let (x, len) = (self.x.block(block), out.len() * STEP);
-            for (at, row) in self.rows.clone().enumerate() {
-                let x = x[row * len..][..len].as_chunks::<STEP>().0;
-                for (x, out) in x.iter().zip(out.iter_mut()) {
-                    for (out, x) in out.0[at].iter_mut().zip(x) {
-                        *out = to_bf16(*x);
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// The bits of the nearest `bf16`, ties to even; what is no number stays none. Without branches, so
 /// that loops over it become vectors.
 #[inline(always)]
@@ -120,12 +81,10 @@ pub(crate) fn to_bf16(x: f32) -> u16 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
-
-#[cfg(test)]
-mod places {
+mod tests {
     use super::*;
-    use crate::{Cpu, Isa};
+    use crate::machine::{Cpu, Isa};
+    use crate::product::input::Input;
     use half::bf16;
 
     #[test]

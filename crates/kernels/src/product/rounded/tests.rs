@@ -1,7 +1,11 @@
 //! Whole products with rounded inputs: of the twins everywhere, of the instructions where there are some.
 
-use crate::linear::tests::{both, matrices, numbers};
-use crate::{Activation, Cpu, Dtype, Input, Isa, Matrix, Packed, Product, linear, plain};
+use crate::machine::{Cpu, Isa};
+use crate::plain;
+use crate::product::linear::tests::{both, matrices, numbers};
+use crate::product::{Input, Packed, Product, linear};
+use crate::rows::Activation;
+use crate::weights::{Dtype, Matrix};
 use half::bf16;
 
 /// Whether products with `w` round their inputs.

@@ -21,31 +21,12 @@
 //! not yet on a real one. It is offered only after products by the unit have equalled the twins', see
 //! `hardware::available`. Products of bytes, for quantised weights, are in `quant/tiles.rs`.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) mod hardware;
-pub(crate) mod twin;
-
-use crate::lanes::LANES;
-use crate::linear::GROUP;
-use crate::rounded::{MultiplyRounded, TILE_ROWS, Tile};
-
-/// Sums, `[16 rows][16 outputs]`.
-pub(crate) type Sums = [[f32; LANES]; TILE_ROWS];
-
-/// What multiplies tiles. All methods add to `sums` the products of the tiles of `a` (activations)
-/// with those of `b` (weights), step by step in ascending order; all slices have the same length, at
-/// least one.
-pub(crate) trait TileUnit {
-    /// Two row tiles with two panels: each tile that is loaded is used twice.
-    fn multiply_2x2(&mut self, a: [&[Tile]; 2], b: [&[Tile]; 2], sums: [[&mut Sums; 2]; 2]);
-    /// One row tile with four panels: four streams of weights, for decoding.
-    fn multiply_1x4(&mut self, a: &[Tile], b: [&[Tile]; 4], sums: [&mut Sums; 4]);
-    /// What is left over.
-    fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums);
-}
+use super::rows::MultiplyRounded;
+use crate::layout::{GROUP, TILE_ROWS};
+use crate::sets::{FloatTiles, Sums, Tile};
 
 /// Runs a product on `unit`.
-pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl TileUnit) {
+pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl FloatTiles) {
     let MultiplyRounded { weight, panels, x, rows, totals } = product;
     let per_panel = totals.len() / GROUP;
     assert!(rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS), "whole tiles");
@@ -92,44 +73,4 @@ pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl TileUnit) {
 /// The tiles of sums at four different places.
 fn disjoint(sums: &mut [Sums], at: [usize; 4]) -> [&mut Sums; 4] {
     sums.get_disjoint_mut(at).expect("four places inside the totals")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::twin::Twin;
-    use super::*;
-    use crate::rounded::STEP;
-    use half::bf16;
-
-    /// One sum by the twin: of the products of the first row of activations with the first output, given
-    /// as `[step][input]` factors of 1; other inputs are zero.
-    fn twin_sum(before: f32, products: &[&[f32]]) -> f32 {
-        let (mut a, mut b): (Vec<Tile>, Vec<Tile>) = Default::default();
-        for products in products {
-            let (mut x, mut w) = (Tile([[0; STEP]; TILE_ROWS]), Tile([[0; STEP]; TILE_ROWS]));
-            for (i, product) in products.iter().enumerate() {
-                x.0[0][i] = bf16::from_f32(*product).to_bits();
-                w.0[i / 2][i % 2] = bf16::ONE.to_bits();
-            }
-            a.push(x);
-            b.push(w);
-        }
-        let mut sums = [[before; LANES]; TILE_ROWS];
-        Twin.multiply_1x1(&a, &b, &mut sums);
-        sums[0][0]
-    }
-
-    #[test]
-    fn the_twin_adds_in_the_order_that_is_documented() {
-        const LARGE: f32 = (1 << 27) as f32;
-        // Even and odd inputs have sums of their own, in which a one is lost beside a large number.
-        assert_eq!(twin_sum(0.0, &[&[LARGE, -LARGE, 1.0]]), 0.0);
-        assert_eq!(twin_sum(0.0, &[&[LARGE, 1.0, -LARGE]]), 1.0);
-        // Each step begins at zero and is added as a whole.
-        assert_eq!(twin_sum(LARGE, &[&[1.0; 8], &[-LARGE]]), 0.0);
-        assert_eq!(twin_sum(LARGE, &[&[-LARGE], &[1.0; 8]]), 8.0);
-        assert_eq!(twin_sum(LARGE, &[&[1.0; 32], &[-LARGE]]), 32.0);
-        // Denormal numbers are zero.
-        assert_eq!(twin_sum(0.0, &[&[1e-39; 32]]), 0.0);
-    }
 }

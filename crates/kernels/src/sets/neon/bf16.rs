@@ -1,12 +1,12 @@
 //! Sums of products of pairs by `bfdot`: 64-bit Arm with `bf16`. Its arithmetic is in `pairs/bfdot.rs`.
 
-use crate::pairs::{self, PairSums};
-use crate::rounded::MultiplyRounded;
+use super::lanes::prefetch;
+use crate::sets::pairs::PairSums;
 use std::arch::{aarch64::*, asm};
 
 /// Sixteen sums in four registers.
 #[derive(Clone, Copy)]
-struct NeonSums([float32x4_t; 4]);
+pub(crate) struct NeonSums([float32x4_t; 4]);
 
 // SAFETY of every block below: the caller promises the features and valid pointers.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -35,7 +35,7 @@ impl PairSums for NeonSums {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        unsafe { super::prefetch(p) }
+        unsafe { prefetch(p) }
     }
 }
 
@@ -51,16 +51,6 @@ unsafe fn add_dot(mut sum: float32x4_t, w: uint32x4_t, x: uint32x4_t) -> float32
         );
     }
     sum
-}
-
-/// Multiplies rounded inputs pair by pair.
-///
-/// # Safety
-/// The processor has these features.
-#[target_feature(enable = "neon,bf16")]
-pub(crate) unsafe fn multiply_pairs(product: MultiplyRounded<'_>) {
-    // SAFETY: the features that these sums need are enabled on this function.
-    unsafe { pairs::multiply::<NeonSums>(product) }
 }
 
 /// One step of [`multiply_pairs`], for a test.

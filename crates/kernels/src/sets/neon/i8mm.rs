@@ -13,8 +13,8 @@
 //! are sixteen registers of sums, to which two of activations and one of weights are multiplied. Codes without
 //! signs are below 128, so they read the same as with them.
 
-use crate::lanes::LANES;
-use crate::quant::tiles::{ByteSums, ByteTiles};
+use crate::layout::LANES;
+use crate::sets::tiles::{ByteSums, ByteTiles};
 use std::arch::{aarch64::*, asm};
 
 /// Rows that are multiplied together.

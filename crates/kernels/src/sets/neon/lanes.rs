@@ -3,24 +3,10 @@
 //! What the standard library does not offer yet on stable Rust is written as the one instruction that it
 //! is: widening of `f16`, `sdot`, prefetch.
 
-use crate::ints::IntLanes;
-use crate::lanes::Lanes;
+use crate::sets::ints::IntLanes;
+use crate::sets::lanes::Lanes;
 use half::f16;
 use std::arch::{aarch64::*, asm};
-
-/// The four registers that an expression with the number of the register gives.
-macro_rules! each {
-    ($i:ident => $of:expr) => {
-        [each!($i = 0, $of), each!($i = 1, $of), each!($i = 2, $of), each!($i = 3, $of)]
-    };
-    ($i:ident = $n:literal, $of:expr) => {{
-        const $i: usize = $n;
-        $of
-    }};
-}
-
-pub(crate) mod bf16;
-pub(crate) mod i8mm;
 
 /// Floats; `DOT` is whether the processor has `sdot`.
 #[derive(Clone, Copy)]
@@ -111,7 +97,7 @@ impl<const DOT: bool> Lanes for NeonLanes<DOT> {
 
 /// Asks for what is at `p`, which may be any address.
 #[inline(always)]
-unsafe fn prefetch(p: *const u8) {
+pub(super) unsafe fn prefetch(p: *const u8) {
     // SAFETY: a hint.
     unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
 }

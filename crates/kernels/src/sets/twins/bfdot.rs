@@ -6,7 +6,7 @@
 //! floating-point unit, but for `FPCR.EBF` of processors with `FEAT_EBF16`, which is 0 unless somebody sets it:
 //! then sums would be rounded once and as all others are.
 
-use super::{Rule, flush};
+use super::pairs::{Rule, flush};
 
 /// Its rule.
 #[derive(Clone, Copy)]
@@ -55,8 +55,9 @@ fn add_to_odd(a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::LANES;
-    use crate::pairs::{PairSums, Twin};
+    use crate::layout::LANES;
+    use crate::sets::pairs::PairSums;
+    use crate::sets::twins::pairs::PairTwin;
     use std::marker::PhantomData;
 
     #[test]
@@ -91,7 +92,7 @@ mod tests {
     fn the_products_of_a_pair_are_added_before_the_sum() {
         let pair = |[first, second]: [f32; 2]| second.to_bits() & 0xffff_0000 | first.to_bits() >> 16;
         let check = |before: f32, x: [f32; 2], want: f32| {
-            let twin = Twin::<Bfdot>([before; LANES], PhantomData);
+            let twin = PairTwin::<Bfdot>([before; LANES], PhantomData);
             // SAFETY: the twin needs no feature.
             let got = unsafe { twin.add([pair([1.0; 2]); LANES], pair(x)) };
             assert_eq!(got.0, [want; LANES], "{before} + {x:?}");

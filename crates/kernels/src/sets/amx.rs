@@ -1,0 +1,7 @@
+//! The set `amx`: the matrix unit of Xeons since 2023.
+
+mod detect;
+mod unit;
+
+pub(crate) use detect::available;
+pub(crate) use unit::{ByteTileUnit, TileUnit};
