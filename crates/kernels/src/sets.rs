@@ -17,7 +17,7 @@ mod tiles;
 mod twins;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use amx::{ByteTileUnit, TileUnit, available as amx_is_available};
+pub(crate) use amx::{ByteTileUnit, TileUnit, is_available as is_amx_available};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2Lanes;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,5 @@
-//! Weights as files hold them, read where they lie.
+//! Weights as files hold them: bytes, stored types, quantised blocks, and matrices that are read where they
+//! lie.
 
 mod blocks;
 mod bytes;

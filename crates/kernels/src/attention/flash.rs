@@ -73,7 +73,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
             let start = index * BLOCK_LEN;
             let mut first = 0;
             while first < n {
-                if !task.sees(first, start) {
+                if !task.can_see(first, start) {
                     first += 1;
                     continue;
                 }
@@ -81,7 +81,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 // share it.
                 let block = context.block(task.rows[first], index);
                 let same = |i: usize| {
-                    task.sees(i, start)
+                    task.can_see(i, start)
                         && (task.rows[i] == task.rows[i - 1]
                             || std::ptr::eq(context.block(task.rows[i], index), block))
                 };
@@ -148,7 +148,7 @@ struct Task {
 impl Task {
     /// Does query `i` see any position of the block that begins at `start`?
     #[inline(always)]
-    fn sees(&self, i: usize, start: usize) -> bool {
+    fn can_see(&self, i: usize, start: usize) -> bool {
         self.seen[i] > start && self.hidden[i] < start + BLOCK_LEN
     }
 

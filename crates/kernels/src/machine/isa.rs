@@ -79,12 +79,12 @@ impl Isa {
             let avx512 = avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
             let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
             let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
-            let pairs_are_fast = bf16 && pairs_are_fast();
+            let has_fast_pairs = bf16 && has_fast_pairs();
             #[cfg(target_os = "linux")]
-            if vnni && crate::sets::amx_is_available() {
+            if vnni && crate::sets::is_amx_available() {
                 available.push(Isa(Kind::Amx));
             }
-            if pairs_are_fast {
+            if has_fast_pairs {
                 available.push(Isa(Kind::Avx512Bf16));
             }
             if vnni {
@@ -93,7 +93,7 @@ impl Isa {
             if avx512 {
                 available.push(Isa(Kind::Avx512));
             }
-            if bf16 && !pairs_are_fast {
+            if bf16 && !has_fast_pairs {
                 available.push(Isa(Kind::Avx512Bf16));
             }
             if avx2 {
@@ -164,7 +164,7 @@ impl Isa {
             let bf16 =
                 missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16");
             let pairs = Surveyed { name: "avx512-bf16", missing: bf16 };
-            let (first, last) = if pairs_are_fast() { (Some(pairs), None) } else { (None, Some(pairs)) };
+            let (first, last) = if has_fast_pairs() { (Some(pairs), None) } else { (None, Some(pairs)) };
             surveyed.extend(first);
             let vnni = missing!(is_x86_feature_detected, "avx2", "avx512f", "avx512bw", "avx512vnni");
             surveyed.push(Surveyed { name: "avx512-vnni", missing: vnni });
@@ -227,7 +227,7 @@ impl Isa {
     pub(crate) const TWINS: [Isa; 3] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin), Isa(Kind::BfdotTwin)];
 
     /// Whether products of `bf16` weights round their inputs to `bf16` (`rounded.rs`).
-    pub(crate) fn rounds_input(self) -> bool {
+    pub(crate) fn has_rounded_products(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Kind::Amx => true,
@@ -285,7 +285,7 @@ impl Isa {
 /// Whether a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's do.
 /// Intel's, measured on one, do at half of it: theirs is for the matrix unit to have.
 #[cfg(target_arch = "x86_64")]
-fn pairs_are_fast() -> bool {
+fn has_fast_pairs() -> bool {
     let vendor = std::arch::x86_64::__cpuid(0);
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }

@@ -130,9 +130,9 @@ impl Input {
     /// What `weight` is multiplied with. Quantised and rounded activations are made when the first weight
     /// asks for them, and kept for the others.
     pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
-        if weight.quantises_input() {
+        if weight.is_input_quantised() {
             Activations::Quantised(self.quantised(cpu, weight))
-        } else if cpu.isa().rounds_input() && weight.may_round_input() {
+        } else if cpu.isa().has_rounded_products() && weight.can_round_input() {
             Activations::Rounded(self.rounded(cpu))
         } else {
             Activations::Floats(self)

@@ -283,7 +283,7 @@ pub(crate) mod tests {
     use crate::machine::Isa;
     use crate::plain;
     use crate::product::quant::tests::Random;
-    use crate::product::rounded::tests::{as_read, rounds};
+    use crate::product::rounded::tests::{as_read, is_rounded};
     use crate::weights::{Bytes, Dtype, Matrix};
     use half::{bf16, f16};
 
@@ -353,7 +353,7 @@ pub(crate) mod tests {
                     let bound = bound * (1.0 + want.abs()) * 2.0;
                     assert!((gate - wanted).abs() <= bound, "{isa:?} gate of {want}: {gate} {wanted}");
                 }
-                if !rounds(isa, &w) {
+                if !is_rounded(isa, &w) {
                     assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{isa:?} gives other bits");
                 }
             }

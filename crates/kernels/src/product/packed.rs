@@ -91,12 +91,12 @@ impl Packed {
     }
 
     /// Whether inputs are quantised before they are multiplied.
-    pub(crate) fn quantises_input(&self) -> bool {
+    pub(crate) fn is_input_quantised(&self) -> bool {
         self.dtype.is_quantised() && !self.exact_input
     }
 
     /// Whether products may round inputs to `bf16`: a panel is whole tiles.
-    pub(crate) fn may_round_input(&self) -> bool {
+    pub(crate) fn can_round_input(&self) -> bool {
         self.dtype == Dtype::Bf16 && self.n_in.is_multiple_of(STEP) && !self.exact_input
     }
 

@@ -3,5 +3,5 @@
 mod detect;
 mod unit;
 
-pub(crate) use detect::available;
+pub(crate) use detect::is_available;
 pub(crate) use unit::{ByteTileUnit, TileUnit};

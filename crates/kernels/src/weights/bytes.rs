@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, ops::Deref, path::Path, sync::Arc};
 
-/// Shared read-only bytes. Cloning shares, it never copies.
+/// Read-only bytes that clones share; cloning never copies them.
 #[derive(Clone)]
 pub struct Bytes(Arc<Source>);
 
@@ -13,31 +13,34 @@ enum Source {
 }
 
 impl Bytes {
-    /// Maps a file into memory. Nothing is read until it is touched, and the pages stay shared
-    /// with the page cache and other processes.
+    /// Maps a file into memory. Nothing is read until it is touched, and the pages stay shared with the page
+    /// cache and other processes. An empty file gives empty bytes.
     ///
     /// # Errors
-    /// Whatever opening or mapping the file reports. An empty file gives empty bytes.
+    /// Returns the error that opening or mapping the file reports.
     pub fn map(path: &Path) -> io::Result<Bytes> {
         let file = File::open(path)?;
         if file.metadata()?.len() == 0 {
             return Ok(Bytes::from(Vec::new()));
         }
-        // SAFETY: the mapping is private and read-only. Another process that truncates or rewrites
-        // the file while we run can still change what we read (or raise SIGBUS): the one thing that
-        // a mapped file cannot rule out, accepted by every runtime that maps its weights.
+        // SAFETY: the mapping is private and read-only. Another process that truncates or rewrites the file
+        // meanwhile can still change what is read here, or raise SIGBUS. A mapped file cannot rule that out,
+        // and every runtime that maps its weights accepts it.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Bytes(Arc::new(Source::Mapped(map))))
     }
 
-    /// Maps `len` bytes of a file from `start` on, a multiple of the page size; in huge pages, where the
-    /// system has the file in such.
+    /// Maps `len` bytes of a file from `start` on, in huge pages where the system holds the file in huge pages.
+    /// `start` is a multiple of the page size.
     ///
     /// # Errors
-    /// Whatever mapping reports; a file that is too short for it.
+    /// Returns the error that mapping reports, and [`io::ErrorKind::UnexpectedEof`] if the file is too short.
     pub fn map_part(file: &File, start: u64, len: usize) -> io::Result<Bytes> {
-        if start.checked_add(len as u64).is_none_or(|end| end > file.metadata().map_or(0, |it| it.len())) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before"));
+        let file_len = file.metadata().map_or(0, |it| it.len());
+        if start.checked_add(len as u64).is_none_or(|end| end > file_len) {
+            let message =
+                format!("{len} bytes from byte {start} on do not lie in a file of {file_len} bytes");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         // SAFETY: as in `map`.
         let map = unsafe { memmap2::MmapOptions::new().offset(start).len(len).map(file)? };
@@ -48,8 +51,8 @@ impl Bytes {
 }
 
 impl Bytes {
-    /// Says that `range` will not be read for a while: the pages of a mapped file that lie wholly
-    /// inside it leave this process's memory (not the page cache) and come back when touched.
+    /// Tells the system that `range` will not be read for a while. The pages of a mapped file that lie wholly
+    /// inside `range` leave this process's memory, but not the page cache, and come back when touched.
     pub fn release(&self, range: std::ops::Range<usize>) {
         #[cfg(unix)]
         if let Source::Mapped(map) = &*self.0 {
@@ -58,8 +61,8 @@ impl Bytes {
             let end = range.end.min(map.len()) / PAGE * PAGE;
             if start < end {
                 let advice = memmap2::UncheckedAdvice::DontNeed;
-                // SAFETY: the mapping is of a file, shared and read-only: its pages read the same
-                // when they come back.
+                // SAFETY: the mapping is of a file, shared and read-only, so its pages read the same when
+                // they come back.
                 let _ = unsafe { map.unchecked_advise_range(advice, start, end - start) };
             }
         }

@@ -5,7 +5,7 @@
 pub enum Dtype {
     /// IEEE single precision.
     F32,
-    /// The upper half of an `f32`.
+    /// Brain float: the upper half of an `f32`.
     Bf16,
     /// IEEE half precision.
     F16,
@@ -29,9 +29,9 @@ pub enum Dtype {
     Q5K,
     /// 256 codes of six bits; a scale of eight bits per 16.
     Q6K,
-    /// 32 codes of four bits, each the number of one of sixteen values, and a scale.
+    /// 32 codes of four bits, each an index into a table of sixteen values, and a scale.
     Iq4Nl,
-    /// 256 codes as those of [`Dtype::Iq4Nl`]; a scale of six bits per 32.
+    /// 256 codes of four bits into the table of [`Dtype::Iq4Nl`]; a scale of six bits per 32.
     Iq4Xs,
     /// 32 floats of four bits and an exponent (Open Compute's microscaling format).
     Mxfp4,
@@ -55,12 +55,12 @@ impl Dtype {
         Dtype::Mxfp4,
     ];
 
-    /// Whether it is one of the quantised types.
+    /// Returns true for the quantised types.
     pub fn is_quantised(self) -> bool {
         !matches!(self, Dtype::F32 | Dtype::Bf16 | Dtype::F16)
     }
 
-    /// Elements per block: a row is a whole number of blocks. One for floats.
+    /// Returns the elements per block, which is one for floats. A row is a whole number of blocks.
     pub fn block_len(self) -> usize {
         match self {
             Dtype::F32 | Dtype::Bf16 | Dtype::F16 => 1,
@@ -70,7 +70,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes per block; of one element, for floats.
+    /// Returns the bytes per block, which is one element for floats.
     pub fn block_bytes(self) -> usize {
         match self {
             Dtype::F32 => 4,
@@ -91,7 +91,7 @@ impl Dtype {
         }
     }
 
-    /// The name that safetensors headers and ggml use.
+    /// Returns the name that safetensors headers and ggml use.
     pub fn name(self) -> &'static str {
         match self {
             Dtype::F32 => "F32",
@@ -113,7 +113,8 @@ impl Dtype {
         }
     }
 
-    /// Bytes of a row of `n_in` elements, if it is whole blocks and the number exists.
+    /// Returns the bytes of a row of `n_in` elements, or nothing if the row is not whole blocks or the number
+    /// overflows.
     pub fn row_bytes(self, n_in: usize) -> Option<usize> {
         let whole = n_in.is_multiple_of(self.block_len());
         whole.then(|| (n_in / self.block_len()).checked_mul(self.block_bytes()))?

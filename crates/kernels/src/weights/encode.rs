@@ -1,6 +1,6 @@
-//! From floats to the quantised blocks of GGUF files: for those who make such files.
+//! Encoding of floats as the quantised blocks of GGUF files, for those who write such files.
 //!
-//! Reading a block is defined to the bit (`blocks.rs`); writing one is a choice. Here codes, scales and
+//! Reading a block is defined to the bit (`blocks.rs`), but writing one is a choice. Here codes, scales and
 //! minimums are chosen for the least squared error of the weights.
 
 use super::dtype::Dtype;
@@ -12,18 +12,18 @@ pub const WRITABLE: [Dtype; 2] = [Dtype::Q8_0, Dtype::Q4K];
 /// Appends a row of weights to `out` as blocks of `dtype`.
 ///
 /// # Panics
-/// If `dtype` is not [`WRITABLE`], the row is not whole blocks, or a weight is not finite.
+/// Panics if `dtype` is not [`WRITABLE`], if the row is not whole blocks, or if a weight is not finite.
 pub fn quantise_row(dtype: Dtype, row: &[f32], out: &mut Vec<u8>) {
     assert!(row.len().is_multiple_of(dtype.block_len()), "a row of {} is whole blocks", dtype.name());
     assert!(row.iter().all(|x| x.is_finite()), "weights are finite");
     match dtype {
         Dtype::Q8_0 => row.as_chunks().0.iter().for_each(|block| q8_0(block, out)),
         Dtype::Q4K => row.as_chunks().0.iter().for_each(|block| q4_k(block, out)),
-        other => panic!("{} is not written", other.name()),
+        other => panic!("blocks of {} are read but not written", other.name()),
     }
 }
 
-/// The largest magnitude becomes 127; codes are rounded half away from zero.
+/// Encodes a block of Q8_0: the largest magnitude becomes 127, and codes are rounded half away from zero.
 fn q8_0(x: &[f32; 32], out: &mut Vec<u8>) {
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let d = largest / 127.0;
@@ -32,7 +32,8 @@ fn q8_0(x: &[f32; 32], out: &mut Vec<u8>) {
     out.extend(x.iter().map(|x| (x * inverse).round() as i8 as u8));
 }
 
-/// Eight runs of 32, each with a scale and a minimum of six bits, in units of the block's two factors.
+/// Encodes a block of Q4_K: eight runs of 32, each with a scale and a minimum of six bits in units of the
+/// block's two factors.
 fn q4_k(x: &[f32; 256], out: &mut Vec<u8>) {
     let runs: &[[f32; 32]; 8] = x.as_chunks().0.try_into().expect("eight runs");
     let fits = runs.map(|run| fit(&run));
@@ -54,7 +55,7 @@ fn q4_k(x: &[f32; 256], out: &mut Vec<u8>) {
         packed[i + 8] = scales[i + 4] & 15 | mins[i + 4] << 4;
     }
     out.extend(packed);
-    // What scales and minimums have become decides over the codes.
+    // The codes follow from the scales and minimums as they were rounded.
     let code = |run: usize, i: usize| {
         let (scale, min) = (d.to_f32() * f32::from(scales[run]), dmin.to_f32() * f32::from(mins[run]));
         if scale == 0.0 { 0 } else { ((runs[run][i] + min) / scale).round().clamp(0.0, 15.0) as u8 }
@@ -64,15 +65,15 @@ fn q4_k(x: &[f32; 256], out: &mut Vec<u8>) {
     }
 }
 
-/// `x ≈ scale · q − min`, `q` in 0…15, neither negative.
+/// A scale and a minimum, neither negative: `x ≈ scale · q − min`, `q` in 0…15.
 #[derive(Clone, Copy)]
 struct Fit {
     scale: f32,
     min: f32,
 }
 
-/// Tries grids a little finer and a little coarser than the one that just spans the weights; for the codes
-/// that each gives, scale and minimum by least squares.
+/// Returns the best fit to the weights. The function tries grids a little finer and a little coarser than the
+/// one that just spans the weights, and takes scale and minimum by least squares for the codes of each grid.
 fn fit(x: &[f32; 32]) -> Fit {
     let low = x.iter().fold(0.0f32, |low, x| low.min(*x));
     let high = x.iter().fold(low, |high, x| high.max(*x));
@@ -92,7 +93,7 @@ fn fit(x: &[f32; 32]) -> Fit {
     best.1
 }
 
-/// The scale and minimum that fit the codes best, the minimum not being negative.
+/// Returns the scale and the minimum that fit the codes best, where the minimum may not be negative.
 fn least_squares(x: &[f32; 32], codes: &[f32; 32]) -> Fit {
     let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
         x.iter().zip(codes).map(|(x, q)| of(f64::from(*x), f64::from(*q))).sum()
@@ -125,7 +126,7 @@ mod tests {
         got
     }
 
-    /// Nearly normal numbers: sums of twelve uniform ones.
+    /// Returns nearly normal numbers, which are sums of twelve uniform ones.
     fn normal(n: usize) -> Vec<f32> {
         let mut state = 1u64;
         let mut uniform = || {
@@ -142,10 +143,10 @@ mod tests {
         (error / row.iter().map(|x| square(*x)).sum::<f64>()).sqrt()
     }
 
-    /// What ggml's own quantiser makes of normal weights: 0.0053 for Q8_0, 0.0706 for Q4_K
+    /// The errors of ggml's own quantiser on normal weights are 0.0053 for Q8_0 and 0.0706 for Q4_K
     /// (tools/golden/quant_errors.py).
     #[test]
-    fn errors_of_normal_weights_are_as_small_as_ggmls() {
+    fn errors_of_normal_weights_are_about_as_small_as_those_of_ggml() {
         let check = |dtype, most: f64| {
             let error = relative_error(dtype, &normal(256 * 64));
             assert!(error < most, "{dtype:?}: {error}");
@@ -155,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_a_type_can_hold_come_back_as_they_were() {
+    fn weights_that_a_type_can_hold_exactly_come_back_unchanged() {
         let eighths: Vec<f32> = (0..256).map(|i| (i % 255 - 127) as f32 / 8.0).collect();
         let one_sign_of_eight: Vec<f32> =
             (0..256).map(|i| if i % 32 == 0 { 127.0 / 8.0 } else { eighths[i] }).collect();
         assert_eq!(back(Dtype::Q8_0, &one_sign_of_eight), one_sign_of_eight);
-        // Sixteen steps, from zero on in every run: scale 63 units, no minimum.
+        // Sixteen steps from zero on in every run have a scale of 63 units and no minimum.
         let steps: Vec<f32> = (0..256).map(|i| (i % 16) as f32 * 63.0 / 64.0).collect();
         assert_eq!(back(Dtype::Q4K, &steps), steps);
         for dtype in WRITABLE {
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "weights are finite")]
-    fn what_is_no_number_is_not_written() {
+    fn a_weight_that_is_not_a_number_is_refused() {
         quantise_row(Dtype::Q8_0, &[f32::NAN; 32], &mut Vec::new());
     }
 }

@@ -1,4 +1,4 @@
-//! Weight matrices in the type they are stored in, viewed where they lie.
+//! Weight matrices in the type in which they are stored, viewed where they lie.
 
 use super::blocks;
 use super::bytes::Bytes;
@@ -7,17 +7,17 @@ use bytemuck::Pod;
 use half::{bf16, f16};
 use std::{marker::PhantomData, ops::Range, sync::Arc};
 
-/// Bytes and shape do not fit together.
+/// The error of a matrix whose bytes and shape do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixError {
-    /// The bytes that the shape asks for, if there is such a number: rows must be whole blocks.
+    /// The bytes that the shape asks for; nothing if rows would not be whole blocks or the number overflows.
     pub expected: Option<usize>,
     /// The bytes that were given.
     pub got: usize,
 }
 
-/// A weight matrix `[n_out, n_in]`, row-major: output `o` is the dot product of row `o` with the
-/// input, as `torch.nn.Linear` stores it. Cloning shares the bytes.
+/// A weight matrix `[n_out, n_in]`, row-major as `torch.nn.Linear` stores it: output `o` is the dot product of
+/// row `o` with the input. Clones share the bytes.
 #[derive(Clone)]
 pub struct Matrix {
     /// Rows: the width of the product.
@@ -25,20 +25,20 @@ pub struct Matrix {
     /// Columns: the width of the input.
     pub n_in: usize,
     elements: Elements,
-    /// Where the rows lie, if not in their own order.
+    /// The stored index of each row, if the rows are not stored in their own order.
     row_order: Option<Arc<[u32]>>,
 }
 
-/// The elements of a matrix in their stored type.
+/// The elements of a matrix, in their stored type.
 #[derive(Clone)]
 pub enum Elements {
-    /// Stored as `f32`.
+    /// Elements stored as `f32`.
     F32(View<f32>),
-    /// Stored as `bf16`.
+    /// Elements stored as `bf16`.
     Bf16(View<bf16>),
-    /// Stored as `f16`.
+    /// Elements stored as `f16`.
     F16(View<f16>),
-    /// Stored as quantised blocks of this type, row after row.
+    /// Elements stored as quantised blocks of this type, row after row.
     Blocks(Dtype, View<u8>),
 }
 
@@ -51,13 +51,14 @@ pub struct View<T> {
 }
 
 impl<T: Pod> View<T> {
-    /// Views `range` of `bytes` as elements; copies only if the bytes are not aligned for `T`.
+    /// Views `range` of `bytes` as elements, and copies them only if they are not aligned for `T`.
     fn new(bytes: &Bytes, range: Range<usize>) -> View<T> {
         let window = &bytes[range.clone()];
         if bytemuck::try_cast_slice::<u8, T>(window).is_ok() {
             return View { bytes: bytes.clone(), range, of: PhantomData };
         }
-        // A vector of bytes is only promised byte alignment, so leave room to start at a multiple.
+        // A vector of bytes is promised no more than byte alignment, so there must be room to start at a
+        // multiple of `align`.
         let align = align_of::<T>();
         let mut copy = vec![0u8; window.len() + align];
         let start = copy.as_ptr().align_offset(align);
@@ -65,24 +66,24 @@ impl<T: Pod> View<T> {
         View { range: start..start + window.len(), bytes: Bytes::from(copy), of: PhantomData }
     }
 
-    /// A window into this one, in elements.
+    /// Returns a window into this one; `part` is in elements.
     fn part(&self, part: Range<usize>) -> View<T> {
         let (start, size) = (self.range.start, size_of::<T>());
         let range = start + part.start * size..start + part.end * size;
         View { bytes: self.bytes.clone(), range, of: PhantomData }
     }
 
-    /// The elements.
+    /// Returns the elements.
     pub fn as_slice(&self) -> &[T] {
         bytemuck::cast_slice(&self.bytes[self.range.clone()])
     }
 }
 
 impl Matrix {
-    /// A matrix over `range` of `bytes`, which are little-endian elements or blocks of `dtype`.
+    /// Makes a matrix over `range` of `bytes`, which are little-endian elements or blocks of `dtype`.
     ///
     /// # Errors
-    /// [`MatrixError`] if the range does not hold exactly `n_out` rows of `n_in` elements, or a row
+    /// Returns [`MatrixError`] if the range does not hold exactly `n_out` rows of `n_in` elements, or a row
     /// would not be whole blocks.
     pub fn new(
         bytes: &Bytes,
@@ -104,23 +105,23 @@ impl Matrix {
         Ok(Matrix { n_out, n_in, elements, row_order: None })
     }
 
-    /// The matrix whose row `i` is row `order[i]` of this one. Nothing moves: whoever reads rows
-    /// through [`Matrix::row_bytes`] or as `f32` is led to the right one.
+    /// Returns the matrix whose row `i` is row `order[i]` of this one. Nothing moves: [`Matrix::row_bytes`] and
+    /// the readers of `f32` look the row up.
     ///
     /// # Panics
-    /// If `order` has not `n_out` entries, or one that is no row.
+    /// Panics if `order` does not have `n_out` entries, or if an entry is not the index of a row.
     pub fn with_row_order(mut self, order: Arc<[u32]>) -> Matrix {
-        assert_eq!(order.len(), self.n_out, "every row has its place");
-        assert!(order.iter().all(|row| (*row as usize) < self.n_out), "every place has a row");
+        assert_eq!(order.len(), self.n_out, "the order has one entry per row");
+        assert!(order.iter().all(|row| (*row as usize) < self.n_out), "every entry is a row");
         let composed = |old: &Arc<[u32]>| order.iter().map(|row| old[*row as usize]).collect();
         self.row_order = Some(self.row_order.as_ref().map_or(order.clone(), composed));
         self
     }
 
-    /// Some consecutive rows. Nothing moves.
+    /// Returns some consecutive rows as a matrix that shares the bytes.
     ///
     /// # Panics
-    /// If there are no such rows, or the rows of this one are not in their own order.
+    /// Panics if there are no such rows, or if the rows of this matrix are not in their own order.
     pub fn rows(&self, rows: Range<usize>) -> Matrix {
         assert!(self.row_order.is_none() && rows.end <= self.n_out, "rows of {}", self.n_out);
         let (n_out, n_in) = (rows.len(), self.n_in);
@@ -136,19 +137,19 @@ impl Matrix {
         Matrix { n_out, n_in, elements, row_order: None }
     }
 
-    /// The rows that are listed, copied in that order.
+    /// Returns the rows that are listed, copied in that order.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn gathered(&self, rows: &[u32]) -> Matrix {
         let bytes = rows.iter().flat_map(|row| self.row_bytes(*row as usize)).copied().collect();
         self.of_bytes(bytes, rows.len(), self.n_in)
     }
 
-    /// Some columns as rows, copied: the transpose of that part.
+    /// Returns some columns as rows, copied: the transpose of that part.
     ///
     /// # Panics
-    /// If there are no such columns, or the elements are blocks.
+    /// Panics if there are no such columns, or if the elements are blocks.
     pub fn turned(&self, columns: Range<usize>) -> Matrix {
         assert!(columns.end <= self.n_in && !self.dtype().is_quantised(), "columns of {}", self.n_in);
         let size = self.dtype().block_bytes();
@@ -163,29 +164,29 @@ impl Matrix {
         self.of_bytes(bytes, columns.len(), self.n_out)
     }
 
-    /// A matrix of the same type over bytes of its own.
+    /// Makes a matrix of the same type over bytes of its own.
     fn of_bytes(&self, bytes: Vec<u8>, n_out: usize, n_in: usize) -> Matrix {
         let bytes = Bytes::from(bytes);
         let range = 0..bytes.len();
         Matrix::new(&bytes, range, self.dtype(), n_out, n_in).expect("as many elements")
     }
 
-    /// Where each row lies among the stored ones, if the rows are not stored in their own order.
+    /// Returns the stored index of each row, if the rows are not stored in their own order.
     pub fn row_order(&self) -> Option<&[u32]> {
         self.row_order.as_deref()
     }
 
-    /// A matrix that owns `f32` elements.
+    /// Makes a matrix that owns `f32` elements.
     ///
     /// # Panics
-    /// If `elements` does not hold `n_out * n_in` of them.
+    /// Panics if `elements` does not hold `n_out * n_in` of them.
     pub fn from_f32(elements: &[f32], n_out: usize, n_in: usize) -> Matrix {
         let bytes = Bytes::from(bytemuck::cast_slice(elements).to_vec());
         let range = 0..bytes.len();
         Matrix::new(&bytes, range, Dtype::F32, n_out, n_in).expect("n_out * n_in elements")
     }
 
-    /// The stored type.
+    /// Returns the stored type.
     pub fn dtype(&self) -> Dtype {
         match self.elements {
             Elements::F32(_) => Dtype::F32,
@@ -195,16 +196,16 @@ impl Matrix {
         }
     }
 
-    /// The elements in their stored type and in the order they are stored in: that of the rows,
-    /// unless there is a [`Matrix::row_order`].
+    /// Returns the elements in their stored type and order, which is the order of the rows unless there is a
+    /// [`Matrix::row_order`].
     pub fn elements(&self) -> &Elements {
         &self.elements
     }
 
-    /// Row `row` in the file's layout: `dtype().row_bytes(n_in)` bytes.
+    /// Returns row `row` in the file's layout: `dtype().row_bytes(n_in)` bytes.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
         let stored = self.stored_row(row);
         let bytes = match &self.elements {
@@ -217,15 +218,15 @@ impl Matrix {
         &bytes[stored * n..(stored + 1) * n]
     }
 
-    /// The index of a row among the stored ones.
+    /// Returns the index of a row among the stored rows.
     fn stored_row(&self, row: usize) -> usize {
         self.row_order.as_ref().map_or(row, |order| order[row] as usize)
     }
 
-    /// Writes row `row` to `out` as `f32`: floats are widened, which is exact, blocks dequantised.
+    /// Writes row `row` to `out` as `f32`. Floats are widened, which is exact; blocks are dequantised.
     ///
     /// # Panics
-    /// If there is no such row, or `out` is not as long as it.
+    /// Panics if there is no such row, or if `out` does not have `n_in` elements.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.n_in, "a row has n_in elements");
         let stored = self.stored_row(row);
@@ -238,7 +239,7 @@ impl Matrix {
         }
     }
 
-    /// All elements as `f32`, row by row.
+    /// Returns all elements as `f32`, row by row.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.n_out * self.n_in];
         for (row, out) in out.chunks_exact_mut(self.n_in.max(1)).enumerate() {
@@ -248,6 +249,7 @@ impl Matrix {
     }
 }
 
+/// Writes `f` of each element of `from` to `to`.
 fn widen<T: Copy>(from: &[T], to: &mut [f32], f: impl Fn(T) -> f32) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = f(*from);

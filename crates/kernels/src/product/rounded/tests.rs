@@ -9,19 +9,19 @@ use crate::weights::{Dtype, Matrix};
 use half::bf16;
 
 /// Whether products with `w` round their inputs.
-pub(crate) fn rounds(isa: Isa, w: &Matrix) -> bool {
-    isa.rounds_input() && w.dtype() == Dtype::Bf16 && w.n_in.is_multiple_of(32)
+pub(crate) fn is_rounded(isa: Isa, w: &Matrix) -> bool {
+    isa.has_rounded_products() && w.dtype() == Dtype::Bf16 && w.n_in.is_multiple_of(32)
 }
 
 /// Inputs as a product with `w` reads them.
 pub(crate) fn as_read(isa: Isa, x: &[f32], w: &Matrix) -> Vec<f32> {
     let round = |x: &f32| bf16::from_f32(*x).to_f32();
-    if rounds(isa, w) { x.iter().map(round).collect() } else { x.to_vec() }
+    if is_rounded(isa, w) { x.iter().map(round).collect() } else { x.to_vec() }
 }
 
 /// Every set that rounds inputs.
 fn sets() -> impl Iterator<Item = Isa> {
-    Isa::available().into_iter().filter(|isa| isa.rounds_input()).chain(Isa::TWINS)
+    Isa::available().into_iter().filter(|isa| isa.has_rounded_products()).chain(Isa::TWINS)
 }
 
 /// Weights of `bf16`.

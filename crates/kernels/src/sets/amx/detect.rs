@@ -12,18 +12,18 @@ use std::sync::OnceLock;
 /// Whether this process may use the unit: the processor has it, the system saves its registers and has
 /// given permission (Linux wants to be asked, once per process, before any thread uses tiles), and a
 /// small product came out right. Asked once.
-pub(crate) fn available() -> bool {
+pub(crate) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
-        processor_has_it() && request_permission() && {
+        has_tiles() && request_permission() && {
             // SAFETY: the processor has the unit and the process may use it. (Of the two for bytes also.)
-            equals_twin(&mut unsafe { TileUnit::configure() }) && bytes_equal_twin()
+            is_equal_to_twin(&mut unsafe { TileUnit::configure() }) && is_equal_to_byte_twin()
         }
     })
 }
 
 /// CPUID says that there are tiles of `bf16` and of bytes, XCR0 that the system saves them.
-fn processor_has_it() -> bool {
+fn has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
@@ -70,7 +70,7 @@ fn request_permission() -> bool {
 
 /// Whether every product of `unit` equals the twin's. The numbers are small integers, whose sums are
 /// exact in any order: this tells whether tiles are laid out and kept as thought, not how they round.
-fn equals_twin(unit: &mut impl FloatTiles) -> bool {
+fn is_equal_to_twin(unit: &mut impl FloatTiles) -> bool {
     const N_STEPS: usize = 3;
     let mut state = 1u32;
     let mut next = || {
@@ -91,7 +91,7 @@ fn equals_twin(unit: &mut impl FloatTiles) -> bool {
 
 /// Whether products of bytes equal the twin's, for both depths and for fewer tiles than go side by side.
 /// Only where the processor has the unit and the process may use it.
-fn bytes_equal_twin() -> bool {
+fn is_equal_to_byte_twin() -> bool {
     const STRIDE: usize = 4 * 8 * N_TILES + 12;
     let mut state = 1u32;
     let mut next = || {
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn the_self_test_passes_the_twin_and_finds_swapped_tiles() {
-        assert!(equals_twin(&mut TileTwin));
-        assert!(!equals_twin(&mut Swapped));
+        assert!(is_equal_to_twin(&mut TileTwin));
+        assert!(!is_equal_to_twin(&mut Swapped));
     }
 
     #[test]
     fn asking_for_the_unit_is_harmless_where_there_is_none() {
-        assert_eq!(available(), available());
-        if !processor_has_it() {
-            assert!(!available());
+        assert_eq!(is_available(), is_available());
+        if !has_tiles() {
+            assert!(!is_available());
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn it_is_available_where_the_environment_says_so() {
         if std::env::var_os("WHIPSTAFF_EXPECT_AMX").is_some() {
-            assert!(available());
+            assert!(is_available());
             assert_eq!(Isa::best().name(), "amx");
         }
     }
