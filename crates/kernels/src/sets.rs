@@ -1,4 +1,8 @@
-//! The instruction sets that kernels are compiled for, and what kernels need of each.
+//! The instruction sets that kernels are compiled for.
+//!
+//! The traits say what kernels need of a set: lanes of floats and integers, sums of pairs, tiles. Every set
+//! implements [`Lanes`]; some have instructions that multiply pairs or tiles, and each of those has a twin in
+//! software.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;

@@ -1,4 +1,4 @@
-//! The set `amx`: the matrix unit of Xeons since 2023.
+//! The set `amx`: the matrix unit of Xeons since 2023, and the test that decides whether it is used.
 
 mod detect;
 mod unit;

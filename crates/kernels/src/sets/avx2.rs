@@ -1,13 +1,14 @@
-//! Sixteen lanes in two registers of AVX2.
+//! The set `avx2`: sixteen lanes in two registers.
 
 use super::ints::IntLanes;
 use super::lanes::Lanes;
 use half::f16;
 use std::arch::x86_64::*;
 
-/// Keeps the upper half of a 32-bit lane.
+/// The mask of the upper half of a 32-bit lane.
 const UPPER: i32 = 0xffff_0000u32 as i32;
 
+/// Sixteen floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2Lanes(pub(crate) __m256, pub(crate) __m256);
 
@@ -106,9 +107,10 @@ impl Lanes for Avx2Lanes {
     }
 }
 
-// Shifts take their distance from a register: where it is a constant after inlining, as it is
+// Shifts take their distance from a register. Where the distance is a constant after inlining, as it is
 // everywhere, the compiler makes it an immediate.
 
+/// Sixteen integers.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2Ints(__m256i, __m256i);
 
@@ -209,7 +211,7 @@ impl IntLanes for Avx2Ints {
     #[inline(always)]
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self {
         unsafe {
-            // The only product of signed bytes there is wants one side without signs.
+            // The only product of bytes that there is needs one side without signs.
             let low = _mm256_maddubs_epi16(_mm256_abs_epi8(a.0), _mm256_sign_epi8(x.0, a.0));
             let high = _mm256_maddubs_epi16(_mm256_abs_epi8(a.1), _mm256_sign_epi8(x.1, a.1));
             self.add_pairs(Avx2Ints(low, high), Self::splat(0x0001_0001))

@@ -1,4 +1,4 @@
-//! Sixteen lanes in one register of AVX-512.
+//! The sets `avx512`, `avx512-vnni` and `avx512-bf16`: sixteen lanes in one register.
 
 use super::ints::IntLanes;
 use super::lanes::Lanes;
@@ -7,10 +7,10 @@ use half::f16;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-/// Keeps the upper half of a 32-bit lane.
+/// The mask of the upper half of a 32-bit lane.
 const UPPER: i32 = 0xffff_0000u32 as i32;
 
-/// Sixteen floats; with `VNNI` their integers add up four products of bytes in one instruction.
+/// Sixteen floats. With `VNNI` their integers add up four products of bytes in one instruction.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Lanes<const VNNI: bool>(pub(crate) __m512);
 
@@ -90,9 +90,10 @@ impl<const VNNI: bool> Lanes for Avx512Lanes<VNNI> {
     }
 }
 
-// Shifts take their distance from a register: where it is a constant after inlining, as it is
+// Shifts take their distance from a register. Where the distance is a constant after inlining, as it is
 // everywhere, the compiler makes it an immediate.
 
+/// Sixteen integers.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Ints<const VNNI: bool>(__m512i);
 
@@ -184,7 +185,7 @@ impl<const VNNI: bool> IntLanes for Avx512Ints<VNNI> {
     }
     #[inline(always)]
     unsafe fn signed_codes(self) -> Self {
-        // Of -128…127 it makes 0…255.
+        // The numbers -128…127 become 0…255.
         unsafe { if VNNI { Avx512Ints(_mm512_xor_si512(self.0, _mm512_set1_epi8(-128))) } else { self } }
     }
     #[inline(always)]
@@ -205,7 +206,7 @@ impl<const VNNI: bool> IntLanes for Avx512Ints<VNNI> {
     }
 }
 
-/// Sums of products of pairs in one register.
+/// Sixteen sums of products of pairs.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Sums(__m512);
 
@@ -230,7 +231,7 @@ impl PairSums for Avx512Sums {
     #[inline(always)]
     unsafe fn add(self, w: __m512i, x: u32) -> Self {
         unsafe {
-            // The same 512 bits under another name.
+            // Both types are the same 512 bits.
             let [w, x] = [w, _mm512_set1_epi32(x as i32)].map(|bits| transmute::<__m512i, __m512bh>(bits));
             Avx512Sums(_mm512_dpbf16_ps(self.0, w, x))
         }
@@ -241,10 +242,10 @@ impl PairSums for Avx512Sums {
     }
 }
 
-/// One step of [`multiply_pairs`], for a test.
+/// Adds one pair of products to each sum, for a test.
 ///
 /// # Safety
-/// As there.
+/// The processor has the features `avx512f` and `avx512bf16`.
 #[cfg(test)]
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(crate) unsafe fn add_pairs(sums: &[f32; 16], w: &[u32; 16], x: u32) -> [f32; 16] {

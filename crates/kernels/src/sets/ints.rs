@@ -1,58 +1,58 @@
-//! Sixteen 32-bit integer lanes, each also two halves or four bytes: what quantised products compute
-//! in. Integers are exact, so all versions agree by themselves.
+//! Sixteen 32-bit integer lanes, each also two halves or four bytes, in which quantised products compute.
+//! Integers are exact, so all versions agree by themselves.
 
-/// Sixteen 32-bit lanes and the operations that quantised products need of them. A lane is read as
-/// one `i32`, as two `i16` or as four bytes, the lowest first.
+/// Sixteen 32-bit lanes and the operations on them that quantised products need. A lane is read as one `i32`,
+/// as two `i16` or as four bytes, the lowest first.
 ///
 /// # Safety
-/// Every method needs the features of its instruction set enabled in the caller; pointers must be
-/// valid for sixteen elements, at any alignment.
+/// Every method needs the features of its instruction set enabled in the caller. Pointers must be valid for
+/// sixteen elements, at any alignment.
 pub(crate) trait IntLanes: Copy {
     /// The floats of the same instruction set.
     type Floats;
-    /// Whether dot products of bytes are added up in whole lanes, any number of them, instead of in
+    /// True if any number of dot products of bytes is added up in whole lanes; false if they are added up in
     /// halves, as many as fit there.
     const WIDE: bool;
-    /// What [`signed_codes`](IntLanes::signed_codes) adds to codes.
+    /// The number that [`signed_codes`](IntLanes::signed_codes) adds to codes.
     const SIGN_OFFSET: i32 = 0;
     unsafe fn splat(x: i32) -> Self;
     unsafe fn load(p: *const u32) -> Self;
-    /// Sixteen bytes, widened.
+    /// Loads sixteen bytes and widens them.
     unsafe fn load_i8(p: *const i8) -> Self;
     unsafe fn store(self, p: *mut u32);
     unsafe fn and(self, other: Self) -> Self;
     unsafe fn or(self, other: Self) -> Self;
     unsafe fn shl(self, n: usize) -> Self;
-    /// Fills up with zeros.
+    /// Shifts right and fills up with zeros.
     unsafe fn shr(self, n: usize) -> Self;
-    /// Fills up with the sign.
+    /// Shifts right and fills up with the sign.
     unsafe fn sra(self, n: usize) -> Self;
     unsafe fn add(self, other: Self) -> Self;
-    /// The larger.
+    /// Returns the larger of each lane.
     unsafe fn max(self, other: Self) -> Self;
-    /// The lower 16 bits of the products of the halves.
+    /// Returns the lower 16 bits of the products of the halves.
     unsafe fn mul16(self, other: Self) -> Self;
-    /// `self + a₀ · b₀ + a₁ · b₁`, the halves of `a` and `b` multiplied to 32 bits.
+    /// Returns `self + a₀ · b₀ + a₁ · b₁`, where halves of `a` and `b` are multiplied to 32 bits.
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
-    /// Adds the four products of the bytes of `a` and `x` to a partial sum: all of them to the lane
-    /// where [`WIDE`](IntLanes::WIDE), else two to each half, which must not overflow. The bytes of `a`
-    /// are not negative.
+    /// Adds the four products of the bytes of `a` and `x` to a partial sum. All four go to the lane where
+    /// [`WIDE`](IntLanes::WIDE), else two go to each half, which must not overflow. The bytes of `a` are not
+    /// negative.
     unsafe fn add_dots(self, a: Self, x: Self) -> Self;
-    /// `self + dots · scale`: a partial sum of [`add_dots`](IntLanes::add_dots), and a scale that is in
+    /// Returns `self + dots · scale` of a partial sum of [`add_dots`](IntLanes::add_dots) and a scale that is in
     /// both halves of its lane.
     unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self;
-    /// Bytes with signs as [`add_signed_dots`](IntLanes::add_signed_dots) reads them.
+    /// Returns signed bytes in the form that [`add_signed_dots`](IntLanes::add_signed_dots) reads.
     #[inline(always)]
     unsafe fn signed_codes(self) -> Self {
         self
     }
-    /// `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃`, where bytes have signs and those of `x` are above
-    /// -128. Those of `a` are [`signed_codes`](IntLanes::signed_codes), so the sum is too large by
-    /// [`SIGN_OFFSET`](IntLanes::SIGN_OFFSET) for each byte of `x`.
+    /// Returns `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃` of signed bytes, where the bytes of `x` are above
+    /// -128. The bytes of `a` are [`signed_codes`](IntLanes::signed_codes), so the sum is too large by
+    /// [`SIGN_OFFSET`](IntLanes::SIGN_OFFSET) times each byte of `x`.
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self;
-    /// Every byte, which is below 16, becomes the value of that number.
+    /// Replaces every byte, which is below 16, by the value of the table at that index.
     unsafe fn look_up(self, table: &[i8; 16]) -> Self;
-    /// To the nearest `f32`, ties to even.
+    /// Converts to the nearest `f32`, ties to even.
     unsafe fn to_f32(self) -> Self::Floats;
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use crate::sets::lanes::Lanes;
     use crate::sets::portable::bytes;
 
-    /// Every operation on `a` and `b`, one after the other.
+    /// Runs every operation on `a` and `b`, one after the other.
     struct All<'a> {
         a: [u32; LANES],
         b: [u32; LANES],
@@ -82,7 +82,7 @@ mod tests {
                 let mut results = vec![a.and(b), a.or(b), a.add(b), a.mul16(b), start.add_pairs(a, b)];
                 results.push(a.max(b));
                 results.push(L::Ints::load_i8(self.a.as_ptr().cast()));
-                // As small as codes are, twice of which fit a half; an odd byte is above -128.
+                // Codes are so small that twice a product fits a half; an odd byte is above -128.
                 let (code, odd) = (a.and(L::Ints::splat(0x3f3f_3f3f)), b.or(L::Ints::splat(0x0101_0101)));
                 let dots = L::Ints::splat(0).add_dots(code, odd).add_dots(code, odd);
                 let scale = b.and(L::Ints::splat(0xffff));
@@ -135,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_operations_are_what_they_are_called() {
+    fn the_plain_operations_compute_what_their_names_say() {
         let mut out = Vec::new();
-        // As halves (3, -2) and (-16, 2), as bytes (3, 0, -2, -1) and (-16, -1, 2, 0).
+        // The halves are (3, -2) and (-16, 2), the bytes (3, 0, -2, -1) and (-16, -1, 2, 0).
         let (a, b) = ([0xfffe_0003; LANES], [0x0002_fff0; LANES]);
         Isa::named("plain").unwrap().run(All { a, b, out: &mut out });
         let first: Vec<u32> = out.iter().map(|lanes| lanes[0]).collect();
@@ -148,10 +148,10 @@ mod tests {
         assert_eq!(first[6], 3);
         // Codes (3, 0, 62, 63) times (-15, -1, 3, 1), twice, times -16.
         assert_eq!(first[7] as i32, start + 2 * (-45 + 186 + 63) * -16);
-        // (3, 0, -2, -1) times the same.
+        // Bytes (3, 0, -2, -1) times the same.
         assert_eq!(first[8] as i32, start - 45 - 6 - 1);
         assert_eq!(first[12..15], [0xfffc_0006, 0x7fff_0001, 0xffff_0001]);
-        // Numbers 3, 0, 14 and 15: -65, -127, 89, 113.
+        // Values 3, 0, 14 and 15 of the table are -65, -127, 89, 113.
         assert_eq!(first[21], 0x7159_81bf);
     }
 }

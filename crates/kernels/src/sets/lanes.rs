@@ -1,25 +1,25 @@
 //! Sixteen `f32` lanes: the one shape in which every kernel computes.
 //!
-//! AVX-512 holds them in one register, AVX2 in two, NEON in four, the plain version in an array that
-//! the compiler vectorises as it can. All do the same operations in the same order, so they give the
+//! AVX-512 holds the lanes in one register, AVX2 in two, NEON in four, and the plain version in an array that
+//! the compiler vectorises as it can. All versions do the same operations in the same order, so they give the
 //! same bits.
 
 use super::ints::IntLanes;
 use half::f16;
 
-/// Sixteen `f32` values and the operations that kernels need of them.
+/// Sixteen `f32` values and the operations on them that kernels need.
 ///
 /// # Safety
-/// Every method needs the features of its instruction set enabled in the caller; pointers must be
-/// valid for sixteen elements, at any alignment.
+/// Every method needs the features of its instruction set enabled in the caller. Pointers must be valid for
+/// sixteen elements, at any alignment.
 pub(crate) trait Lanes: Copy {
     /// The integers of the same instruction set.
     type Ints: IntLanes<Floats = Self>;
-    /// Rows of a tile whose accumulators fit the register file beside one panel of weights.
+    /// The number of rows whose accumulators fit the register file beside one panel of weights.
     const STRIP: usize;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
-    /// Sixteen pairs of `bf16`, `[16][2]`: the first of each pair, and the second.
+    /// Loads sixteen pairs of `bf16`, `[16][2]`: the first of each pair, and the second.
     unsafe fn load_bf16_pairs(p: *const u32) -> (Self, Self);
     unsafe fn load_f16(p: *const f16) -> Self;
     unsafe fn store(self, p: *mut f32);
@@ -27,25 +27,25 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
-    /// `self + a * b`, rounded once.
+    /// Returns `self + a * b`, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// The larger; `other` where either is not a number.
+    /// Returns the larger of each lane, or the lane of `other` where either is not a number.
     unsafe fn max(self, other: Self) -> Self;
-    /// The largest lane; any of them if one is not a number.
+    /// Returns the largest lane, or any lane if one is not a number.
     unsafe fn largest(self) -> f32;
-    /// The smaller; `other` where either is not a number.
+    /// Returns the smaller of each lane, or the lane of `other` where either is not a number.
     unsafe fn min(self, other: Self) -> Self;
     /// Adds the low bits of `n`, taken as integers, to the exponents of `self`.
     unsafe fn add_exponent(self, n: Self) -> Self;
-    /// Asks for the cache line at `p`, which may lie outside any allocation.
+    /// Prefetches the cache line at `p`, which may lie outside any allocation.
     unsafe fn prefetch(p: *const u8);
 
-    /// `eˣ` within two units in the last place; below -87.3 the smallest normal number, above 88
-    /// what it is there. A number that is none stays none.
+    /// Returns `eˣ` within two units in the last place. Arguments below -87.3 and above 88 count as those
+    /// bounds; NaN stays NaN.
     ///
-    /// `eˣ = 2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`, where `n` is read from the
-    /// low bits of `x · log₂ e + 1.5 · 2²³` and `eʳ` is its Taylor polynomial of degree 7 (error
-    /// 1e-8 at the ends, below the rounding).
+    /// The value is `2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`. The low bits of
+    /// `x · log₂ e + 1.5 · 2²³` hold `n`, and `eʳ` is its Taylor polynomial of degree 7, whose error of 1e-8 at
+    /// the ends is below the rounding.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
         // SAFETY: the caller's promise.
@@ -59,12 +59,12 @@ pub(crate) trait Lanes: Copy {
         }
     }
 
-    /// `self = n · ln 2 + r` with `|r| ≤ ln 2 / 2`, for exponentials: `r`, and a number whose low bits are
-    /// `n`. `self` is within ±88.
+    /// Splits `self`, which is within ±88, into `n · ln 2 + r` with `|r| ≤ ln 2 / 2`, for exponentials. Returns
+    /// `r` and a number whose low bits are `n`.
     #[inline(always)]
     unsafe fn reduced(self) -> (Self, Self) {
         const SHIFT: f32 = 12_582_912.0;
-        /// The upper bits of ln 2, so few that their product with `n` is exact.
+        /// The upper bits of ln 2: so few that their product with `n` is exact.
         const LN_2_HIGH: f32 = 0.693_359_4;
         const LN_2_LOW: f32 = -2.121_944_4e-4;
         // SAFETY: the caller's promise.
@@ -84,7 +84,7 @@ mod tests {
     use crate::machine::Isa;
     use crate::sets::kernel::Kernel;
 
-    /// Sixteen exponentials at a time.
+    /// Replaces numbers by their exponentials, sixteen at a time.
     struct Exp<'a>(&'a mut [f32]);
 
     impl Kernel for Exp<'_> {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn exponentials_are_right_to_two_units_and_the_same_on_every_set() {
+    fn exponentials_are_within_two_units_and_the_same_on_every_set() {
         let xs: Vec<f32> = (0..16 * 4000).map(|i| -88.0 + i as f32 * 0.00275).collect();
         let mut first: Option<Vec<f32>> = None;
         for isa in Isa::available() {
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// The largest of sixteen, written to the first.
+    /// Writes the largest of sixteen numbers to the first.
     struct Largest<'a>(&'a mut [f32; LANES]);
 
     impl Kernel for Largest<'_> {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn exponentials_of_what_is_no_number_or_infinite() {
+    fn exponentials_of_nan_and_infinity_are_nan_and_the_bounds() {
         for isa in Isa::available() {
             let mut x = [0.0f32; LANES];
             x[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0]);

@@ -1,6 +1,6 @@
 //! The sets of 64-bit Arm: `neon`, `dotprod`, `i8mm` and `bf16`.
 
-/// The four registers that an expression with the number of the register gives.
+/// Makes an array of four registers from an expression that names the number of the register.
 macro_rules! each {
     ($i:ident => $of:expr) => {
         [each!($i = 0, $of), each!($i = 1, $of), each!($i = 2, $of), each!($i = 3, $of)]

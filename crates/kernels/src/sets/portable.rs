@@ -5,7 +5,7 @@ use super::lanes::Lanes;
 use crate::layout::LANES;
 use half::f16;
 
-/// The plain version.
+/// Sixteen floats in an array.
 #[derive(Clone, Copy)]
 pub(crate) struct PlainLanes(pub(crate) [f32; LANES]);
 
@@ -92,7 +92,7 @@ impl Lanes for PlainLanes {
     unsafe fn prefetch(_: *const u8) {}
 }
 
-/// The plain version.
+/// Sixteen integers in an array.
 #[derive(Clone, Copy)]
 pub(crate) struct PlainInts([i32; LANES]);
 
@@ -106,18 +106,19 @@ impl PlainInts {
     }
 }
 
-/// The halves of a lane.
+/// Returns the halves of a lane.
 #[inline(always)]
 fn halves(x: i32) -> [i16; 2] {
     [x as i16, (x >> 16) as i16]
 }
 
-/// The bytes of a lane, widened.
+/// Returns the bytes of a lane, widened.
 #[inline(always)]
 pub(super) fn bytes(x: i32) -> [i16; 4] {
     x.to_le_bytes().map(|x| i16::from(x as i8))
 }
 
+/// Joins two halves to a lane.
 #[inline(always)]
 fn lane([low, high]: [i16; 2]) -> i32 {
     i32::from(low as u16) | i32::from(high) << 16

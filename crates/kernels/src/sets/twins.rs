@@ -1,4 +1,4 @@
-//! Instructions in software: how what they do is seen on any processor.
+//! Twins of instructions in software, which show on any processor what the instructions do.
 
 mod bfdot;
 mod pairs;

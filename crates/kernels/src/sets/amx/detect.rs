@@ -1,4 +1,7 @@
-//! Whether this process may use the matrix unit.
+//! The test whether this process may use the matrix unit.
+//!
+//! The unit is offered only after its products have equalled the twin's. That is why detection, alone among the
+//! code that is not a test, runs the twin.
 
 use super::unit::{ByteTileUnit, TileUnit};
 use crate::layout::{LANES, TILE_ROWS};
@@ -9,51 +12,55 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
-/// Whether this process may use the unit: the processor has it, the system saves its registers and has
-/// given permission (Linux wants to be asked, once per process, before any thread uses tiles), and a
-/// small product came out right. Asked once.
+/// Returns true if this process may use the unit. The processor must have the unit, the system must save its
+/// registers and give permission (which Linux wants to be asked for once per process, before any thread uses
+/// tiles), and small products must come out right. The answer is found once per process.
 pub(crate) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         has_tiles() && request_permission() && {
-            // SAFETY: the processor has the unit and the process may use it. (Of the two for bytes also.)
+            // SAFETY: the processor has the unit and the process may use it, for `bf16` and for bytes.
             is_equal_to_twin(&mut unsafe { TileUnit::configure() }) && is_equal_to_byte_twin()
         }
     })
 }
 
-/// CPUID says that there are tiles of `bf16` and of bytes, XCR0 that the system saves them.
+/// Returns true if CPUID reports tiles of `bf16` and of bytes, and XCR0 that the system saves them.
 fn has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
     const AMX_INT8: u32 = 1 << 25;
     const ALL: u32 = AMX_BF16 | AMX_TILE | AMX_INT8;
-    /// Their configuration and their data.
+    /// The configuration of tiles and their data.
     const XTILE: u64 = 1 << 17 | 1 << 18;
     if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
         return false;
     }
     let features = __cpuid_count(7, 0).edx;
-    // SAFETY: the system has enabled the instruction that is asked for, as OSXSAVE says.
+    // SAFETY: the system has enabled the instruction, as OSXSAVE says.
     features & ALL == ALL && unsafe { xcr0() } & XTILE == XTILE
 }
 
+/// Reads the register that says which state the system saves.
+///
+/// # Safety
+/// The system has enabled `xgetbv`.
 #[target_feature(enable = "xsave")]
 unsafe fn xcr0() -> u64 {
     // SAFETY: the caller's promise.
     unsafe { _xgetbv(0) }
 }
 
-/// Asks Linux to let this process use tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`. Kernels
-/// before 5.16 do not know the question, sandboxes may refuse, and it is refused where a thread has an
-/// alternate signal stack that would not hold the registers.
+/// Asks Linux to let this process use tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`. Linux before 5.16
+/// does not know the request, sandboxes may refuse it, and it is refused where a thread has an alternate signal
+/// stack that would not hold the registers.
 fn request_permission() -> bool {
     const ARCH_PRCTL: isize = 158;
     const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
     const XFEATURE_XTILEDATA: usize = 18;
     let result: isize;
-    // SAFETY: a system call that takes no pointers; those that it may change are named.
+    // SAFETY: the system call takes no pointers, and the registers that it may change are named.
     unsafe {
         asm!(
             "syscall",
@@ -68,8 +75,8 @@ fn request_permission() -> bool {
     result == 0
 }
 
-/// Whether every product of `unit` equals the twin's. The numbers are small integers, whose sums are
-/// exact in any order: this tells whether tiles are laid out and kept as thought, not how they round.
+/// Returns true if every product of `unit` equals the twin's. The numbers are small integers, whose sums are
+/// exact in any order, so the test shows that tiles are laid out and kept as expected, not how they round.
 fn is_equal_to_twin(unit: &mut impl FloatTiles) -> bool {
     const N_STEPS: usize = 3;
     let mut state = 1u32;
@@ -89,8 +96,8 @@ fn is_equal_to_twin(unit: &mut impl FloatTiles) -> bool {
     products(unit, &a, &b, before) == products(&mut TileTwin, &a, &b, before)
 }
 
-/// Whether products of bytes equal the twin's, for both depths and for fewer tiles than go side by side.
-/// Only where the processor has the unit and the process may use it.
+/// Returns true if products of bytes equal the twin's, for both depths and for fewer tiles than go side by side.
+/// The processor must have the unit, and the process must be allowed to use it.
 fn is_equal_to_byte_twin() -> bool {
     const STRIDE: usize = 4 * 8 * N_TILES + 12;
     let mut state = 1u32;
@@ -105,7 +112,7 @@ fn is_equal_to_byte_twin() -> bool {
     [(4, N_TILES), (8, N_TILES), (8, 3), (4, 1)].into_iter().all(|(depth, n_tiles)| {
         let products = |unit: &mut dyn ByteTiles| {
             let mut sums = [ByteSums([[7; LANES]; TILE_ROWS]); N_TILES];
-            // SAFETY: there are as many codes and quads.
+            // SAFETY: there are as many codes and quads as the tiles take.
             unsafe {
                 let sums = &mut sums[..n_tiles];
                 unit.multiply(codes.as_ptr(), STRIDE, TILE_ROWS, quads.as_ptr(), depth, false, sums);
@@ -117,7 +124,7 @@ fn is_equal_to_byte_twin() -> bool {
     })
 }
 
-/// What `sums` become by a product of every kind.
+/// Returns `sums` after a product of every kind.
 fn products<const N: usize>(
     unit: &mut impl FloatTiles,
     a: &[[Tile; N]; 2],
@@ -136,7 +143,7 @@ mod tests {
     use super::*;
     use crate::machine::Isa;
 
-    /// A unit that mixes up two of its sums.
+    /// A unit that swaps two of its sums.
     struct Swapped;
     impl FloatTiles for Swapped {
         fn multiply_2x2(
@@ -156,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_self_test_passes_the_twin_and_finds_swapped_tiles() {
+    fn the_self_test_accepts_the_twin_and_finds_swapped_tiles() {
         assert!(is_equal_to_twin(&mut TileTwin));
         assert!(!is_equal_to_twin(&mut Swapped));
     }
@@ -169,7 +176,7 @@ mod tests {
         }
     }
 
-    /// For emulators of processors: tests on other sets pass where this one is missing.
+    /// Emulators of processors set the variable, because tests of other sets pass where this one is missing.
     #[test]
     fn it_is_available_where_the_environment_says_so() {
         if std::env::var_os("WHIPSTAFF_EXPECT_AMX").is_some() {

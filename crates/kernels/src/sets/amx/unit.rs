@@ -1,17 +1,19 @@
-//! The matrix unit itself. The compiler knows neither its registers nor, without unstable features,
-//! its instructions, so each product is one block of assembly that takes its sums from memory and
-//! brings them back: no tile has to survive from one block to the next.
+//! The matrix unit itself.
+//!
+//! The compiler knows neither the unit's registers nor, without unstable features, its instructions. So each
+//! product is one block of assembly that loads its sums from memory and stores them again, and no tile has to
+//! survive from one block to the next.
 
 use crate::layout::{LANES, TILE_ROWS};
 use crate::sets::tiles::{ByteSums, ByteTiles, FloatTiles, N_TILES, Sums, Tile};
 use std::arch::asm;
 use std::marker::PhantomData;
 
-/// The unit, set up on this thread for eight tiles of 16 rows of 64 bytes until it is dropped. The
-/// setting belongs to the thread, so it cannot be sent to another one.
+/// The unit, set up on this thread for eight tiles of 16 rows of 64 bytes until it is dropped. The setting
+/// belongs to the thread, so a unit cannot be sent to another one.
 pub(crate) struct TileUnit(PhantomData<*mut ()>);
 
-/// What `ldtilecfg` reads.
+/// The configuration that `ldtilecfg` reads.
 #[repr(C, align(64))]
 struct Config {
     palette: u8,
@@ -22,8 +24,8 @@ struct Config {
 }
 
 impl Config {
-    /// Tiles 0 to 3 for sums and 6 and 7 for weights, of `depth` rows, have rows of 64 bytes; 4 and 5 for
-    /// activations have rows of `4 · depth`.
+    /// Returns the configuration for tiles of `depth` quads. Tiles 0 to 3 for sums, and 6 and 7 for weights with
+    /// `depth` rows, have rows of 64 bytes. Tiles 4 and 5 for activations have rows of `4 · depth` bytes.
     const fn of_depth(depth: usize) -> Config {
         let mut config =
             Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
@@ -39,25 +41,26 @@ impl Config {
     /// Sets the unit up on this thread.
     ///
     /// # Safety
-    /// The unit is [`available`].
+    /// The unit is [available](super::detect::is_available).
     #[inline]
     unsafe fn load(&'static self) {
-        // SAFETY: the instruction is there by the caller's promise, and reads 64 bytes.
+        // SAFETY: the caller promises that the instruction is there, and it reads 64 bytes.
         unsafe { asm!("ldtilecfg [{config}]", config = in(reg) &raw const *self, options(nostack, readonly)) }
     }
 }
 
-/// Eight whole tiles: 16 rows of 64 bytes.
+/// The configuration of eight whole tiles: 16 rows of 64 bytes.
 static WHOLE: Config = Config::of_depth(16);
-/// For products of bytes whose scales are those of 16 and of 32 inputs.
+/// The configuration for products of bytes of which 16 inputs share a scale.
 static OF_16: Config = Config::of_depth(4);
+/// The configuration for products of bytes of which 32 inputs share a scale.
 static OF_32: Config = Config::of_depth(8);
 
 impl TileUnit {
     /// Sets the unit up on this thread.
     ///
     /// # Safety
-    /// The unit is [`available`].
+    /// The unit is [available](super::detect::is_available).
     #[inline]
     pub(crate) unsafe fn configure() -> TileUnit {
         // SAFETY: the caller's promise.
@@ -67,10 +70,10 @@ impl TileUnit {
 }
 
 impl Drop for TileUnit {
-    /// Gives the registers back: a thread whose tiles are in use is slower to switch to.
+    /// Gives the registers back, because a thread whose tiles are in use is slower to switch to.
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: whoever holds a unit may release it.
+        // SAFETY: the owner of a unit may release it.
         unsafe { asm!("tilerelease", options(nostack)) };
     }
 }
@@ -85,10 +88,10 @@ impl ByteTileUnit {
     /// Sets the unit up on this thread for tiles of `depth` quads.
     ///
     /// # Safety
-    /// The unit is [`available`].
+    /// The unit is [available](super::detect::is_available).
     ///
     /// # Panics
-    /// If `depth` is neither 4 nor 8.
+    /// Panics if `depth` is neither 4 nor 8.
     #[inline]
     pub(crate) unsafe fn configure(depth: usize) -> ByteTileUnit {
         // SAFETY: the caller's promise.
@@ -103,8 +106,8 @@ impl ByteTileUnit {
     }
 }
 
-/// Asks for the tile of weights that a stream will come to two steps later. A tile is sixteen lines,
-/// and the processor's own prefetching is thrown off by four streams at a time.
+/// Prefetches the tile of weights that a stream reaches two steps later. A tile is sixteen cache lines, and four
+/// streams at a time defeat the processor's own prefetching.
 macro_rules! prefetch_tile {
     ($stream:literal) => {
         prefetch_tile!($stream, "2048", "2112", "2176", "2240", "2304", "2368", "2432", "2496",
@@ -121,11 +124,11 @@ impl FloatTiles for TileUnit {
         let n_steps = a[0].len();
         assert!(
             n_steps > 0 && a[1].len() == n_steps && b.iter().all(|b| b.len() == n_steps),
-            "as many steps"
+            "all streams have the same number of steps"
         );
         let [[s00, s01], [s10, s11]] = sums;
-        // SAFETY: the unit is set up on this thread, whoever holds it says so; it reads `n_steps` tiles
-        // of each stream and writes whole tiles of sums. Prefetches may point anywhere.
+        // SAFETY: the unit is set up on this thread, of which `self` is the proof. It reads `n_steps` tiles of
+        // each stream and writes whole tiles of sums. Prefetches may point anywhere.
         unsafe {
             asm!(
                 "tileloadd tmm0, [{s00} + {row}*1]",
@@ -173,7 +176,10 @@ impl FloatTiles for TileUnit {
     #[inline]
     fn multiply_1x4(&mut self, a: &[Tile], b: [&[Tile]; 4], sums: [&mut Sums; 4]) {
         let n_steps = a.len();
-        assert!(n_steps > 0 && b.iter().all(|b| b.len() == n_steps), "as many steps");
+        assert!(
+            n_steps > 0 && b.iter().all(|b| b.len() == n_steps),
+            "all streams have the same number of steps"
+        );
         let [s0, s1, s2, s3] = sums;
         // SAFETY: as in `multiply_2x2`.
         unsafe {
@@ -227,7 +233,7 @@ impl FloatTiles for TileUnit {
 
     #[inline]
     fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums) {
-        assert!(!a.is_empty() && a.len() == b.len(), "as many steps");
+        assert!(!a.is_empty() && a.len() == b.len(), "both streams have the same number of steps");
         // SAFETY: as in `multiply_2x2`.
         unsafe {
             asm!(
@@ -266,9 +272,9 @@ impl ByteTiles for ByteTileUnit {
         signed: bool,
         sums: &mut [ByteSums],
     ) {
-        assert!(depth == self.depth && !signed, "the vectors of this set take signs off");
-        // SAFETY: the unit is set up on this thread; codes and quads are there by the caller's promise, and
-        // whole tiles of sums are written.
+        assert!(depth == self.depth && !signed, "this set reads signed codes as unsigned ones");
+        // SAFETY: the unit is set up on this thread, the caller promises codes and quads, and whole tiles of
+        // sums are written.
         unsafe {
             if let Ok(sums) = <&mut [ByteSums; N_TILES]>::try_from(&mut *sums) {
                 asm!(
@@ -332,7 +338,7 @@ impl ByteTiles for ByteTileUnit {
     }
 }
 
-/// From one row of a tile to the next, in memory: the same for weights, activations and sums.
+/// The bytes from one row of a tile to the next in memory, the same for weights, activations and sums.
 const ROW_BYTES: usize = 64;
 
 #[cfg(test)]
@@ -340,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configurations_are_64_bytes_and_tell_of_eight_tiles() {
+    fn configurations_are_64_bytes_and_describe_eight_tiles() {
         assert_eq!((size_of::<Config>(), size_of::<Tile>(), size_of::<Sums>()), (64, 1024, 1024));
         let told = |config: &Config, tile: usize| (config.row_bytes[tile], config.rows[tile]);
         assert!((0..8).all(|tile| told(&WHOLE, tile) == (64, 16)));

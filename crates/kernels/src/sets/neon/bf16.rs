@@ -1,4 +1,5 @@
-//! Sums of products of pairs by `bfdot`: 64-bit Arm with `bf16`. Its arithmetic is in `pairs/bfdot.rs`.
+//! Sums of products of pairs by `bfdot`, on 64-bit Arm with `bf16`. The arithmetic of the instruction is
+//! described in `twins/bfdot.rs`.
 
 use super::lanes::prefetch;
 use crate::sets::pairs::PairSums;
@@ -39,7 +40,7 @@ impl PairSums for NeonSums {
     }
 }
 
-/// Adds the two products of the pairs of each lane.
+/// Adds the two products of the pairs of each lane to the lane of `sum`.
 #[inline(always)]
 unsafe fn add_dot(mut sum: float32x4_t, w: uint32x4_t, x: uint32x4_t) -> float32x4_t {
     // SAFETY: registers only; the caller's features.
@@ -53,10 +54,10 @@ unsafe fn add_dot(mut sum: float32x4_t, w: uint32x4_t, x: uint32x4_t) -> float32
     sum
 }
 
-/// One step of [`multiply_pairs`], for a test.
+/// Adds one pair of products to each sum, for a test.
 ///
 /// # Safety
-/// As there.
+/// The processor has the features `neon` and `bf16`.
 #[cfg(test)]
 #[target_feature(enable = "neon,bf16")]
 pub(crate) unsafe fn add_pairs(sums: &[f32; 16], w: &[u32; 16], x: u32) -> [f32; 16] {

@@ -1,7 +1,7 @@
-//! Tiles of bytes by `smmla`: 64-bit Arm with `i8mm`.
+//! Tiles of bytes by `smmla`, on 64-bit Arm with `i8mm`.
 //!
-//! One instruction multiplies two rows with two outputs over eight inputs, 32 products where `sdot` makes
-//! sixteen:
+//! One instruction multiplies two rows with two outputs over eight inputs. That is 32 products, where `sdot`
+//! makes sixteen:
 //!
 //! ```text
 //! activations  two rows, eight inputs of each, as they lie     A: [2 rows][8 inputs] i8
@@ -9,21 +9,23 @@
 //! products                                                     C: [2 rows][2 outputs] i32
 //! ```
 //!
-//! A decoded block lies by quads, so it is put so once, for all rows. Then four rows against sixteen outputs
-//! are sixteen registers of sums, to which two of activations and one of weights are multiplied. Codes without
-//! signs are below 128, so they read the same as with them.
+//! A decoded block lies by quads, so it is rearranged once for all rows. Then four rows against sixteen outputs
+//! are sixteen registers of sums, beside two registers of activations and one of weights. Unsigned codes are
+//! below 128, so they read the same as signed ones.
 
 use crate::layout::LANES;
 use crate::sets::tiles::{ByteSums, ByteTiles};
 use std::arch::{aarch64::*, asm};
 
-/// Rows that are multiplied together.
+/// The number of rows that are multiplied together.
 const ROWS: usize = 4;
 
-/// The unit. Whoever makes one promises that the processor has `i8mm`.
+/// The proof that the processor has `i8mm`, by which tiles are multiplied.
 pub(crate) struct Smmla(());
 
 impl Smmla {
+    /// Makes the unit.
+    ///
     /// # Safety
     /// The processor has `neon` and `i8mm`.
     pub(crate) unsafe fn new() -> Smmla {
@@ -34,7 +36,7 @@ impl Smmla {
 impl ByteTiles for Smmla {
     #[inline]
     fn arrange(&mut self, quads: &mut [[u32; LANES]]) {
-        // SAFETY: the processor has the features, or there were no unit.
+        // SAFETY: a unit exists only where the processor has the features.
         unsafe { arrange(quads) }
     }
 
@@ -54,19 +56,19 @@ impl ByteTiles for Smmla {
             match depth {
                 4 => multiply::<4>(codes, stride, n_rows, quads, sums),
                 8 => multiply::<8>(codes, stride, n_rows, quads, sums),
-                _ => panic!("tiles are 16 or 32 inputs deep"),
+                _ => panic!("a tile of {depth} quads is neither 16 nor 32 inputs deep"),
             }
         }
     }
 }
 
-/// Of quads `t` and `t + 1`, in their place: `[8 pairs of outputs][2 outputs][8 inputs]`.
+/// Rearranges each two quads in their place to `[8 pairs of outputs][2 outputs][8 inputs]`.
 #[target_feature(enable = "neon")]
 fn arrange(quads: &mut [[u32; LANES]]) {
     for pair in quads.as_chunks_mut::<2>().0 {
         let [first, second] = *pair;
         for (i, out) in pair.as_flattened_mut().as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            // SAFETY: four of sixteen, and eight.
+            // SAFETY: four of sixteen elements are read, and eight are written.
             unsafe {
                 let (first, second) =
                     (vld1q_u32(first[4 * i..].as_ptr()), vld1q_u32(second[4 * i..].as_ptr()));
@@ -77,10 +79,10 @@ fn arrange(quads: &mut [[u32; LANES]]) {
     }
 }
 
-/// [`ByteTiles::multiply`] of tiles of `DEPTH` quads.
+/// Does the work of [`ByteTiles::multiply`] for tiles of `DEPTH` quads.
 ///
 /// # Safety
-/// As there, and the processor has the features.
+/// The promises of [`ByteTiles::multiply`] hold, and the processor has the features.
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn multiply<const DEPTH: usize>(
     codes: *const i8,
@@ -102,10 +104,10 @@ unsafe fn multiply<const DEPTH: usize>(
     }
 }
 
-/// Four rows against a tile.
+/// Multiplies four rows with a tile.
 ///
 /// # Safety
-/// As for [`multiply`].
+/// The promises of [`multiply`] hold.
 #[target_feature(enable = "neon,i8mm")]
 #[inline]
 unsafe fn four_rows<const DEPTH: usize>(
@@ -114,10 +116,10 @@ unsafe fn four_rows<const DEPTH: usize>(
     quads: *const i8,
     out: &mut [[u32; LANES]; ROWS],
 ) {
-    // SAFETY: the caller's promise: four rows, and quads arranged in sixteen bytes for each pair of outputs.
+    // SAFETY: the caller promises four rows, and quads arranged in sixteen bytes for each pair of outputs.
     unsafe {
         let mut sums = [[vdupq_n_s32(0); LANES / 2]; ROWS / 2];
-        // Sixteen inputs are what a register has room for of a row.
+        // A register has room for sixteen inputs of a row.
         for at in 0..DEPTH / 4 {
             let row = |r: usize| vreinterpretq_s64_s8(vld1q_s8(codes.add(r * stride + 16 * at)));
             let [a, b] = [[row(0), row(1)], [row(2), row(3)]];
@@ -144,7 +146,7 @@ unsafe fn four_rows<const DEPTH: usize>(
     }
 }
 
-/// Adds the products of two rows with two outputs over eight inputs: `[2 rows][2 outputs]`.
+/// Adds the products of two rows with two outputs over eight inputs to sums `[2 rows][2 outputs]`.
 #[target_feature(enable = "neon,i8mm")]
 #[inline]
 fn add_products(mut sums: int32x4_t, rows: int8x16_t, outputs: int8x16_t) -> int32x4_t {

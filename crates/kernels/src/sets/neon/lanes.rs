@@ -1,14 +1,14 @@
 //! Sixteen lanes in four registers of NEON.
 //!
-//! What the standard library does not offer yet on stable Rust is written as the one instruction that it
-//! is: widening of `f16`, `sdot`, prefetch.
+//! Operations that the standard library does not offer on stable Rust yet are written as the one instruction
+//! that they are: widening of `f16`, `sdot` and prefetch.
 
 use crate::sets::ints::IntLanes;
 use crate::sets::lanes::Lanes;
 use half::f16;
 use std::arch::{aarch64::*, asm};
 
-/// Floats; `DOT` is whether the processor has `sdot`.
+/// Sixteen floats; `DOT` is true if the processor has `sdot`.
 #[derive(Clone, Copy)]
 pub(crate) struct NeonLanes<const DOT: bool>([float32x4_t; 4]);
 
@@ -95,21 +95,22 @@ impl<const DOT: bool> Lanes for NeonLanes<DOT> {
     }
 }
 
-/// Asks for what is at `p`, which may be any address.
+/// Prefetches the cache line at `p`, which may be any address.
 #[inline(always)]
 pub(super) unsafe fn prefetch(p: *const u8) {
-    // SAFETY: a hint.
+    // SAFETY: a prefetch is only a hint.
     unsafe { asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
 }
 
-/// The larger of each; `b` where either is not a number, as `vmaxq_f32` is not.
+/// Returns the larger of each lane, or the lane of `b` where either is not a number, which `vmaxq_f32` does
+/// not do.
 #[inline(always)]
 unsafe fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     // SAFETY: the caller's features.
     unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
 }
 
-/// Four `f16` as `f32`.
+/// Widens four `f16`.
 #[inline(always)]
 unsafe fn widen(x: uint16x4_t) -> float32x4_t {
     let wide: float32x4_t;
@@ -124,7 +125,7 @@ unsafe fn widen(x: uint16x4_t) -> float32x4_t {
     wide
 }
 
-/// Integers; `DOT` is whether the processor has `sdot`.
+/// Sixteen integers; `DOT` is true if the processor has `sdot`.
 #[derive(Clone, Copy)]
 pub(crate) struct NeonInts<const DOT: bool>([int32x4_t; 4]);
 
@@ -163,8 +164,6 @@ impl<const DOT: bool> IntLanes for NeonInts<DOT> {
     unsafe fn or(self, other: Self) -> Self {
         unsafe { NeonInts(each!(I => vorrq_s32(self.0[I], other.0[I]))) }
     }
-    // Shifts take their distance from a register, to the right where it is negative: where it is a
-    // constant after inlining, as it is everywhere, the compiler makes it an immediate.
     #[inline(always)]
     unsafe fn look_up(self, table: &[i8; 16]) -> Self {
         unsafe {
@@ -172,6 +171,8 @@ impl<const DOT: bool> IntLanes for NeonInts<DOT> {
             NeonInts(each!(I => vreinterpretq_s32_s8(vqtbl1q_s8(table, vreinterpretq_u8_s32(self.0[I])))))
         }
     }
+    // Shifts take their distance from a register and go to the right where it is negative. Where the distance
+    // is a constant after inlining, as it is everywhere, the compiler makes it an immediate.
     #[inline(always)]
     unsafe fn shl(self, n: usize) -> Self {
         unsafe { NeonInts(each!(I => vshlq_s32(self.0[I], vdupq_n_s32(n as i32)))) }
@@ -237,7 +238,7 @@ impl<const DOT: bool> IntLanes for NeonInts<DOT> {
     }
 }
 
-/// Adds the four products of the bytes of each lane.
+/// Adds the four products of the bytes of each lane to the lane of `sum`.
 #[inline(always)]
 unsafe fn add_dot(mut sum: int32x4_t, a: int8x16_t, x: int8x16_t) -> int32x4_t {
     // SAFETY: registers only; the caller's features.
@@ -251,7 +252,8 @@ unsafe fn add_dot(mut sum: int32x4_t, a: int8x16_t, x: int8x16_t) -> int32x4_t {
     sum
 }
 
-/// The same where there is no `sdot`. Two products of which one factor is above -128 fit 16 bits.
+/// Does what [`add_dot`] does, where there is no `sdot`. Two products fit 16 bits if one factor of each is
+/// above -128.
 #[inline(always)]
 unsafe fn add_products(sum: int32x4_t, a: int8x16_t, x: int8x16_t) -> int32x4_t {
     // SAFETY: the caller's features.

@@ -1,14 +1,15 @@
-//! `bfdot` of 64-bit Arm in software: what the architecture says of it (`BFDotAdd`), in its order.
+//! The twin of `bfdot` of 64-bit Arm, which does what the architecture says of the instruction (`BFDotAdd`), in
+//! the same order.
 //!
-//! Both products are exact, their sum is rounded, and so is that with what is there. To round is to cut off
-//! what is too long for an `f32` and, if that was not zero, to set the last bit ("to odd"). Denormal numbers
-//! are taken for zero and none are made. Nothing of this depends on how the process has set its
-//! floating-point unit, but for `FPCR.EBF` of processors with `FEAT_EBF16`, which is 0 unless somebody sets it:
-//! then sums would be rounded once and as all others are.
+//! Both products are exact. Their sum is rounded, and so is its sum with the number that was there before.
+//! Rounding cuts off the bits that are too many for an `f32` and, if they were not zero, sets the last bit
+//! ("to odd"). Denormal numbers are taken for zero, and none are made. None of this depends on how the process
+//! has set its floating-point unit, except for `FPCR.EBF` of processors with `FEAT_EBF16`. That bit is 0 unless
+//! somebody sets it; sums would then be rounded once, and as all other sums are.
 
 use super::pairs::{Rule, flush};
 
-/// Its rule.
+/// The rule of `bfdot`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bfdot;
 
@@ -21,22 +22,22 @@ impl Rule for Bfdot {
     }
 }
 
-/// The product of what the upper halves are, which has at most sixteen bits.
+/// Returns the product of the upper halves, which has at most sixteen bits.
 fn product(w: u32, x: u32) -> f32 {
     let [w, x] = [w, x].map(|bits| flush(f32::from_bits(bits & 0xffff_0000)));
     flush(w * x)
 }
 
-/// `a + b`, rounded to odd.
+/// Returns `a + b`, rounded to odd.
 fn add_to_odd(a: f32, b: f32) -> f32 {
-    /// Bits of the fraction that an `f64` has and an `f32` has not.
+    /// The number of fraction bits that an `f64` has beyond those of an `f32`.
     const MORE: u32 = 52 - 23;
     let [a, b] = [a, b].map(|x| f64::from(flush(x)));
     let sum = a + b;
     if !sum.is_finite() {
         return sum as f32;
     }
-    // What rounding to an f64 took off (Knuth's two-sum): then the f64 is rounded to odd itself.
+    // Knuth's two-sum gives what rounding to an f64 lost; if that is not zero, the f64 is rounded to odd itself.
     let b_there = sum - a;
     let lost = (a - (sum - b_there)) + (b - b_there);
     let mut bits = sum.to_bits();
@@ -69,7 +70,7 @@ mod tests {
         let one = |ulps: u32| f32::from_bits(1.0f32.to_bits() + ulps);
         check(1.0, 2.0, 3.0);
         check(1.0, f32::EPSILON, one(1));
-        // Whatever is lost sets the last bit, be it close by or as far as floats go.
+        // Whatever is lost sets the last bit, however small it is.
         check(1.0, f32::EPSILON / 2.0, one(1));
         check(1.0, f32::EPSILON / 64.0, one(1));
         check(1.0, 1e-37, one(1));
@@ -78,11 +79,11 @@ mod tests {
         check(one(2), -1e-37, one(1));
         check(one(3), -1e-37, one(3));
         check(1.0, -1e-37, f32::from_bits(1.0f32.to_bits() - 1));
-        // Above the largest number is infinity, just above it is not.
+        // A sum above the largest number is infinity, but a sum just above it is not.
         check(f32::MAX, f32::MAX, f32::INFINITY);
         check(f32::MAX, 1e30, f32::MAX);
         check(f32::MAX, f32::MAX / (1 << 23) as f32, f32::INFINITY);
-        // Denormal numbers are zero.
+        // Denormal numbers count as zero.
         check(1e-39, 1.0, 1.0);
         check(1.5 * f32::MIN_POSITIVE, -f32::MIN_POSITIVE, 0.0);
         check(1.0, -1.0, 0.0);

@@ -1,17 +1,18 @@
-//! Instructions that multiply pairs of `bf16`, in software.
+//! Twins of the instructions that multiply pairs of `bf16`.
 
 use crate::layout::LANES;
 use crate::sets::pairs::PairSums;
 use std::marker::PhantomData;
 
-/// How an instruction adds the two products of a pair to a sum.
+/// The rule by which an instruction adds the two products of a pair to a sum.
 pub(crate) trait Rule: Copy {
-    /// As [`PairSums::STRIP`] of the instruction.
+    /// The [`PairSums::STRIP`] of the instruction.
     const STRIP: usize;
+    /// Returns the sum and the two products.
     fn add(sum: f32, w: u32, x: u32) -> f32;
 }
 
-/// An instruction in software.
+/// An instruction in software, sixteen lanes wide.
 #[derive(Clone, Copy)]
 pub(crate) struct PairTwin<R>(pub(super) [f32; LANES], pub(super) PhantomData<R>);
 
@@ -45,7 +46,7 @@ impl<R: Rule> PairSums for PairTwin<R> {
     unsafe fn prefetch(_: *const u8) {}
 }
 
-/// That of `vdpbf16ps`, as it is documented: `(sum + w₁ · x₁) + w₀ · x₀`.
+/// The documented rule of `vdpbf16ps`: `(sum + w₁ · x₁) + w₀ · x₀`.
 #[derive(Clone, Copy)]
 pub(crate) struct Vdpbf16ps;
 
@@ -54,7 +55,7 @@ impl Rule for Vdpbf16ps {
 
     #[inline(always)]
     fn add(mut sum: f32, w: u32, x: u32) -> f32 {
-        // Upper halves as they are, lower ones moved up.
+        // Upper halves are taken as they are, and lower halves are moved up.
         for (w, x) in [(w, x), (w << 16, x << 16)] {
             let [w, x] = [w, x].map(|bits| flush(f32::from_bits(bits & 0xffff_0000)));
             sum = flush(w.mul_add(x, flush(sum)));
@@ -63,7 +64,7 @@ impl Rule for Vdpbf16ps {
     }
 }
 
-/// Denormal numbers are zero.
+/// Replaces a denormal number by zero.
 pub(super) fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
 }
@@ -74,7 +75,7 @@ mod tests {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     use crate::machine::Isa;
 
-    /// One sum by the twin, of weights of one.
+    /// Returns one sum by the twin, whose weights are all one.
     fn twin_sum(before: f32, pairs: &[[f32; 2]]) -> f32 {
         let pair = |[first, second]: [f32; 2]| second.to_bits() & 0xffff_0000 | first.to_bits() >> 16;
         pairs.iter().fold(before, |sum, x| Vdpbf16ps::add(sum, pair([1.0; 2]), pair(*x)))
@@ -115,8 +116,8 @@ mod tests {
         }
     }
 
-    /// Holds one step of an instruction to its twin: pairs of any bits, with what is special among them more
-    /// often than by chance.
+    /// Compares one step of an instruction with its twin on pairs of any bits, among which special numbers are
+    /// more frequent than by chance.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn check_equal<T: PairSums<Pairs = [u32; LANES]>>(
         instruction: impl Fn(&[f32; LANES], &[u32; LANES], u32) -> [f32; LANES],
@@ -133,7 +134,7 @@ mod tests {
                 match round % 3 {
                     0 => bits as u16,
                     1 if bits % 4 == 0 => SPECIAL[bits as usize / 4 % SPECIAL.len()],
-                    // Magnitudes near one, so that roundings are seen.
+                    // Magnitudes near one show how sums are rounded.
                     _ => (bits & 0x807f | (0x3e80 + (bits >> 8 & 0x0180))) as u16,
                 }
             };
@@ -145,7 +146,7 @@ mod tests {
             unsafe { T::load(sums.as_ptr()).add(w, x).store(want.as_mut_ptr()) };
             for i in 0..LANES {
                 let same = want[i].to_bits() == got[i].to_bits() || want[i].is_nan() && got[i].is_nan();
-                assert!(same, "{:e} + {:x} · {x:x}: {:e}, not {:e}", sums[i], w[i], got[i], want[i]);
+                assert!(same, "{:e} + {:x} · {x:x}: {:e}, expected {:e}", sums[i], w[i], got[i], want[i]);
             }
         }
     }

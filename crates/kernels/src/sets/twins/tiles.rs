@@ -1,10 +1,10 @@
-//! The matrix unit in software: what the instruction is documented to do, in its order.
+//! Twins of the matrix units, which do what the instructions are documented to do, in the same order.
 
 use crate::layout::LANES;
 use crate::sets::tiles::{ByteSums, ByteTiles, FloatTiles, Sums, Tile};
 
-/// Multiplies tiles as the unit does, slowly. Tests run whole products through it, and the unit must
-/// agree with it before it is used.
+/// The twin of AMX on tiles of `bf16`. Tests run whole products through the twin, and the unit must agree with
+/// it before it is used.
 pub(crate) struct TileTwin;
 
 impl FloatTiles for TileTwin {
@@ -31,9 +31,9 @@ impl FloatTiles for TileTwin {
     }
 }
 
-/// One instruction. For each row and output, the products with the even and with the odd inputs are
-/// summed up from zero by fused multiply-adds; the two sums are added, and what comes out is added to
-/// what was there.
+/// Does the work of one instruction. For each row and output, the products with the even and with the odd inputs
+/// are summed up from zero by fused multiply-adds. The two sums are added, and the result is added to the sum
+/// that was there.
 fn add_step(a: &Tile, b: &Tile, sums: &mut Sums) {
     for (a, sums) in a.0.iter().zip(sums) {
         let mut halves = [[0.0; 2]; LANES];
@@ -50,17 +50,17 @@ fn add_step(a: &Tile, b: &Tile, sums: &mut Sums) {
     }
 }
 
-/// The number that a `bf16` stands for.
+/// Returns the number that the bits of a `bf16` stand for.
 fn value(bits: u16) -> f32 {
     flush(f32::from_bits(u32::from(bits) << 16))
 }
 
-/// The unit takes denormal numbers for zero and makes none.
+/// Replaces a denormal number by zero, as the unit takes denormal numbers for zero and makes none.
 fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0.0 } else { x }
 }
 
-/// The unit in software.
+/// The twin of every unit that multiplies tiles of bytes.
 pub(crate) struct ByteTwin;
 
 impl ByteTiles for ByteTwin {
@@ -102,8 +102,8 @@ mod tests {
     use crate::layout::{STEP, TILE_ROWS};
     use half::bf16;
 
-    /// One sum by the twin: of the products of the first row of activations with the first output, given
-    /// as `[step][input]` factors of 1; other inputs are zero.
+    /// Returns one sum by the twin: the products of the first row of activations, `products[step][input]`, with
+    /// weights of one. Other inputs are zero.
     fn twin_sum(before: f32, products: &[&[f32]]) -> f32 {
         let (mut a, mut b): (Vec<Tile>, Vec<Tile>) = Default::default();
         for products in products {
@@ -123,14 +123,14 @@ mod tests {
     #[test]
     fn the_twin_adds_in_the_order_that_is_documented() {
         const LARGE: f32 = (1 << 27) as f32;
-        // Even and odd inputs have sums of their own, in which a one is lost beside a large number.
+        // Even and odd inputs have separate sums, in which a one is lost beside a large number.
         assert_eq!(twin_sum(0.0, &[&[LARGE, -LARGE, 1.0]]), 0.0);
         assert_eq!(twin_sum(0.0, &[&[LARGE, 1.0, -LARGE]]), 1.0);
         // Each step begins at zero and is added as a whole.
         assert_eq!(twin_sum(LARGE, &[&[1.0; 8], &[-LARGE]]), 0.0);
         assert_eq!(twin_sum(LARGE, &[&[-LARGE], &[1.0; 8]]), 8.0);
         assert_eq!(twin_sum(LARGE, &[&[1.0; 32], &[-LARGE]]), 32.0);
-        // Denormal numbers are zero.
+        // Denormal numbers count as zero.
         assert_eq!(twin_sum(0.0, &[&[1e-39; 32]]), 0.0);
     }
 }
