@@ -1,4 +1,5 @@
-//! What kernels run on: an instruction set, threads and memory.
+//! The machine that kernels run on: its best instruction set, its threads and its memory, and measurements of all
+//! three.
 
 mod buffer;
 mod cpu;

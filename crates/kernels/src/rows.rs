@@ -1,4 +1,5 @@
-//! What happens to rows one by one, between the products.
+//! The operations on one row at a time between the products: activation functions, norms, rope, caps, residual
+//! sums and log-sums of exponentials.
 
 mod activation;
 mod log_sum;

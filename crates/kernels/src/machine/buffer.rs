@@ -1,4 +1,5 @@
-//! Memory for packed weights: aligned to cache lines, on huge pages where the system has them.
+//! Memory for packed weights, and for keys and values: aligned to cache lines, on huge pages where the system has
+//! them.
 
 use memmap2::MmapMut;
 use std::alloc::{self, Layout};
@@ -6,27 +7,28 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
-/// Bytes of a huge page. From this size on a buffer is a mapping of its own.
+/// The bytes of a huge page. From this size on a buffer is a mapping of its own.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 const CACHE_LINE: usize = 64;
 
 /// Bytes that begin at a cache line, all zero when made.
 pub(crate) enum Buffer {
-    /// Large: its own mapping, advised to use huge pages. A decoded token walks through every
-    /// weight once, and with 4 KB pages the walk is bound by address translation (29 GB/s against
-    /// 37 on the machine where both were measured).
+    /// A large buffer: a mapping of its own, advised to use huge pages. A decoded token walks through every weight
+    /// once, and with 4 KB pages the walk is bound by address translation (29 GB/s instead of 37 on the machine
+    /// where both were measured).
     Mapped(MmapMut),
-    /// Small.
+    /// A small buffer.
     Allocated(Lines),
 }
 
 impl Buffer {
+    /// Makes a buffer of `len` zeros.
     pub(crate) fn zeroed(len: usize) -> Buffer {
         if len >= HUGE_PAGE
             && let Ok(map) = MmapMut::map_anon(len)
         {
-            // A system without huge pages says no, and small ones do.
+            // A system without huge pages refuses, and small pages serve.
             #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
             return Buffer::Mapped(map);
@@ -40,7 +42,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         match self {
             Buffer::Mapped(map) => map,
-            // SAFETY: so many bytes are there, all written.
+            // SAFETY: `len` bytes are there, all written.
             Buffer::Allocated(lines) => unsafe { slice::from_raw_parts(lines.start.as_ptr(), lines.len) },
         }
     }
@@ -50,14 +52,14 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match self {
             Buffer::Mapped(map) => map,
-            // SAFETY: as above, and nobody else has them.
+            // SAFETY: as above, and `&mut self` is the only way to them.
             Buffer::Allocated(lines) => unsafe { slice::from_raw_parts_mut(lines.start.as_ptr(), lines.len) },
         }
     }
 }
 
-/// An allocation of its own that begins at a cache line. Its length is what was asked for and not
-/// whole lines, so that a sanitizer sees whoever reads past the end (`tools/sanitize.sh`).
+/// An allocation that begins at a cache line. Its length is what was asked for, and not whole lines, so that a
+/// sanitizer notices reads past the end (`tools/sanitize.sh`).
 pub(crate) struct Lines {
     start: NonNull<u8>,
     len: usize,
@@ -75,12 +77,12 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and nobody has it any more.
+        // SAFETY: the bytes were allocated with this layout, and nobody uses them any more.
         unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
-// SAFETY: it owns its bytes, which are read through `&` and written through `&mut` alone.
+// SAFETY: the value owns its bytes, which are read only through `&` and written only through `&mut`.
 unsafe impl Send for Lines {}
 // SAFETY: as above.
 unsafe impl Sync for Lines {}

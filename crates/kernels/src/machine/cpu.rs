@@ -1,4 +1,4 @@
-//! What kernels run on: an instruction set and threads.
+//! The pair that kernels run on: an instruction set and threads.
 
 use super::isa::Isa;
 use super::pool::{Pool, available};
@@ -6,19 +6,19 @@ use super::profile::{Profile, Profiled, Timing, Work};
 use super::shared_mut::Chunks;
 use std::sync::Arc;
 
-/// How exactly products are taken.
+/// The exactness of products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As exactly as is fast: inputs of quantised weights are rounded to 8 bits per block, and where
-    /// there are matrix units, inputs of `bf16` weights to `bf16`. Sums are `f32` or exact integers.
+    /// Products as exact as is fast. Inputs of quantised weights are rounded to 8 bits per block and, on sets that
+    /// multiply `bf16` with `bf16`, inputs of `bf16` weights to `bf16`. Sums are `f32` or exact integers.
     #[default]
     Fast,
-    /// Inputs stay `f32` and weights count as what they stand for: for research, and slower.
+    /// Products of `f32` inputs with the exact values that weights stand for. This is slower, and for research.
     F32,
 }
 
-/// An instruction set, and the threads that share the work. Cloning shares the threads. Results do
-/// not depend on how many there are.
+/// An instruction set, and the threads that share the work. Clones share the threads. Results do not depend on
+/// the number of threads.
 #[derive(Clone)]
 pub struct Cpu {
     isa: Isa,
@@ -28,57 +28,57 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// `isa` on `n_threads` threads.
+    /// Makes a `Cpu` of `isa` on `n_threads` threads.
     ///
     /// # Panics
-    /// If `n_threads` is 0.
+    /// Panics if `n_threads` is 0.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
         Cpu { isa, precision: Precision::Fast, pool: Arc::new(Pool::new(n_threads)), profile: None }
     }
 
-    /// The best instruction set on every processor that this process may use.
+    /// Makes a `Cpu` of the best instruction set on every processor that this process may use.
     pub fn best() -> Cpu {
         Cpu::from(Isa::best())
     }
 
-    /// The same, for weights that are packed from here on to be multiplied at `precision`.
+    /// Returns this `Cpu` at `precision`, which weights take on when they are packed.
     pub fn with_precision(self, precision: Precision) -> Cpu {
         Cpu { precision, ..self }
     }
 
-    /// The same, keeping account of the time that kernels take.
+    /// Returns this `Cpu` with an account of the time that kernels take.
     pub fn with_profile(self) -> Cpu {
         Cpu { profile: Some(Arc::default()), ..self }
     }
 
-    /// What kernels have done since this was last asked, the most time first; nothing without
-    /// [`Cpu::with_profile`].
+    /// Returns what kernels have done since the last call, the most time first. Without [`Cpu::with_profile`] there
+    /// is nothing to return.
     pub fn take_profile(&self) -> Vec<Profiled> {
         self.profile.as_ref().map_or_else(Vec::new, |profile| profile.take())
     }
 
-    /// Counts the time until what it gives is dropped, if anybody wants to know.
+    /// Counts the time until the returned value is dropped, if there is a profile.
     pub(crate) fn timing(&self, work: impl FnOnce() -> Work) -> Option<Timing<'_>> {
         self.profile.as_ref().map(|profile| Timing::new(profile, work()))
     }
 
-    /// How exactly products are taken.
+    /// Returns the exactness of products.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// The instruction set.
+    /// Returns the instruction set.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// The number of threads.
+    /// Returns the number of threads.
     pub fn n_threads(&self) -> usize {
         self.pool.n_threads()
     }
 
-    /// Calls `each` with every item and its number, on all threads: for work that is worth a few
-    /// microseconds an item.
+    /// Calls `each` with the index of every item and the item, on all threads. Each item should be worth a few
+    /// microseconds of work.
     pub fn for_each_mut<T: Send>(&self, items: &mut [T], each: impl Fn(usize, &mut T) + Sync) {
         let n = items.len();
         let items = Chunks::new(items, 1);
@@ -87,7 +87,7 @@ impl Cpu {
         if n < 2 { (0..n).for_each(call) } else { self.pool.for_each(n, call) }
     }
 
-    /// The threads.
+    /// Returns the threads.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }

@@ -1,74 +1,75 @@
-//! Which instruction set the kernels use, and the one place that enters it.
+//! The choice of an instruction set, and the one place that enters its lanes.
 
 use crate::sets::{Kernel, PlainLanes};
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
 
-/// An instruction set that the kernels are compiled for. It can only be had through
-/// [`Isa::best`] or [`Isa::named`], which ask the processor: holding one is proof that it runs here.
+/// An instruction set that the kernels are compiled for. [`Isa::best`], [`Isa::available`] and [`Isa::named`] are
+/// the only ways to get one, and they ask the processor: a value of this type is proof that the set runs here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Kind);
 
+/// The instruction sets that this crate knows on this architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `Avx512Vnni`, and tiles for products of `bf16` weights and of many rows with quantised ones.
+    /// `Avx512Vnni`, with tiles for products of `bf16` weights and of many rows with quantised weights.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
-    /// `Avx512Vnni`, and products of pairs for `bf16` weights.
+    /// `Avx512Vnni`, with products of pairs for `bf16` weights.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
-    /// `Avx512`, and sums of four products of bytes.
+    /// `Avx512`, with sums of four products of bytes.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// `I8mm`, and products of pairs for `bf16` weights.
+    /// `I8mm`, with products of pairs for `bf16` weights.
     #[cfg(target_arch = "aarch64")]
     Bf16,
-    /// `Dotprod`, and products of two rows of bytes with two for many rows with quantised weights.
+    /// `Dotprod`, with products of two rows of bytes with two, for many rows with quantised weights.
     #[cfg(target_arch = "aarch64")]
     I8mm,
-    /// `Neon`, and sums of four products of bytes.
+    /// `Neon`, with sums of four products of bytes.
     #[cfg(target_arch = "aarch64")]
     Dotprod,
     #[cfg(target_arch = "aarch64")]
     Neon,
     Plain,
-    /// `Plain`, and the tiles' twin: how what tiles do is seen on any processor.
+    /// `Plain`, with the twin of tiles, which shows on any processor what tiles do.
     TileTwin,
-    /// `Plain`, and the twin of products of pairs.
+    /// `Plain`, with the twin of products of pairs.
     PairTwin,
-    /// `Plain`, and the twin of products of pairs on Arm.
+    /// `Plain`, with the twin of products of pairs on Arm.
     BfdotTwin,
 }
 
-/// A kernel set was asked for by a name that is unknown or not available on this processor.
+/// The error of a kernel set whose name is unknown, or which this processor does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownIsa {
-    /// What was asked for.
+    /// The name that was asked for.
     pub name: String,
-    /// What this processor offers, best first.
+    /// The names of the sets that this processor runs, best first.
     pub available: Vec<&'static str>,
 }
 
-/// A kernel set, and whether this machine runs it.
+/// A kernel set, and what this machine lacks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surveyed {
     /// The name that [`Isa::named`] takes.
     pub name: &'static str,
-    /// What the processor or the system lacks for it; nothing if it runs.
+    /// The features that the processor or the system lacks; none if the set runs here.
     pub missing: Vec<&'static str>,
 }
 
 impl Isa {
-    /// The fastest kernel set that this processor runs.
+    /// Returns the fastest kernel set that this processor runs.
     pub fn best() -> Isa {
         Isa::available()[0]
     }
 
-    /// Every kernel set that this processor runs, fastest first; the last is always `plain`.
+    /// Returns every kernel set that this processor runs, fastest first. The last is always `plain`.
     pub fn available() -> Vec<Isa> {
         let mut available = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -108,7 +109,7 @@ impl Isa {
             if i8mm {
                 available.push(Isa(Kind::I8mm));
             }
-            // Never the first, see `named`.
+            // The set `bf16` is never the first; `named` says why.
             if i8mm && is_aarch64_feature_detected!("bf16") {
                 available.push(Isa(Kind::Bf16));
             }
@@ -123,16 +124,17 @@ impl Isa {
         available
     }
 
-    /// The kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `i8mm`, `bf16`, `dotprod`,
-    /// `neon` or `plain`; or `tile-twin`, `pair-twin` and `bfdot-twin`, which have the numbers of `amx`, of
-    /// `avx512-bf16` and of `bf16` on any processor, a hundred times slower, and are never chosen by themselves.
+    /// Returns the kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `i8mm`, `bf16`,
+    /// `dotprod`, `neon` or `plain`. The names `tile-twin`, `pair-twin` and `bfdot-twin` stand for sets that give
+    /// the numbers of `amx`, `avx512-bf16` and `bf16` on any processor, a hundred times slower. The twins are never
+    /// chosen unless they are named.
     ///
-    /// Nor is `bf16`. `bfdot` should do twice the work of a multiply-add of `f32` (by LLVM's model of the Neoverse N2
-    /// both run at one rate), as AMD's pairs do, but nobody has measured these products on Arm, and Intel's pairs
-    /// turned out half as fast. What costs digits must be known to be faster before it is chosen.
+    /// Neither is `bf16`. By LLVM's model of the Neoverse N2, `bfdot` runs at the rate of a multiply-add of `f32`, so
+    /// it should do twice the work, as AMD's pairs do. But nobody has measured these products on Arm, and Intel's
+    /// pairs turned out half as fast. A set that costs digits must be known to be faster before it is chosen.
     ///
     /// # Errors
-    /// [`UnknownIsa`] if there is none of that name or the processor lacks it.
+    /// Returns [`UnknownIsa`] if no set has that name or the processor does not run it.
     pub fn named(name: &str) -> Result<Isa, UnknownIsa> {
         let available = Isa::available();
         let all = available.iter().copied().chain(Isa::TWINS);
@@ -142,10 +144,10 @@ impl Isa {
         })
     }
 
-    /// Every kernel set that there is, best first, with what this machine lacks for it.
+    /// Returns every kernel set of this architecture, best first, with what this machine lacks for it.
     pub fn survey() -> Vec<Surveyed> {
         let mut surveyed = Vec::new();
-        #[allow(unused_macros)] // by processors of which there is only `plain`
+        #[allow(unused_macros)] // on architectures that have only `plain`
         macro_rules! missing {
             ($detected:ident, $($feature:tt),*) => {{
                 let mut missing = Vec::new();
@@ -158,7 +160,7 @@ impl Isa {
             let amx = if Isa::named("amx").is_ok() {
                 vec![]
             } else {
-                vec!["amx-bf16 and amx-int8 tiles, and leave to use them"]
+                vec!["amx-bf16 and amx-int8 tiles, and permission to use them"]
             };
             surveyed.push(Surveyed { name: "amx", missing: amx });
             let bf16 =
@@ -189,7 +191,7 @@ impl Isa {
         surveyed
     }
 
-    /// The name that [`Isa::named`] takes.
+    /// Returns the name that [`Isa::named`] takes.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -226,7 +228,7 @@ impl Isa {
     /// The kernel sets that multiply rounded inputs in software.
     pub(crate) const TWINS: [Isa; 3] = [Isa(Kind::TileTwin), Isa(Kind::PairTwin), Isa(Kind::BfdotTwin)];
 
-    /// Whether products of `bf16` weights round their inputs to `bf16` (`rounded.rs`).
+    /// Returns true if products of `bf16` weights round their inputs to `bf16`.
     pub(crate) fn has_rounded_products(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -240,7 +242,7 @@ impl Isa {
         }
     }
 
-    /// Whether it multiplies quantised inputs by tiles of bytes (`quant/tiles.rs`).
+    /// Returns true if quantised inputs are multiplied by tiles of bytes.
     pub(crate) fn has_byte_tiles(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -282,14 +284,19 @@ impl Isa {
     }
 }
 
-/// Whether a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's do.
-/// Intel's, measured on one, do at half of it: theirs is for the matrix unit to have.
+/// Returns true if a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's
+/// processors do. The Intel processor that was measured does so at half the rate of `f32`, as it has a matrix unit
+/// for `bf16`.
 #[cfg(target_arch = "x86_64")]
 fn has_fast_pairs() -> bool {
     let vendor = std::arch::x86_64::__cpuid(0);
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
+/// Runs `kernel` on the lanes of `avx512-vnni`.
+///
+/// # Safety
+/// The processor has these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
 unsafe fn run_avx512_vnni<K: Kernel>(kernel: K) {
@@ -297,6 +304,10 @@ unsafe fn run_avx512_vnni<K: Kernel>(kernel: K) {
     unsafe { kernel.run::<crate::sets::Avx512Lanes<true>>() }
 }
 
+/// Runs `kernel` on the lanes of `avx512`.
+///
+/// # Safety
+/// The processor has these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) {
@@ -304,6 +315,10 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) {
     unsafe { kernel.run::<crate::sets::Avx512Lanes<false>>() }
 }
 
+/// Runs `kernel` on the lanes of `avx2`.
+///
+/// # Safety
+/// The processor has these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) {
@@ -311,6 +326,10 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) {
     unsafe { kernel.run::<crate::sets::Avx2Lanes>() }
 }
 
+/// Runs `kernel` on the lanes of `dotprod`.
+///
+/// # Safety
+/// The processor has these features.
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn run_dotprod<K: Kernel>(kernel: K) {
@@ -318,6 +337,10 @@ unsafe fn run_dotprod<K: Kernel>(kernel: K) {
     unsafe { kernel.run::<crate::sets::NeonLanes<true>>() }
 }
 
+/// Runs `kernel` on the lanes of `neon`.
+///
+/// # Safety
+/// The processor has these features.
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 unsafe fn run_neon<K: Kernel>(kernel: K) {

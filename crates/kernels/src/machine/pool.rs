@@ -1,8 +1,8 @@
-//! Threads that wait for work by spinning, then by sleeping.
+//! Threads that wait for work by spinning first and by sleeping later.
 //!
-//! A decoded token passes some sixty parallel regions of tens of microseconds each, so waking a
-//! sleeping thread for each of them (5–10 µs) would be felt. Workers spin for a short while after
-//! each region and sleep only when nothing more comes.
+//! A decoded token passes some sixty parallel regions of tens of microseconds each, so waking a sleeping thread
+//! for each of them (5–10 µs) would cost too much. Workers spin for a short while after each region, and sleep
+//! only when nothing more comes.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,56 +10,56 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// A fixed number of threads, the caller of a parallel region among them. Regions never nest: one
-/// that is begun while another runs (from inside it, or from another thread) runs on its caller
-/// alone, with the same results.
+/// A fixed number of threads, one of which is the caller of a parallel region. Regions never nest: a region that
+/// is begun while another runs, from inside it or from another thread, runs on its caller alone, with the same
+/// results.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Held by the region that runs.
+    /// The lock that the running region holds.
     region: Mutex<()>,
 }
 
 struct Shared {
-    /// Counts regions; a worker runs when it changes.
+    /// The count of regions; a worker runs when it changes.
     epoch: AtomicUsize,
     /// The work of the current region.
     work: UnsafeCell<Option<Work>>,
-    /// Workers that have not finished the current region.
+    /// The number of workers that have not finished the current region.
     running: AtomicUsize,
-    /// The next item of each thread's own part of the current region.
+    /// The next item of each thread's part of the current region.
     cursors: Vec<Cursor>,
     sleepers: AtomicUsize,
     asleep: Mutex<()>,
     wake: Condvar,
     stop: AtomicBool,
     panicked: AtomicBool,
-    /// Turns a worker spins before it sleeps; none if there are more threads than processors.
+    /// The turns that a worker spins before it sleeps; zero if there are more threads than processors.
     spins: u32,
 }
 
-/// One cache line each, so that threads do not share lines.
+/// A counter on a cache line of its own, so that threads do not share lines.
 #[repr(align(64))]
 struct Cursor(AtomicUsize);
 
-/// A region's body, its lifetime erased: it lives until the region ends.
+/// The body of a region, its lifetime erased: the body lives until the region ends.
 #[derive(Clone, Copy)]
 struct Work {
     body: *const (dyn Fn(usize) + Sync),
     n_items: usize,
 }
 
-// SAFETY: `work` is written only between regions, by the holder of `region`, and read by workers
-// only after they have seen the epoch that was published after the write.
+// SAFETY: the holder of `region` writes `work`, and only between regions. Workers read it only after they have
+// seen the epoch that was published after the write.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `work` is to a `Sync` closure.
 unsafe impl Send for Shared {}
 
 impl Pool {
-    /// A pool of `n_threads` threads, of which one is whoever begins a region.
+    /// Starts a pool of `n_threads` threads, one of which is the caller of a region.
     ///
     /// # Panics
-    /// If `n_threads` is 0.
+    /// Panics if `n_threads` is 0.
     pub(crate) fn new(n_threads: usize) -> Pool {
         assert!(n_threads > 0, "a pool has at least one thread");
         let crowded = n_threads > available();
@@ -84,24 +84,24 @@ impl Pool {
         Pool { workers: (1..n_threads).map(worker).collect(), shared, region: Mutex::new(()) }
     }
 
-    /// Threads, the caller included.
+    /// Returns the number of threads, the caller included.
     pub(crate) fn n_threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Calls `body(i)` once for every `i` below `n_items`, on all threads, and returns when all
-    /// calls have. Each thread begins with its own contiguous part (the same one every time, so
-    /// that memory first touched by a thread stays its own) and then helps the others.
+    /// Calls `body(i)` once for every `i` below `n_items`, on all threads, and returns when all calls have
+    /// returned. Each thread begins with a contiguous part of its own and then helps the others. The part is the
+    /// same every time, so that memory first touched by a thread stays its own.
     ///
     /// # Panics
-    /// If a call panicked.
+    /// Panics if a call panicked.
     pub(crate) fn for_each(&self, n_items: usize, body: impl Fn(usize) + Sync) {
         let region = if n_items < 2 || self.workers.is_empty() { None } else { self.enter() };
         let Some(_region) = region else { return (0..n_items).for_each(body) };
         let shared = &*self.shared;
         let body: *const (dyn Fn(usize) + Sync + '_) = &body;
-        // SAFETY: the closure outlives the region: this function returns only when every worker
-        // has counted itself out, also when the caller's own part panics.
+        // SAFETY: the closure outlives the region. This function returns only when every worker has counted
+        // itself out, even if the caller's own part panics.
         let body = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(
                 body,
@@ -112,7 +112,7 @@ impl Pool {
             cursor.0.store(shared.part(thread, n_items), Relaxed);
         }
         shared.running.store(self.workers.len(), Relaxed);
-        // SAFETY: no region runs, so no worker reads it.
+        // SAFETY: no region runs, so no worker reads the work.
         unsafe { *shared.work.get() = Some(work) };
         shared.epoch.fetch_add(1, SeqCst);
         if shared.sleepers.load(SeqCst) > 0 {
@@ -128,10 +128,11 @@ impl Pool {
         let panicked = shared.panicked.swap(false, Relaxed);
         match mine {
             Err(panic) => resume_unwind(panic),
-            Ok(()) => assert!(!panicked, "a kernel thread panicked; its message stands above"),
+            Ok(()) => assert!(!panicked, "a kernel thread panicked; its message is printed above"),
         }
     }
 
+    /// Takes the lock of the running region, or returns nothing if a region runs already.
     fn enter(&self) -> Option<MutexGuard<'_, ()>> {
         match self.region.try_lock() {
             Ok(guard) => Some(guard),
@@ -141,22 +142,22 @@ impl Pool {
     }
 }
 
-/// About 100 µs: longer than the gap between two regions of a forward pass, shorter than a person
-/// or an energy bill notices.
+/// The turns of about 100 µs: longer than the gap between two regions of a forward pass, and too short for a
+/// person or an energy bill to notice.
 const SPINS: u32 = 20_000;
 
-/// Processors that this process may use: its affinity mask and its cgroup's limit.
+/// Returns the number of processors that this process may use, by its affinity mask and its cgroup's limit.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 impl Shared {
-    /// The first item of a thread's own part.
+    /// Returns the first item of a thread's part.
     fn part(&self, thread: usize, n_items: usize) -> usize {
         thread * n_items / self.cursors.len()
     }
 
-    /// Runs the items of `thread`'s part, then those left of the parts after it.
+    /// Runs the items of `thread`'s part, then the items that are left of the parts after it.
     fn run(&self, work: Work, thread: usize) {
         let n_threads = self.cursors.len();
         for owner in (thread..n_threads).chain(0..thread) {
@@ -166,13 +167,13 @@ impl Shared {
                 if item >= end {
                     break;
                 }
-                // SAFETY: the body lives until the region ends, see `for_each`.
+                // SAFETY: the body lives until the region ends; `for_each` says why.
                 unsafe { (*work.body)(item) };
             }
         }
     }
 
-    /// What a worker does all its life.
+    /// Runs one region after another until the pool stops; a worker does nothing else.
     fn serve(&self, thread: usize) {
         let mut seen = 0;
         loop {
@@ -180,8 +181,8 @@ impl Shared {
             if self.stop.load(Acquire) {
                 return;
             }
-            // SAFETY: the epoch was read after the work was written, and no new region begins
-            // before this worker counts itself out.
+            // SAFETY: the epoch was read after the work was written, and no new region begins before this worker
+            // counts itself out.
             let work = unsafe { (*self.work.get()).expect("a region has work") };
             if catch_unwind(AssertUnwindSafe(|| self.run(work, thread))).is_err() {
                 self.panicked.store(true, Relaxed);
@@ -190,6 +191,7 @@ impl Shared {
         }
     }
 
+    /// Waits until the epoch is no longer `seen`, and returns it.
     fn wait_for_change(&self, seen: usize) -> usize {
         for _ in 0..self.spins {
             let epoch = self.epoch.load(Acquire);
@@ -198,8 +200,8 @@ impl Shared {
             }
             std::hint::spin_loop();
         }
-        // Announced before the epoch is looked at again, as the epoch is changed before sleepers
-        // are looked for: one of the two sides always sees the other.
+        // A sleeper announces itself before it looks at the epoch again, and the epoch changes before anyone looks
+        // for sleepers. So one of the two sides always sees the other.
         let mut guard = lock(&self.asleep);
         self.sleepers.fetch_add(1, SeqCst);
         let epoch = loop {
@@ -221,12 +223,13 @@ impl Drop for Pool {
         drop(lock(&self.shared.asleep));
         self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker cannot panic: it catches what its work throws.
+            // A worker cannot panic, because it catches the panics of its work.
             let _ = worker.join();
         }
     }
 }
 
+/// Locks a mutex, poisoned or not.
 fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -236,6 +239,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    /// Returns how often each of `n` items ran.
     fn counts(pool: &Pool, n: usize) -> Vec<usize> {
         let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
         pool.for_each(n, |i| {

@@ -1,4 +1,4 @@
-//! What the processor could do at most: the yardstick for everything else.
+//! Measurements of what the machine could do at most, as a yardstick for everything else.
 
 use super::buffer::Buffer;
 use super::cpu::Cpu;
@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-/// The rate of `f32` multiply-adds that all threads of `cpu` reach together from registers, in
-/// GFLOP/s: the best of five tries of about ten milliseconds.
+/// Measures the rate of `f32` multiply-adds that all threads of `cpu` reach together from registers, in GFLOP/s:
+/// the best of five tries of about ten milliseconds.
 pub fn fma_peak(cpu: &Cpu) -> f64 {
     const ROUNDS: usize = 1 << 21;
     let one_try = |_| {
@@ -27,8 +27,8 @@ pub fn fma_peak(cpu: &Cpu) -> f64 {
     (0..5).map(one_try).fold(0.0, f64::max)
 }
 
-/// The rate at which all threads of `cpu` together read memory that no cache holds, in GB/s: the
-/// best of three walks through 512 MB of huge pages, four streams per thread with prefetch.
+/// Measures the rate at which all threads of `cpu` together read memory that no cache holds, in GB/s: the best of
+/// three walks through 512 MB of huge pages, with prefetch and four streams per thread.
 pub fn read_bandwidth(cpu: &Cpu) -> f64 {
     const LEN: usize = 512 << 20;
     let mut buffer = Buffer::zeroed(LEN);
@@ -50,7 +50,7 @@ pub fn read_bandwidth(cpu: &Cpu) -> f64 {
     (0..3).map(one_walk).fold(0.0, f64::max)
 }
 
-/// Reads a slice in four places at once, as products read weights.
+/// A reading of a slice in four places at once, as products read weights.
 struct Streams<'a> {
     bytes: &'a [u8],
     sum: &'a mut f32,
@@ -80,7 +80,7 @@ impl Kernel for Streams<'_> {
     }
 }
 
-/// As many independent chains of multiply-adds as a tile has sums.
+/// As many independent chains of multiply-adds as a strip has sums.
 struct Chains<'a> {
     rounds: usize,
     sum: &'a mut f32,
@@ -103,12 +103,16 @@ impl Kernel for Chains<'_> {
     }
 }
 
+/// Runs `N` chains of multiply-adds and returns the sum of all lanes.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 unsafe fn chains<L: Lanes, const N: usize>(rounds: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe {
         let (a, b) = (L::splat(black_box(0.999)), L::splat(black_box(1e-3)));
-        // Lanes that began alike would be computed once by a clever compiler.
+        // A clever compiler would compute lanes that begin alike only once.
         let starts: [[f32; LANES]; N] = black_box(std::array::from_fn(|i| [i as f32; LANES]));
         let mut sums = [b; N];
         for (sum, start) in sums.iter_mut().zip(&starts) {
@@ -123,7 +127,7 @@ unsafe fn chains<L: Lanes, const N: usize>(rounds: usize) -> f32 {
         for sum in sums {
             sum.add(L::load(total.as_ptr())).store(total.as_mut_ptr());
         }
-        // Every lane counts: the compiler leaves out those whose sums nobody reads.
+        // Every lane counts, because the compiler leaves out lanes whose sums nobody reads.
         total.iter().sum()
     }
 }

@@ -1,21 +1,22 @@
-//! Where the time goes, per kernel and shape; kept only by a [`Cpu`](super::cpu::Cpu) that is asked to.
+//! The account of where the time goes, per kernel and shape. A [`Cpu`](super::cpu::Cpu) keeps one only if it is
+//! asked to.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What one kernel has done on one shape since it was last asked.
+/// The account of one kernel on one shape since the profile was last taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profiled {
-    /// What it does, and on what: `product 2048x8192 BF16`.
+    /// The kernel and its shape: `product 2048x8192 BF16`.
     pub kernel: String,
-    /// How often it ran.
+    /// The number of calls.
     pub calls: usize,
-    /// Seconds that passed meanwhile, of all calls.
+    /// The seconds that all calls took together.
     pub seconds: f64,
-    /// Floating point operations, a multiply-add being two.
+    /// The floating-point operations; a multiply-add counts as two.
     pub flops: f64,
-    /// Bytes of weights or of keys and values that it read.
+    /// The bytes of weights, or of keys and values, that the kernel read.
     pub bytes: f64,
 }
 
@@ -24,7 +25,7 @@ pub struct Profiled {
 pub(crate) struct Profile(Mutex<BTreeMap<String, Profiled>>);
 
 impl Profile {
-    /// All tallies, the one that took longest first; they begin again at nothing.
+    /// Returns all tallies, the longest first, and begins again at nothing.
     pub(crate) fn take(&self) -> Vec<Profiled> {
         let tallies = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut all: Vec<Profiled> = tallies.into_values().collect();
@@ -32,6 +33,7 @@ impl Profile {
         all
     }
 
+    /// Adds one call to the tally of `kernel`.
     fn add(&self, kernel: String, seconds: f64, flops: f64, bytes: f64) {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Profiled { kernel: kernel.clone(), calls: 0, seconds: 0.0, flops: 0.0, bytes: 0.0 };
@@ -43,14 +45,14 @@ impl Profile {
     }
 }
 
-/// What a kernel is about to do.
+/// The work that a kernel is about to do.
 pub(crate) struct Work {
     pub(crate) kernel: String,
     pub(crate) flops: usize,
     pub(crate) bytes: usize,
 }
 
-/// A kernel at work: its time counts until this is dropped.
+/// A running kernel, whose time counts until this value is dropped.
 pub(crate) struct Timing<'a> {
     profile: &'a Profile,
     work: Work,
@@ -58,6 +60,7 @@ pub(crate) struct Timing<'a> {
 }
 
 impl<'a> Timing<'a> {
+    /// Starts the clock.
     pub(crate) fn new(profile: &'a Profile, work: Work) -> Timing<'a> {
         Timing { profile, work, start: Instant::now() }
     }
@@ -87,17 +90,17 @@ mod tests {
         };
         let plain = Cpu::new(Isa::best(), 2);
         run(&plain);
-        assert!(plain.take_profile().is_empty(), "nobody asked");
+        assert!(plain.take_profile().is_empty(), "nobody asked for a profile");
 
         let profiled = plain.with_profile();
         run(&profiled);
         run(&profiled);
         let all = profiled.take_profile();
-        let product = all.iter().find(|it| it.kernel == "product 70x40 F32").expect("it ran");
+        let product = all.iter().find(|it| it.kernel == "product 70x40 F32").expect("the product ran");
         assert_eq!((product.calls, product.flops), (2, 2.0 * 2.0 * 3.0 * 70.0 * 40.0));
         // Forty outputs are three panels of sixteen.
         assert_eq!(product.bytes, 2.0 * 48.0 * 70.0 * 4.0);
         assert!(product.seconds > 0.0);
-        assert!(profiled.take_profile().is_empty(), "it begins again");
+        assert!(profiled.take_profile().is_empty(), "the profile begins again");
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::sets::Lanes;
 
-/// What stands between the two halves of an MLP.
+/// The function between the two halves of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x / (1 + e⁻ˣ)`.
     Silu,
-    /// `x Φ(x)`, with the distribution function of the normal distribution (Hendrycks & Gimpel 2016).
+    /// `x Φ(x)`, where `Φ` is the distribution function of the normal distribution (Hendrycks & Gimpel 2016).
     Gelu,
-    /// Its usual approximation, `x / (1 + e⁻²ʸ)` with `y = √(2/π) (x + 0.044715 x³)`, which is
+    /// The usual approximation of `Gelu`, `x / (1 + e⁻²ʸ)` with `y = √(2/π) (x + 0.044715 x³)`, which is
     /// `x (1 + tanh y) / 2`.
     GeluTanh,
     /// `max(x, 0)`.
@@ -17,10 +17,10 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The function, lane by lane.
+    /// Applies the function lane by lane.
     ///
     /// # Safety
-    /// The features of `L` are there.
+    /// The caller runs with the features that `L` needs.
     #[inline(always)]
     pub(crate) unsafe fn apply<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's promise.
@@ -39,8 +39,8 @@ impl Activation {
     }
 }
 
-/// `max(x, 0) - |x| Φ(-|x|)`. For the tail, `Φ(-x) = e^(-x²/2) t Q(t)` with `t = 1 / (1 + p x)` and a
-/// polynomial `Q`, fitted for this `p` to a relative error of 5e-9 on 0 to 11.5.
+/// Returns `max(x, 0) - |x| Φ(-|x|)`. The tail is `Φ(-x) = e^(-x²/2) t Q(t)` with `t = 1 / (1 + p x)` and a
+/// polynomial `Q`, which is fitted for this `p` to a relative error of 5e-9 on 0 to 11.5.
 #[inline(always)]
 unsafe fn gelu<L: Lanes>(x: L) -> L {
     const P: f32 = 0.247_487_37;
@@ -70,11 +70,11 @@ unsafe fn gelu<L: Lanes>(x: L) -> L {
     }
 }
 
-/// The hyperbolic tangent within a few units in the last place, also near zero: `m / (m + 2)` with
+/// Returns the hyperbolic tangent within a few units in the last place, even near zero: `m / (m + 2)` with
 /// `m = e²ˣ - 1`, which is `2ⁿ (eʳ - 1) + (2ⁿ - 1)` where [`Lanes::exp`] would be `2ⁿ eʳ`.
 ///
 /// # Safety
-/// The features of `L` are there.
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
     // SAFETY: the caller's promise.
@@ -91,10 +91,10 @@ pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
     }
 }
 
-/// `cap · tanh(x / cap)`.
+/// Returns `cap · tanh(x / cap)`.
 ///
 /// # Safety
-/// The features of `L` are there.
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 pub(crate) unsafe fn capped<L: Lanes>(x: L, cap: f32) -> L {
     // SAFETY: the caller's promise.
@@ -109,7 +109,7 @@ mod tests {
     use crate::plain;
     use crate::sets::Kernel;
 
-    /// One function of sixteen numbers.
+    /// A function applied to sixteen numbers: an activation, or else the hyperbolic tangent.
     struct Apply<'a>(Option<Activation>, &'a mut [f32; LANES]);
 
     impl Kernel for Apply<'_> {
@@ -127,8 +127,9 @@ mod tests {
         }
     }
 
-    /// Against the definition in `f64` from -30 to 30, and the same bits on every kernel set. `bound` is
-    /// relative to the size of the argument (or of the result, where that is larger), a few roundings.
+    /// Compares a function with its definition in `f64` from -30 to 30, and the bits of every kernel set with each
+    /// other. `bound` is a few roundings, relative to the size of the argument or of the result, whichever is
+    /// larger.
     fn check(function: Option<Activation>, bound: f64, want: impl Fn(f32) -> f64) {
         for step in 0..4000 {
             let x: [f32; LANES] = std::array::from_fn(|i| (step * LANES + i) as f32 * 60.0 / 64000.0 - 30.0);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hyperbolic_tangent_is_right_also_near_zero() {
+    fn the_hyperbolic_tangent_is_right_even_near_zero() {
         check(None, 5e-7, |x| f64::from(x).tanh());
         let mut tiny = [1e-6f32; LANES];
         Isa::best().run(Apply(None, &mut tiny));

@@ -1,17 +1,17 @@
-//! The logarithm of a sum of exponentials: what turns logits into log-probabilities.
+//! The logarithm of a sum of exponentials, which turns logits into log-probabilities.
 
 use crate::layout::LANES;
 use crate::machine::{Cpu, Work};
 use crate::sets::{Kernel, Lanes};
 
-/// Exponentials that are added up in `f32`, lane by lane, before `f64` takes the sums.
+/// The number of exponentials that are added up in `f32`, lane by lane, before `f64` takes the sums.
 const PART: usize = 16 * LANES;
 
-/// `ln Σᵢ exp(x[r, i])` of every row of `x`, `[n_rows, width]`. A row's result depends on the row
-/// alone; not a number where the row holds one that is none.
+/// Returns `ln Σᵢ exp(x[r, i])` of every row of `x`, `[n_rows, width]`. A row's result depends on the row alone,
+/// and is NaN where the row holds one.
 ///
 /// # Panics
-/// If `x` is not whole rows, or a row is empty.
+/// Panics if `x` is not whole rows, or if a row is empty.
 pub fn log_sum_exp(cpu: &Cpu, x: &[f32], width: usize) -> Vec<f64> {
     assert!(width > 0 && x.len().is_multiple_of(width), "x is [n_rows, width]");
     let mut out = vec![0.0; x.len() / width];
@@ -23,6 +23,7 @@ pub fn log_sum_exp(cpu: &Cpu, x: &[f32], width: usize) -> Vec<f64> {
     out
 }
 
+/// The logarithm of the sum of exponentials of one row.
 struct LogSumExp<'a> {
     x: &'a [f32],
     out: &'a mut f64,
@@ -49,15 +50,15 @@ impl Kernel for LogSumExp<'_> {
     }
 }
 
-/// The largest number; what is none is passed over.
+/// Returns the largest number, passing over NaN.
 ///
 /// # Safety
-/// As for [`Lanes`].
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 unsafe fn largest<L: Lanes>(groups: &[[f32; LANES]], last: &[f32; LANES]) -> f32 {
     // SAFETY: the caller's promise; every group is sixteen floats.
     unsafe {
-        // Of two the second is taken where one is no number.
+        // `max` takes the second of two where one is NaN.
         let mut max = L::load(last.as_ptr()).max(L::splat(f32::NEG_INFINITY));
         for group in groups {
             max = L::load(group.as_ptr()).max(max);
@@ -66,10 +67,10 @@ unsafe fn largest<L: Lanes>(groups: &[[f32; LANES]], last: &[f32; LANES]) -> f32
     }
 }
 
-/// `Σ exp(x - max)` of at most [`PART`] elements.
+/// Returns `Σ exp(x - max)` of at most [`PART`] elements.
 ///
 /// # Safety
-/// As for [`Lanes`].
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 unsafe fn sum_exp<L: Lanes>(groups: &[[f32; LANES]], max: f32) -> f64 {
     let mut sums = [0.0f32; LANES];
@@ -93,14 +94,15 @@ mod tests {
     use super::*;
     use crate::machine::Isa;
 
+    /// Returns the definition in `f64`.
     fn plain(x: &[f32]) -> f64 {
         let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         f64::from(max) + x.iter().map(|x| (f64::from(*x) - f64::from(max)).exp()).sum::<f64>().ln()
     }
 
-    /// The exponentials are right to 2.4e-7, and so is what is made of them.
+    /// The exponentials are right to 2.4e-7, and so is their sum.
     #[test]
-    fn it_is_the_plain_one_on_every_set_and_the_same_bits() {
+    fn log_sums_equal_the_definition_and_have_the_same_bits_on_every_set() {
         for width in [1, 5, 16, 17, 255, 256, 3072, 5001] {
             let x: Vec<f32> = (0..3 * width).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.3).collect();
             let all: Vec<Vec<f64>> =

@@ -1,6 +1,6 @@
-//! The factors that norms multiply a row by.
+//! The means and factors of norms.
 
-/// `1 / sqrt(mean(x²) + eps)`: eight sums side by side, so that it does not wait for each addition.
+/// Returns `1 / sqrt(mean(x²) + eps)`. Eight sums run side by side, so that no addition waits for the one before.
 pub(crate) fn rms_scale(x: &[f32], eps: f32) -> f32 {
     let mut sums = [0.0f64; 8];
     let mut groups = x.chunks_exact(8);
@@ -14,7 +14,7 @@ pub(crate) fn rms_scale(x: &[f32], eps: f32) -> f32 {
     (1.0 / (sum / x.len() as f64 + f64::from(eps)).sqrt()) as f32
 }
 
-/// The mean, and `1 / sqrt(variance + eps)`.
+/// Returns the mean and `1 / sqrt(variance + eps)`.
 pub(crate) fn mean_and_scale(x: &[f32], eps: f32) -> (f32, f32) {
     let n = x.len() as f64;
     let sum = |f: &dyn Fn(f64) -> f64| {

@@ -1,4 +1,4 @@
-//! What happens to one row at a time between the products: rope, norms, caps and the residual sum.
+//! Rope, norms, caps and the residual sum, one row at a time.
 
 use super::activation::capped;
 use super::norm::rms_scale;
@@ -6,14 +6,14 @@ use crate::layout::LANES;
 use crate::machine::{Chunks, Cpu, Work};
 use crate::sets::{Kernel, Lanes};
 
-/// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout
-/// of Hugging Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. What lies beyond the
-/// first `rotary_dim` elements of a head stays as it is.
+/// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout of Hugging
+/// Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. Elements of a head beyond the first
+/// `rotary_dim` stay as they are.
 ///
 /// `x` is `[n_rows, n_heads * head_dim]`; `cos` and `sin` are `[n_rows, rotary_dim / 2]`.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// Panics if the lengths do not fit.
 pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, rotary_dim: usize, cos: &[f32], sin: &[f32]) {
     let half = rotary_dim / 2;
     assert!(half > 0 && 2 * half <= head_dim, "a head of {head_dim} has {rotary_dim} elements to rotate");
@@ -37,7 +37,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], head_dim: usize, rotary_dim: usize, cos: &
     }
 }
 
-/// Rotates the heads of one row.
+/// The rotation of the heads of one row.
 struct Rotate<'a> {
     x: &'a mut [f32],
     head_dim: usize,
@@ -46,7 +46,7 @@ struct Rotate<'a> {
 }
 
 impl Kernel for Rotate<'_> {
-    /// A loop that the compiler vectorises for each instruction set.
+    /// Rotates in a loop that the compiler vectorises for each instruction set.
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let half = self.cos.len();
@@ -62,11 +62,11 @@ impl Kernel for Rotate<'_> {
     }
 }
 
-/// `x ← x / sqrt(mean(x²) + eps) · weight` for every stretch of `weight.len()` elements: whole rows, or
-/// the heads of rows.
+/// Replaces `x` by `x / sqrt(mean(x²) + eps) · weight` in every stretch of `weight.len()` elements, which are whole
+/// rows or the heads of rows.
 ///
 /// # Panics
-/// If `x` is not whole stretches.
+/// Panics if `x` is not whole stretches.
 pub fn rms_norm(cpu: &Cpu, x: &mut [f32], weight: &[f32], eps: f32) {
     assert_eq!(x.len() % weight.len(), 0, "x is [n, weight.len()]");
     each_part(cpu, x, weight.len(), |_, x| {
@@ -79,12 +79,12 @@ pub fn rms_norm(cpu: &Cpu, x: &mut [f32], weight: &[f32], eps: f32) {
     });
 }
 
-/// `x ← cap · tanh(x / cap)`.
+/// Replaces `x` by `cap · tanh(x / cap)`.
 pub fn soft_cap(cpu: &Cpu, x: &mut [f32], cap: f32) {
     each_part(cpu, x, LANES, |_, x| cpu.isa().run(SoftCap { x, cap }));
 }
 
-/// Caps a part.
+/// The cap of a part of `x`.
 struct SoftCap<'a> {
     x: &'a mut [f32],
     cap: f32,
@@ -105,11 +105,11 @@ impl Kernel for SoftCap<'_> {
     }
 }
 
-/// `x ← x + y`, rows of `width`; then calls `edit` with the number of each row and the row, which is still in the
-/// cache.
+/// Adds `y` to `x`, rows of `width`, and calls `edit` with the index of each row and the row while the row is still
+/// in the cache.
 ///
 /// # Panics
-/// If the lengths differ or are not whole rows.
+/// Panics if the lengths differ or are not whole rows.
 pub fn add_assign(
     cpu: &Cpu,
     x: &mut [f32],
@@ -127,15 +127,16 @@ pub fn add_assign(
     });
 }
 
-/// Calls `edit` with the number of each row of `width` and the row, on all threads.
+/// Calls `edit` with the index of each row of `width` and the row, on all threads.
 ///
 /// # Panics
-/// If `x` is not whole rows.
+/// Panics if `x` is not whole rows.
 pub fn edit_rows(cpu: &Cpu, x: &mut [f32], width: usize, edit: impl Fn(usize, &mut [f32]) + Sync) {
     let _timing = cpu.timing(|| Work { kernel: "edit".into(), flops: x.len(), bytes: 0 });
     each_row(cpu, x, width, edit);
 }
 
+/// Calls `f` with the index of each row and the row.
 fn each_row(cpu: &Cpu, x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     assert!(x.len().is_multiple_of(width), "x is [n_rows, width]");
     each_part(cpu, x, width, |start, x| {
@@ -145,7 +146,7 @@ fn each_row(cpu: &Cpu, x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]
     });
 }
 
-/// Calls `f` with parts of `x` and where they start, each whole stretches of `stretch` elements.
+/// Calls `f` with the start of each part of `x` and the part, which is whole stretches of `stretch` elements.
 fn each_part(cpu: &Cpu, x: &mut [f32], stretch: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     let (len, size) = (x.len(), PART.next_multiple_of(stretch));
     let parts = Chunks::new(x, size);
@@ -163,7 +164,7 @@ fn each_part(cpu: &Cpu, x: &mut [f32], stretch: usize, f: impl Fn(usize, &mut [f
 /// Below this many elements a pass over rows runs on the calling thread.
 pub(crate) const SERIAL_BELOW: usize = 1 << 14;
 
-/// Elements that a thread takes in one go.
+/// The number of elements that a thread takes in one go.
 const PART: usize = 1 << 13;
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
         assert!((norm(&row) - norm(&before)).abs() < 1e-5);
     }
 
-    /// Many rows at once against the formula, bit for bit, on every kernel set.
+    /// Compares many rows at once with the formula, bit for bit, on every kernel set.
     #[test]
     fn rope_of_many_rows_is_the_formula_for_each() {
         for (n_rows, n_heads, head_dim, rotary_dim) in [
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_soft_cap_bends_what_is_large_and_leaves_what_is_small() {
+    fn a_soft_cap_bends_large_numbers_and_keeps_small_ones() {
         let cpu = Cpu::new(Isa::best(), 2);
         for n in [1, 15, 100, 50_000] {
             let before: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin() * 90.0).collect();

@@ -168,7 +168,7 @@ impl Matrix {
     fn of_bytes(&self, bytes: Vec<u8>, n_out: usize, n_in: usize) -> Matrix {
         let bytes = Bytes::from(bytes);
         let range = 0..bytes.len();
-        Matrix::new(&bytes, range, self.dtype(), n_out, n_in).expect("as many elements")
+        Matrix::new(&bytes, range, self.dtype(), n_out, n_in).expect("as many bytes as the shape asks for")
     }
 
     /// Returns the stored index of each row, if the rows are not stored in their own order.

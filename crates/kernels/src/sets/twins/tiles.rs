@@ -24,7 +24,7 @@ impl FloatTiles for TileTwin {
 
     #[inline(never)]
     fn multiply_1x1(&mut self, a: &[Tile], b: &[Tile], sums: &mut Sums) {
-        assert!(!a.is_empty() && a.len() == b.len(), "as many steps");
+        assert!(!a.is_empty() && a.len() == b.len(), "both streams have the same number of steps");
         for (a, b) in a.iter().zip(b) {
             add_step(a, b, sums);
         }
