@@ -1,4 +1,5 @@
-//! Causal attention over keys and values that lie in blocks.
+//! Causal attention over keys and values that lie in blocks: the memory, the shape, the tasks and their inner
+//! loops.
 
 mod flash;
 mod kv;

@@ -1,4 +1,4 @@
-//! Matrix products, from packed weights to the outputs of a linear layer.
+//! Matrix products: packed weights, activations in the forms that products read, tasks and inner loops.
 
 mod input;
 mod linear;

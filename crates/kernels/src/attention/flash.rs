@@ -1,4 +1,4 @@
-//! The inner loops of attention: strips of queries against one block after another.
+//! The inner loops of attention, which take strips of queries against one block after another.
 
 use super::kv::{BLOCK_LEN, padded};
 use super::shape::{Attention, Context, QUERIES, SCRATCH};
@@ -9,13 +9,12 @@ use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// The highest strip that fetches the next block line by line. Higher ones have enough to compute
-/// meanwhile, and would be slowed down by a third.
+/// The highest strip that prefetches the next block line by line. Higher strips have enough to compute meanwhile, and
+/// would be slowed down by a third.
 const FETCHING: usize = 4;
 
-/// The attention of the queries `queries` of one key and value head. Query `i` is that of row
-/// `i / group` and of the head's `i % group`-th query head. `out` is cut into heads; no other task
-/// has these.
+/// The attention of the queries `queries` of one key and value head. Query `i` belongs to row `i / group` and to the
+/// head's `i % group`-th query head. `out` is cut into heads, and no other task has the heads of these queries.
 pub(crate) struct Attend<'a, C> {
     pub(crate) shape: Attention,
     pub(crate) layer: usize,
@@ -33,7 +32,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
         let Attention { n_heads, n_kv_heads, head_dim, scale, window, soft_cap } = shape;
         let (group, n, width) = (n_heads / n_kv_heads, queries.len(), padded(head_dim));
         assert!(n <= QUERIES && n * width <= SCRATCH, "the task holds its queries");
-        // The head that a query has in `q` and `out`.
+        // The index of a query's head in `q` and `out`.
         let place = |query: usize| query / group * n_heads + kv_head * group + query % group;
 
         let mut scaled = MaybeUninit::<[f32; SCRATCH]>::uninit();
@@ -77,8 +76,8 @@ impl<C: Context> Kernel for Attend<'_, C> {
                     first += 1;
                     continue;
                 }
-                // Neighbours that see the same block: rows of one sequence, or of several that
-                // share it.
+                // Neighbours see the same block if they are rows of one sequence, or of several sequences that
+                // share the block.
                 let block = context.block(task.rows[first], index);
                 let same = |i: usize| {
                     task.can_see(i, start)
@@ -97,15 +96,15 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 } else {
                     task.head
                 };
-                // SAFETY: the head has keys and values of this shape; the queries are filled in; the
-                // features are the caller's promise.
+                // SAFETY: the head has keys and values of this shape, the queries are filled in, and the caller
+                // promises the features.
                 unsafe { task.all::<L>(start, first..end, next) };
                 first = end;
             }
         }
         for (i, query) in queries.enumerate() {
-            // SAFETY: the sums of query `i` are `width` elements, all written; no other task has
-            // this query's part of `out`.
+            // SAFETY: the sums of query `i` are `width` elements, all written, and no other task has this query's
+            // part of `out`.
             unsafe {
                 let total = L::splat(task.sums[i].iter().sum());
                 let mixed = task.mixed.add(i * width);
@@ -123,47 +122,47 @@ struct Task {
     head_dim: usize,
     /// `head_dim`, padded.
     width: usize,
-    /// The queries times the scale, `[n][head_dim]`.
+    /// The queries, multiplied by the scale: `[n][head_dim]`.
     q: *mut f32,
-    /// The values seen so far, each times its `exp(score - max)`, `[n][width]`.
+    /// The sums of the values seen so far, each multiplied by its `exp(score - max)`: `[n][width]`.
     mixed: *mut f32,
-    /// Keys and then values of the block that is being read.
+    /// The keys and then the values of the block that is being read.
     head: *const f32,
-    /// What to ask the memory for meanwhile, from its beginning to its end: as long as `head`.
+    /// The head to prefetch meanwhile from its beginning to its end, as long as `head`.
     ahead: *const f32,
     soft_cap: Option<f32>,
     rows: [usize; QUERIES],
-    /// Positions at the beginning that a window hides from each query.
+    /// The number of positions at the beginning that a window hides from each query.
     hidden: [usize; QUERIES],
-    /// Where what each query sees ends.
+    /// The end of the positions that each query sees.
     seen: [usize; QUERIES],
-    /// The largest score so far.
+    /// The largest score of each query so far.
     max: [f32; QUERIES],
-    /// The sum of `exp(score - max)` so far, by position modulo sixteen.
+    /// The sums of `exp(score - max)` of each query so far, by position modulo sixteen.
     sums: [[f32; LANES]; QUERIES],
 }
 
-// SAFETY of every block below: the caller's promise is that of `Task::all`.
+// SAFETY of every block below: the caller keeps the promises of `Task::all`.
 #[allow(clippy::undocumented_unsafe_blocks, clippy::needless_range_loop)]
 impl Task {
-    /// Does query `i` see any position of the block that begins at `start`?
+    /// Returns true if query `i` sees any position of the block that begins at `start`.
     #[inline(always)]
     fn can_see(&self, i: usize, start: usize) -> bool {
         self.seen[i] > start && self.hidden[i] < start + BLOCK_LEN
     }
 
-    /// The queries `run` against a block whose first position is `start`: whole strips, then what
-    /// is left.
+    /// Takes the queries `run` against the block whose first position is `start`: whole strips first, then the
+    /// queries that are left.
     ///
     /// # Safety
-    /// The features of `L` are there; `head` is a head of a block; the queries and their sums are
-    /// filled in and see something of that block.
+    /// The caller runs with the features that `L` needs. `head` is a head of the block. The queries and their sums
+    /// are filled in, and the queries see something of the block.
     #[inline(always)]
     unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>, next: *const f32) {
         let mut first = run.start;
         while first < run.end {
             let left = (run.end - first).min(L::STRIP);
-            // The next block is fetched while the last strip passes over this one.
+            // The next block is prefetched while the last strip passes over this block.
             self.ahead = if first + left == run.end { next } else { self.head };
             unsafe {
                 first += match left {
@@ -178,7 +177,7 @@ impl Task {
         }
     }
 
-    /// `R` queries against a block; returns how many they are.
+    /// Takes `R` queries against a block, and returns `R`.
     #[inline(always)]
     unsafe fn strip<L: Lanes, const R: usize>(&mut self, start: usize, first: usize) -> usize {
         unsafe {
@@ -199,7 +198,7 @@ impl Task {
                 seen[r] = BLOCK_LEN.min(self.seen[first + r] - start);
                 windowed |= hidden[r] > 0;
                 shared = shared.min(seen[r]);
-                // What lies there may be anything, also no number.
+                // These positions may hold anything, even NaN.
                 for unseen in &mut weights[r][seen[r]..] {
                     *unseen = f32::NEG_INFINITY;
                 }
@@ -211,7 +210,7 @@ impl Task {
             let weights = weights.as_flattened().as_ptr();
             let factors = factors.as_ptr();
             if windowed {
-                // Where a window begins: each query on its own, in the same order as together.
+                // A window begins in this block: each query is taken alone, in the same order as together.
                 for r in 0..R {
                     let weights = weights.add(r * BLOCK_LEN);
                     self.mix_all::<L, 1>(weights, factors.add(r), first + r, hidden[r]..seen[r]);
@@ -219,7 +218,7 @@ impl Task {
                 return R;
             }
             self.mix_all::<L, R>(weights, factors, first, 0..shared);
-            // Nothing is multiplied by a weight of zero: a value that is not seen may be anything.
+            // No value that a query does not see is multiplied by a weight of zero, because it may be anything.
             for r in 0..R {
                 if seen[r] > shared {
                     let weights = weights.add(r * BLOCK_LEN);
@@ -230,8 +229,8 @@ impl Task {
         R
     }
 
-    /// The scores of `R` queries with the positions from lane group `group` on, `C` lane groups of
-    /// them: each one chain of multiply-adds over the head.
+    /// Computes the scores of `R` queries with `C` lane groups of positions from lane group `group` on. Each score is
+    /// one chain of multiply-adds over the head.
     #[inline(always)]
     unsafe fn scores<L: Lanes, const R: usize, const C: usize>(
         &self,
@@ -259,7 +258,7 @@ impl Task {
             }
             for r in 0..R {
                 for c in 0..C {
-                    // Finite: the difference of two infinite scores would be no number.
+                    // Scores stay finite, because the difference of two infinite scores would be NaN.
                     let score = L::splat(f32::MAX).min(L::splat(f32::MIN).max(sums[r][c]));
                     score.store(scores[r].as_mut_ptr().add((group + c) * LANES));
                 }
@@ -267,11 +266,10 @@ impl Task {
         }
     }
 
-    /// Scores become `exp(score - max)`. Returns what everything before must be multiplied by,
+    /// Replaces scores by `exp(score - max)`. Returns the factors by which everything before must be multiplied,
     /// because the largest score may have grown.
     ///
-    /// A position that is not seen has the score -∞ and the weight 1e-38, which vanishes in a sum of
-    /// at least one.
+    /// A position that is not seen has the score -∞ and the weight 1e-38, which vanishes in a sum of at least one.
     #[inline(always)]
     unsafe fn exponentiate<L: Lanes, const R: usize>(
         &mut self,
@@ -303,8 +301,8 @@ impl Task {
         }
     }
 
-    /// Multiplies the sums of `R` queries by their factors and adds the values of the positions
-    /// `positions`, each times its weight.
+    /// Multiplies the sums of `R` queries by their factors and adds the values of the positions `positions`, each
+    /// multiplied by its weight.
     #[inline(always)]
     unsafe fn mix_all<L: Lanes, const R: usize>(
         &self,
@@ -316,7 +314,7 @@ impl Task {
         let n = self.width / LANES;
         let mut group = 0;
         unsafe {
-            // More sums side by side where there are few queries, to hide the latency.
+            // With few queries, more sums run side by side to hide the latency.
             while R == 1 && group + 4 <= n {
                 self.mix::<L, R, 4>(weights, factors, first, positions.clone(), group);
                 group += 4;
@@ -332,7 +330,7 @@ impl Task {
         }
     }
 
-    /// [`Task::mix_all`] for the `C` lane groups of the head from `group` on: each sum one chain of
+    /// Does the work of [`Task::mix_all`] for the `C` lane groups of the head from `group` on. Each sum is one chain of
     /// multiply-adds over the positions.
     #[inline(always)]
     unsafe fn mix<L: Lanes, const R: usize, const C: usize>(
@@ -376,10 +374,10 @@ impl Task {
     }
 }
 
-/// Scores become `cap · tanh(score / cap)`.
+/// Replaces scores by `cap · tanh(score / cap)`.
 ///
 /// # Safety
-/// The features of `L` are there.
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 unsafe fn soft_cap<L: Lanes>(scores: &mut [f32], cap: f32) {
     for scores in scores.chunks_exact_mut(LANES) {

@@ -1,68 +1,67 @@
 //! Keys and values of a stretch of positions, laid out as attention reads them.
 //!
-//! Both products of attention have one operand that is broadcast and one that is read sixteen lanes
-//! at a time, and neither adds up across lanes: scores have positions as lanes, so keys lie
-//! transposed; the mixture of values has the elements of a head as lanes, so values lie as they are.
+//! Both products of attention have one operand that is broadcast and one that is read sixteen lanes at a time, and
+//! neither adds up across lanes. The lanes of scores are positions, so keys lie transposed. The lanes of the
+//! mixture of values are the elements of a head, so values lie as they are.
 
 use crate::layout::LANES;
 use crate::machine::Buffer;
 
-/// Positions per block. Small enough that a short answer wastes little; keys and values of a head
-/// of 64 (16 KB) fit the first-level cache.
+/// The number of positions per block. It is so small that a short answer wastes little, and that the keys and values
+/// of a head of 64 (16 KB) fit the first-level cache.
 pub const BLOCK_LEN: usize = 32;
 
-/// What is stored per position.
+/// The shape of what is stored per position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
-    /// Layers, each with keys and values of its own.
+    /// The number of layers, each with keys and values of its own.
     pub n_layers: usize,
-    /// Key and value heads.
+    /// The number of key and value heads.
     pub n_kv_heads: usize,
-    /// Width of a head.
+    /// The width of a head.
     pub head_dim: usize,
 }
 
 impl KvShape {
-    /// Elements of the keys (or the values) of one position in one layer.
+    /// Returns the number of elements of the keys (or the values) of one position in one layer.
     pub fn width(self) -> usize {
         self.n_kv_heads * self.head_dim
     }
 
-    /// Elements of one head in one layer of a block.
+    /// Returns the number of elements of one head in one layer of a block.
     fn head_len(self) -> usize {
         BLOCK_LEN * (self.head_dim + padded(self.head_dim))
     }
 }
 
-/// The width that a head's values are stored with: whole lanes.
+/// Returns the width with which a head's values are stored, in whole lanes.
 pub(crate) fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(LANES)
 }
 
-/// Keys and values of [`BLOCK_LEN`] positions in every layer, in one piece of memory:
-/// `[n_layers][n_kv_heads]` times keys `[head_dim][BLOCK_LEN]`, then values
-/// `[BLOCK_LEN][head_dim, padded to whole lanes]`. All zero when made.
+/// Keys and values of [`BLOCK_LEN`] positions in every layer, in one piece of memory: `[n_layers][n_kv_heads]` times
+/// keys `[head_dim][BLOCK_LEN]` and then values `[BLOCK_LEN][head_dim, padded to whole lanes]`.
 pub struct KvBlock {
     shape: KvShape,
     data: Buffer,
 }
 
 impl KvBlock {
-    /// A block of zeros.
+    /// Makes a block of zeros.
     pub fn new(shape: KvShape) -> KvBlock {
         let len = shape.n_layers * shape.n_kv_heads * shape.head_len();
         KvBlock { shape, data: Buffer::zeroed(len * size_of::<f32>()) }
     }
 
-    /// Stores key and value, each `[n_kv_heads * head_dim]`, of the position with number `position`
-    /// in the block.
+    /// Stores the key and the value, each `[n_kv_heads * head_dim]`, of position `position` of the block.
     ///
     /// # Panics
-    /// If there is no such layer or position, or the lengths do not fit.
+    /// Panics if there is no such layer or position, or if the lengths do not fit.
     pub fn write(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
         let KvShape { n_kv_heads, head_dim, .. } = self.shape;
-        assert!(position < BLOCK_LEN, "position {position} lies in a block");
-        assert_eq!((key.len(), value.len()), (self.shape.width(), self.shape.width()), "one position's");
+        assert!(position < BLOCK_LEN, "position {position} lies outside the block");
+        let width = self.shape.width();
+        assert_eq!((key.len(), value.len()), (width, width), "key and value are [n_kv_heads * head_dim]");
         for head in 0..n_kv_heads {
             let (start, len) = self.range(layer, head);
             let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.data);
@@ -75,13 +74,13 @@ impl KvBlock {
         }
     }
 
-    /// Key and value, each `[n_kv_heads * head_dim]`, of a position: for whoever wants to look.
+    /// Returns the key and the value, each `[n_kv_heads * head_dim]`, of a position, for inspection.
     ///
     /// # Panics
-    /// If there is no such layer or position.
+    /// Panics if there is no such layer or position.
     pub fn read(&self, layer: usize, position: usize) -> (Vec<f32>, Vec<f32>) {
         let KvShape { n_kv_heads, head_dim, .. } = self.shape;
-        assert!(position < BLOCK_LEN, "position {position} lies in a block");
+        assert!(position < BLOCK_LEN, "position {position} lies outside the block");
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for head in 0..n_kv_heads {
             let (keys, values) = self.head(layer, head).split_at(BLOCK_LEN * head_dim);
@@ -91,18 +90,18 @@ impl KvBlock {
         (key, value)
     }
 
-    /// What is stored per position.
+    /// Returns the shape of what is stored per position.
     pub fn shape(&self) -> KvShape {
         self.shape
     }
 
-    /// Keys and then values of one head.
+    /// Returns the keys and then the values of one head.
     pub(crate) fn head(&self, layer: usize, head: usize) -> &[f32] {
         let (start, len) = self.range(layer, head);
         &bytemuck::cast_slice(&self.data)[start..][..len]
     }
 
-    /// Where a head begins, and its length.
+    /// Returns the start and the length of a head.
     fn range(&self, layer: usize, head: usize) -> (usize, usize) {
         let KvShape { n_layers, n_kv_heads, .. } = self.shape;
         assert!(layer < n_layers && head < n_kv_heads, "layer {layer}, head {head} of {:?}", self.shape);
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else_changes() {
+    fn a_written_position_is_read_back_and_no_other_changes() {
         for (n_kv_heads, head_dim) in [(1, 16), (3, 20), (2, 7), (8, 64)] {
             let shape = KvShape { n_layers: 3, n_kv_heads, head_dim };
             let row = |seed: usize| (0..shape.width()).map(|i| (seed * 1000 + i) as f32).collect::<Vec<_>>();

@@ -1,27 +1,27 @@
-//! What an attention layer is, and what its rows see.
+//! The shape of an attention layer, and the context that its rows see.
 
 use super::kv::KvBlock;
 
-/// Queries of a task at most: whole strips of every height.
+/// The largest number of queries in a task: whole strips of every height.
 pub(crate) const QUERIES: usize = 48;
 
-/// Elements of the queries, and of the sums, that a task has room for.
+/// The number of elements of queries, and of sums, that a task has room for.
 pub(crate) const SCRATCH: usize = QUERIES * 128;
 
 /// The shape of an attention layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
-    /// Query heads.
+    /// The number of query heads.
     pub n_heads: usize,
-    /// Key and value heads; divides `n_heads`, consecutive query heads share one.
+    /// The number of key and value heads. It divides `n_heads`, and consecutive query heads share one.
     pub n_kv_heads: usize,
-    /// Width of a head, at most [`Attention::MAX_HEAD_DIM`].
+    /// The width of a head, at most [`Attention::MAX_HEAD_DIM`].
     pub head_dim: usize,
-    /// Factor on the scores, usually `1 / sqrt(head_dim)`.
+    /// The factor on the scores, usually `1 / sqrt(head_dim)`.
     pub scale: f32,
-    /// How many positions a row sees at most, counted back from itself; all, if there is no window.
+    /// The largest number of positions that a row sees, counted back from itself; without a window it sees all.
     pub window: Option<usize>,
-    /// Scaled scores `s` become `cap · tanh(s / cap)`.
+    /// The cap of scores: scaled scores `s` become `cap · tanh(s / cap)`.
     pub soft_cap: Option<f32>,
 }
 
@@ -30,13 +30,13 @@ impl Attention {
     pub const MAX_HEAD_DIM: usize = SCRATCH;
 }
 
-/// What the rows of a batch see.
+/// The positions that the rows of a batch see.
 pub trait Context: Sync {
-    /// How many positions row `row` sees, from the first of its sequence to itself. A window hides
-    /// those at the beginning.
+    /// Returns the number of positions that row `row` sees, from the first of its sequence to itself. A window hides
+    /// positions at the beginning.
     fn seen(&self, row: usize) -> usize;
 
-    /// Block `index` of what row `row` sees: positions from `index * BLOCK_LEN` on. Asked only for
-    /// blocks that begin before `seen(row)`. Rows that return the same block read it together.
+    /// Returns block `index` of the sequence of row `row`: positions from `index * BLOCK_LEN` on. Attention asks only
+    /// for blocks that begin before `seen(row)`. Rows that return the same block read it together.
     fn block(&self, row: usize, index: usize) -> &KvBlock;
 }

@@ -1,24 +1,23 @@
-//! Causal attention of rows over keys and values that lie in blocks.
+//! The tasks of attention.
 //!
-//! The queries that share a key and value head (those of one row, and those of its neighbours) are
-//! cut into tasks, which any thread may take. A task walks along the blocks (`flash.rs`), so a block
-//! is fetched once for all its queries, and no row of scores is ever written down whole.
+//! The queries of a row and its neighbours that share a key and value head are cut into tasks, which any thread
+//! may take. A task walks along the blocks (`flash.rs`), so a block is fetched once for all its queries, and no
+//! row of scores is ever written down whole.
 
 use super::flash::Attend;
 use super::kv::padded;
 use super::shape::{Attention, Context, QUERIES, SCRATCH};
 use crate::machine::{Chunks, Cpu, Work};
 
-/// `out[r, h] = softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the
-/// blocks, within the window and with the scores capped, where the shape says so.
+/// Sets `out[r, h]` to `softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the blocks.
+/// The window and the cap of scores apply where the shape has them.
 ///
-/// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov &
-/// Gimelshein 2018; Dao et al. 2022), block after block in ascending order. A row's arithmetic
-/// depends on its query and on what it sees alone: not on its neighbours, on threads, on the
-/// instruction set, or on what lies beyond what it sees.
+/// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov & Gimelshein 2018; Dao et
+/// al. 2022), block after block in ascending order. A row's result depends only on its query and on the positions
+/// that it sees: not on its neighbours, the threads, the instruction set, or the positions beyond.
 ///
 /// # Panics
-/// If the slices or blocks do not have these shapes, or a row sees nothing.
+/// Panics if the slices or blocks do not have these shapes, or if a row sees nothing.
 pub fn attention(
     cpu: &Cpu,
     shape: Attention,
@@ -28,8 +27,8 @@ pub fn attention(
     out: &mut [f32],
 ) {
     let Attention { n_heads, n_kv_heads, head_dim, .. } = shape;
-    assert!(head_dim <= Attention::MAX_HEAD_DIM, "head_dim is {head_dim}");
-    assert_eq!(n_heads % n_kv_heads, 0, "every key and value head serves as many query heads");
+    assert!(head_dim <= Attention::MAX_HEAD_DIM, "head_dim is {head_dim}, above {}", Attention::MAX_HEAD_DIM);
+    assert_eq!(n_heads % n_kv_heads, 0, "every key and value head serves the same number of query heads");
     assert_eq!(q.len(), out.len(), "q and out are [n_rows, n_heads * head_dim]");
     assert_eq!(q.len() % (n_heads * head_dim), 0, "q is [n_rows, n_heads * head_dim]");
     let n_rows = q.len() / (n_heads * head_dim);
@@ -57,10 +56,10 @@ pub fn attention(
     }
 }
 
-/// Below this many multiply-adds (a few µs) attention runs on the calling thread.
+/// The number of multiply-adds (a few µs) below which attention runs on the calling thread.
 const SERIAL_BELOW: usize = 1 << 17;
 
-/// As many as a task holds, if that leaves some tasks for every thread; else fewer, in steps of a
+/// Returns as many queries as a task holds, if that leaves some tasks for every thread; else fewer, in steps of a
 /// whole strip.
 fn queries_per_task(cpu: &Cpu, shape: Attention, n_queries: usize) -> usize {
     let chunks = (4 * cpu.n_threads()).div_ceil(shape.n_kv_heads);
@@ -98,7 +97,7 @@ mod tests {
         }
     }
 
-    /// Rows, each of a sequence, each seeing so many of its positions.
+    /// Rows, each given by its sequence and the number of positions that it sees.
     struct Rows<'a> {
         sequences: &'a [Sequence],
         rows: Vec<(usize, usize)>,
@@ -114,7 +113,7 @@ mod tests {
         }
     }
 
-    /// A small deterministic sequence in (-2, 2).
+    /// Returns a small deterministic sequence in (-2, 2).
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2654435761).wrapping_add(1);
         let mut next = || {
@@ -144,14 +143,14 @@ mod tests {
         out
     }
 
-    /// Bits, so that zeros of either sign differ.
+    /// Returns the bits, so that zeros of either sign differ.
     fn bits(x: &[f32]) -> Vec<u32> {
         x.iter().map(|x| x.to_bits()).collect()
     }
 
-    /// The last `n_rows` rows of a sequence on every kernel set against the f64 twin. The bound is
-    /// some units in the last place of values of at most two, for what the scores' rounding
-    /// (products of head_dim terms) does to the weights.
+    /// Compares the last `n_rows` rows of a sequence on every kernel set with the f64 twin. The bound is some units in
+    /// the last place of values of at most two, for what the rounding of scores (products of head_dim terms) does to
+    /// the weights.
     fn check((n_heads, n_kv_heads, head_dim): (usize, usize, usize), len: usize, n_rows: usize) {
         check_shape(shapes(n_heads, n_kv_heads, head_dim).0, len, n_rows);
     }
@@ -223,9 +222,9 @@ mod tests {
         }
     }
 
-    /// What a window hides may be anything, and is not asked for where it fills a block.
+    /// Hidden positions may hold anything, and a block that is wholly hidden is not asked for.
     #[test]
-    fn what_lies_before_the_window_does_not_matter() {
+    fn positions_before_the_window_do_not_matter() {
         let (plain_shape, kv) = shapes(4, 2, 20);
         let shape = Attention { window: Some(10), ..plain_shape };
         let clean = sequence(kv, 100, 8);
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_a_sequence_is_cut_into_passes() {
+    fn the_cut_of_a_sequence_into_passes_does_not_matter() {
         let windows = [None, Some(40), Some(3)];
         for ((n_heads, n_kv_heads, head_dim), window) in
             [(4, 1, 64), (3, 3, 20), (16, 2, 32)].into_iter().zip(windows)
@@ -293,10 +292,10 @@ mod tests {
         }
     }
 
-    /// The rows of two sequences that share their beginning read it together, and get what they
-    /// would get from copies.
+    /// The rows of two sequences that share their beginning read it together, and get what they would get from
+    /// copies.
     #[test]
-    fn shared_blocks_give_what_copies_give() {
+    fn shared_blocks_give_the_same_bits_as_copies() {
         struct Shared<'a>(&'a [Sequence]);
         impl Context for Shared<'_> {
             fn seen(&self, row: usize) -> usize {
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beyond_what_a_row_sees_does_not_matter() {
+    fn positions_that_a_row_does_not_see_do_not_matter() {
         let (shape, kv) = shapes(4, 2, 20);
         let len = 70;
         let clean = sequence(kv, len, 8);
@@ -375,7 +374,7 @@ mod tests {
         let len = 70;
         let q: Vec<f32> = vec![1.0; 2 * 16];
         let values: Vec<f32> = (0..len * 16).map(|i| (i / 16) as f32).collect();
-        // Keys by which the scores are `size` times what `of` says.
+        // The keys make each score `size` times the value of `of`.
         let out = |isa: Isa, size: f32, of: &dyn Fn(usize) -> f32| {
             let keys = (0..len * 16).map(|i| of(i / 16) * size / 4.0).collect();
             let sequences = [Sequence::new(kv, keys, values.clone())];

@@ -1,8 +1,8 @@
-//! Activations in the form that products read them in.
+//! Activations in the layout that products read.
 //!
-//! A product walks along the inputs in blocks of 256, and within a block over strips of rows. So
-//! the rows of a block lie together, `[n_blocks][n_rows][256]`: a strip of six rows is 6 KB on end
-//! instead of six lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
+//! A product walks along the inputs in blocks of 256, and within a block over strips of rows. So the rows of a block
+//! lie together, `[n_blocks][n_rows][256]`. A strip of six rows is 6 KB without gaps, instead of six lines that fall
+//! onto the same set of the cache, as they do at a stride of 8 KB.
 
 use super::packed::Packed;
 use super::quant::{Layout, Quantised, QuantisedWriter};
@@ -14,75 +14,68 @@ use crate::sets::{Kernel, Lanes, Tile};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Rows of activations, `[n_rows, n_in]`, cut into K blocks. It keeps its memory when it is filled
-/// again.
+/// Rows of activations, `[n_rows, n_in]`, cut into K blocks. An input keeps its memory when it is filled again.
 #[derive(Default)]
 pub struct Input {
     n_rows: usize,
     n_in: usize,
     /// `[n_blocks][n_rows][block_len]`, padded with a zero where a block is odd.
     blocks: Vec<f32>,
-    /// The same, quantised by 32 and by 256, once a product has asked for it.
+    /// The rows quantised by 32 and by 256, each once a product has asked for it.
     quantised: [Mutex<Arc<Quantised>>; 2],
-    /// The same as tiles of `bf16`, once a product has asked for it.
+    /// The rows as tiles of `bf16`, once a product has asked for them.
     rounded: Mutex<Arc<Rounded>>,
 }
 
-/// Activations in the form that a certain weight is multiplied with.
+/// Activations in the form with which a certain weight is multiplied.
 pub(crate) enum Activations<'a> {
     Floats(&'a Input),
     Quantised(Arc<Quantised>),
     Rounded(Arc<Rounded>),
 }
 
-/// What a row is filled by.
+/// The operation that fills a row.
 enum Fill<'a> {
+    /// `x`.
     Copy,
     /// `x · scale(x) · weight`.
-    RmsNorm {
-        weight: &'a [f32],
-        eps: f32,
-    },
+    RmsNorm { weight: &'a [f32], eps: f32 },
     /// `(x - mean(x)) · scale(x) · weight + bias`.
-    LayerNorm {
-        weight: &'a [f32],
-        bias: &'a [f32],
-        eps: f32,
-    },
+    LayerNorm { weight: &'a [f32], bias: &'a [f32], eps: f32 },
 }
 
 impl Input {
-    /// Fills it with the rows `x`, `[n_rows, n_in]`.
+    /// Fills the input with the rows `x`, `[n_rows, n_in]`.
     ///
     /// # Panics
-    /// If `x` is not whole rows.
+    /// Panics if `x` is not whole rows.
     pub fn fill(&mut self, cpu: &Cpu, x: &[f32], n_in: usize) {
         self.fill_by(cpu, x, n_in, Fill::Copy);
     }
 
-    /// Fills it with `x / sqrt(mean(x²) + eps) · weight`, row by row (Zhang & Sennrich 2019). The
-    /// mean is taken in `f64`.
+    /// Fills the input with `x / sqrt(mean(x²) + eps) · weight`, row by row (Zhang & Sennrich 2019). The mean is taken
+    /// in `f64`.
     ///
     /// # Panics
-    /// If `x` is not whole rows of `weight.len()`.
+    /// Panics if `x` is not whole rows of `weight.len()`.
     pub fn fill_rms_norm(&mut self, cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32) {
         self.fill_by(cpu, x, weight.len(), Fill::RmsNorm { weight, eps });
     }
 
-    /// Fills it with `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`, row by row (Ba, Kiros &
-    /// Hinton 2016). Mean and variance are taken in `f64`.
+    /// Fills the input with `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`, row by row (Ba, Kiros & Hinton
+    /// 2016). Mean and variance are taken in `f64`.
     ///
     /// # Panics
-    /// If `x` is not whole rows of `weight.len()`, or `bias` is not as long.
+    /// Panics if `x` is not whole rows of `weight.len()`, or if `bias` is not as long as `weight`.
     pub fn fill_layer_norm(&mut self, cpu: &Cpu, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
         assert_eq!(weight.len(), bias.len(), "weight and bias are [n_in]");
         self.fill_by(cpu, x, weight.len(), Fill::LayerNorm { weight, bias, eps });
     }
 
-    /// Fills it with some rows of another input, in that order.
+    /// Fills the input with the listed rows of another input, in that order.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn fill_gathered(&mut self, from: &Input, rows: impl ExactSizeIterator<Item = usize> + Clone) {
         self.reset(rows.len(), from.n_in);
         let mut at = 0;
@@ -95,17 +88,17 @@ impl Input {
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    /// Elements per row.
+    /// Returns the number of elements per row.
     pub fn n_in(&self) -> usize {
         self.n_in
     }
 
-    /// Row `row`, put together again.
+    /// Returns row `row`, put together again.
     pub fn row(&self, row: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.n_in);
         for block in 0..self.n_blocks() {
@@ -117,18 +110,19 @@ impl Input {
         out
     }
 
+    /// Returns the number of K blocks.
     pub(crate) fn n_blocks(&self) -> usize {
         self.n_in.div_ceil(K_BLOCK)
     }
 
-    /// The rows of K block `block`, `[n_rows][block_len]`.
+    /// Returns the rows of K block `block`, `[n_rows][block_len]`.
     pub(crate) fn block(&self, block: usize) -> &[f32] {
         let start = block * K_BLOCK * self.n_rows;
         &self.blocks[start..][..self.n_rows * block_len(self.n_in, block)]
     }
 
-    /// What `weight` is multiplied with. Quantised and rounded activations are made when the first weight
-    /// asks for them, and kept for the others.
+    /// Returns the activations in the form with which `weight` is multiplied. Quantised and rounded activations are
+    /// made when the first weight asks for them, and kept for other weights.
     pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
         if weight.is_input_quantised() {
             Activations::Quantised(self.quantised(cpu, weight))
@@ -139,12 +133,13 @@ impl Input {
         }
     }
 
+    /// Returns the activations quantised for `weight`.
     fn quantised(&self, cpu: &Cpu, weight: &Packed) -> Arc<Quantised> {
         let unit = Layout::of(weight.dtype()).unit;
         let mut slot =
             self.quantised[usize::from(unit == K_BLOCK)].lock().unwrap_or_else(PoisonError::into_inner);
         if slot.n_rows() != self.n_rows {
-            // Nobody else has what is not filled.
+            // Nobody else holds activations that are not filled.
             let quantised = Arc::make_mut(&mut slot);
             quantised.reset(unit, self.n_rows, self.n_in);
             self.quantise(cpu, &quantised.writer());
@@ -152,10 +147,11 @@ impl Input {
         slot.clone()
     }
 
+    /// Returns the activations rounded to `bf16`.
     fn rounded(&self, cpu: &Cpu) -> Arc<Rounded> {
         let mut slot = self.rounded.lock().unwrap_or_else(PoisonError::into_inner);
         if !slot.is_filled() {
-            // Nobody else has what is not filled.
+            // Nobody else holds activations that are not filled.
             let rounded = Arc::make_mut(&mut slot);
             rounded.reset(self.n_rows, self.n_in);
             self.round(cpu, rounded);
@@ -163,7 +159,7 @@ impl Input {
         slot.clone()
     }
 
-    /// Rounds all rows to where `out` has made room for them.
+    /// Rounds all rows into `out`, which has made room for them.
     pub(crate) fn round(&self, cpu: &Cpu, out: &mut Rounded) {
         let elements = self.n_rows * self.n_in;
         let _timing = cpu.timing(|| Work { kernel: "round input".into(), flops: elements, bytes: 0 });
@@ -171,7 +167,7 @@ impl Input {
         let tiles = Chunks::new(out.tiles_mut(), self.n_in / STEP);
         let task = |task: usize| {
             let rows = task * TILE_ROWS..self.n_rows.min((task + 1) * TILE_ROWS);
-            // SAFETY: each row tile is filled by the one call that has its number.
+            // SAFETY: only the call with the number of a row tile fills it.
             let out = unsafe { tiles.get(task) };
             cpu.isa().run(RoundRows { x: self, rows, out });
         };
@@ -182,6 +178,7 @@ impl Input {
         }
     }
 
+    /// Quantises all rows to `out`.
     fn quantise(&self, cpu: &Cpu, out: &QuantisedWriter<'_>) {
         let elements = self.n_rows * self.n_in;
         let _timing = cpu.timing(|| Work { kernel: "quantise input".into(), flops: 4 * elements, bytes: 0 });
@@ -204,7 +201,7 @@ impl Input {
         }
     }
 
-    /// Makes room for `[n_rows, n_in]`. The padding is zero; the rest is for the caller to fill.
+    /// Makes room for `[n_rows, n_in]`. The padding is zero, and the caller fills the rest.
     pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
         (self.n_rows, self.n_in) = (n_rows, n_in);
         self.blocks.resize(n_rows * n_in.next_multiple_of(2), 0.0);
@@ -219,11 +216,12 @@ impl Input {
         }
     }
 
-    /// A way for several threads to fill it; see [`InputWriter::row_part`].
+    /// Returns a writer through which several threads fill the input; see [`InputWriter::row_part`].
     pub(crate) fn writer(&mut self) -> InputWriter<'_> {
         InputWriter { n_rows: self.n_rows, n_in: self.n_in, blocks: Chunks::new(&mut self.blocks, 1) }
     }
 
+    /// Fills the input with the rows `x`, each passed through `fill`.
     fn fill_by(&mut self, cpu: &Cpu, x: &[f32], n_in: usize, fill: Fill) {
         assert_eq!(x.len() % n_in, 0, "x is [n_rows, n_in]");
         self.reset(x.len() / n_in, n_in);
@@ -240,7 +238,7 @@ impl Input {
                 Fill::LayerNorm { eps, .. } => mean_and_scale(x, eps),
             };
             for (block, x) in x.chunks(K_BLOCK).enumerate() {
-                // SAFETY: this call alone has this row.
+                // SAFETY: only this call has this row.
                 let out = unsafe { writer.row_part(row, block * K_BLOCK, x.len()) };
                 match fill {
                     Fill::Copy => out.copy_from_slice(x),
@@ -268,7 +266,7 @@ impl Input {
     }
 }
 
-/// Clears what is in a slot, or leaves it to whoever still has it.
+/// Clears the content of a slot, or leaves the content to its other holders.
 fn forget<T: Default>(slot: &mut Mutex<Arc<T>>, clear: fn(&mut T)) {
     let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
     match Arc::get_mut(slot) {
@@ -277,10 +275,10 @@ fn forget<T: Default>(slot: &mut Mutex<Arc<T>>, clear: fn(&mut T)) {
     }
 }
 
-/// Rows of a K block that are quantised by one task.
+/// The number of rows of a K block that one task quantises.
 const ROWS_PER_TASK: usize = 64;
 
-/// Quantises some rows of a K block.
+/// The quantisation of some rows of a K block.
 struct QuantiseRows<'a> {
     /// `[n_rows][len]`.
     x: &'a [f32],
@@ -295,16 +293,16 @@ impl Kernel for QuantiseRows<'_> {
     unsafe fn run<L: Lanes>(self) {
         for row in self.rows {
             let x = &self.x[row * self.len..][..self.len];
-            // SAFETY: the features are the caller's promise; each row of a block has one task.
+            // SAFETY: the caller promises the features, and each row of a block has one task.
             unsafe { self.out.fill::<L>(row, self.block, x) };
         }
     }
 }
 
-/// Rounds the rows of a row tile.
+/// The rounding of the rows of a row tile.
 pub(crate) struct RoundRows<'a> {
     pub(crate) x: &'a Input,
-    /// Those of the tile that exist.
+    /// The rows of the tile that exist.
     pub(crate) rows: Range<usize>,
     /// `[n_in / 32]`.
     pub(crate) out: &'a mut [Tile],
@@ -327,7 +325,7 @@ impl Kernel for RoundRows<'_> {
     }
 }
 
-/// Writes parts of rows from several threads.
+/// A writer through which several threads write parts of rows.
 pub(crate) struct InputWriter<'a> {
     n_rows: usize,
     n_in: usize,
@@ -335,17 +333,20 @@ pub(crate) struct InputWriter<'a> {
 }
 
 impl<'a> InputWriter<'a> {
-    /// The elements from `start` on of row `row`, within one K block.
+    /// Returns `len` elements of row `row` from `start` on, within one K block.
     ///
     /// # Safety
-    /// No two parts alive together may overlap.
+    /// Parts that are alive together may not overlap.
     #[allow(clippy::mut_from_ref)] // exclusive by the caller's promise
     pub(crate) unsafe fn row_part(&self, row: usize, start: usize, len: usize) -> &'a mut [f32] {
         let block = start / K_BLOCK;
         let width = block_len(self.n_in, block);
-        assert!(row < self.n_rows && start % K_BLOCK + len <= width, "inside the row");
+        assert!(
+            row < self.n_rows && start % K_BLOCK + len <= width,
+            "the part lies inside the row and its block"
+        );
         let at = block * K_BLOCK * self.n_rows + row * width + start % K_BLOCK;
-        // SAFETY: in range by the assertion; exclusive by the caller's promise.
+        // SAFETY: the part is in range by the assertion, and exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.blocks.as_ptr().add(at), len) }
     }
 }
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn gathered_rows_are_the_rows_they_were() {
+    fn gathered_rows_equal_the_rows_they_came_from() {
         let cpu = Cpu::new(Isa::best(), 2);
         let (mut from, mut to) = (Input::default(), Input::default());
         for n_in in [1, 255, 256, 513] {

@@ -1,9 +1,9 @@
 //! `y = x Wᵀ + b`: every linear layer, for one row (decoding) or many (prefill).
 //!
-//! The work is cut into tasks of four panels (64 outputs) by at most 96 rows, which any thread may
-//! take. A task walks along the K blocks; in each, every panel's part (8 KB in bf16) stays in the
-//! first-level cache while strips of rows pass over it, and the block's sums are added to a small
-//! table of totals on the stack. What happens to the totals at the end (bias, gate) happens there.
+//! The work is cut into tasks of four panels (64 outputs) by at most 96 rows, which any thread may take. A task
+//! walks along the K blocks. In each block, every panel's part (8 KB in bf16) stays in the first-level cache while
+//! strips of rows pass over it, and the sums of the block are added to a small table of totals on the stack. Biases,
+//! activation functions and gates are applied to the totals at the end of the task.
 
 use super::input::{Activations, Input, InputWriter};
 use super::packed::Packed;
@@ -15,25 +15,25 @@ use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, `out` being
-/// `[n_rows, n_out]`, row-major.
+/// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, where `out` is `[n_rows, n_out]`,
+/// row-major.
 pub struct Product<'a> {
-    /// `[n_out, n_in]`.
+    /// The weights, `[n_out, n_in]`.
     pub weight: &'a Packed,
-    /// `[n_out]`.
+    /// The biases, `[n_out]`.
     pub bias: Option<&'a [f32]>,
-    /// Where the result goes.
+    /// The result, `[n_rows, n_out]`.
     pub out: &'a mut [f32],
 }
 
-/// Computes several products of one input side by side (query, key and value, say): one parallel
-/// region for all of them. Sums are taken as `packed.rs` lays them out: blocks of 256 inputs, each
-/// one chain of fused multiply-adds in ascending order, added up in ascending order. So a row has
-/// the same bits whatever surrounds it. (Those of tiles, `amx.rs`, are others, and do as little
-/// depend on what surrounds a row.)
+/// Computes several products of one input side by side in one parallel region: query, key and value, for example.
+///
+/// Each block of 256 inputs is one chain of fused multiply-adds in ascending order, and blocks are added up in
+/// ascending order. So a row has the same bits whatever surrounds it. Products of rounded inputs add in an order of
+/// their own (`rounded/`); their bits differ, but do not depend on what surrounds a row either.
 ///
 /// # Panics
-/// If shapes do not fit.
+/// Panics if the shapes do not fit.
 pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) {
     let n_rows = x.n_rows();
     let mut n_tasks = 0;
@@ -57,23 +57,23 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
     spread(cpu, macs, n_tasks, task);
 }
 
-/// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)`
-/// (Shazeer 2020).
+/// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)` (Shazeer
+/// 2020).
 #[derive(Clone, Copy)]
 pub struct Mlp<'a> {
-    /// `[d_ff, n_in]` and `[d_ff]`.
+    /// The weights `[d_ff, n_in]` and the biases `[d_ff]` of the up projection.
     pub up: (&'a Packed, Option<&'a [f32]>),
-    /// As `up`, if the unit is gated.
+    /// The weights and biases of the gate, shaped as those of `up`, if the MLP is gated.
     pub gate: Option<(&'a Packed, Option<&'a [f32]>)>,
-    /// The function.
+    /// The activation function.
     pub activation: Activation,
 }
 
-/// Computes the first half of an MLP; gate and up are multiplied while both are at hand. `out` becomes
+/// Computes the first half of an MLP, and multiplies gate and up while both are at hand. `out` becomes
 /// `[n_rows, d_ff]`, ready for the next product.
 ///
 /// # Panics
-/// If shapes do not fit.
+/// Panics if the shapes do not fit.
 pub fn hidden(cpu: &Cpu, x: &Input, unit: Mlp<'_>, out: &mut Input) {
     let Mlp { up, gate, activation } = unit;
     let d_ff = up.0.n_out();
@@ -103,6 +103,7 @@ pub fn hidden(cpu: &Cpu, x: &Input, unit: Mlp<'_>, out: &mut Input) {
     spread(cpu, macs, n_groups(up.0) * n_chunks(x.n_rows()), task);
 }
 
+/// Returns the work of a product with several weights, for the profile.
 fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
     let n_out: usize = weights.iter().map(|weight| weight.n_out()).sum();
     let (n_in, dtype) = (weights[0].n_in(), weights[0].dtype().name());
@@ -113,37 +114,41 @@ fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
     }
 }
 
-/// Rows of a task at most: a multiple of every strip and of a tile. Their part of a K block (96 KB) stays in the
-/// second-level cache.
+/// The largest number of rows of a task: a multiple of every strip and of a tile. Their part of a K block (96 KB)
+/// stays in the second-level cache.
 const CHUNK: usize = 96;
 
-/// Below this many multiply-adds (about 5 µs) a product runs on the calling thread.
+/// The number of multiply-adds (about 5 µs) below which a product runs on the calling thread.
 const SERIAL_BELOW: usize = 1 << 17;
 
-/// Room on the stack for the totals of the largest task. It begins without values: to fill and move
-/// 24 KB takes longer than one row of a decoded token takes to be multiplied.
+/// Room on the stack for the totals of the largest task. The room begins without values, because filling and moving
+/// 24 KB takes longer than multiplying one row of a decoded token.
 type Room = [MaybeUninit<[f32; LANES]>; GROUP * CHUNK];
 
+/// Makes room without values.
 #[inline(always)]
 fn room() -> Room {
     [const { MaybeUninit::uninit() }; GROUP * CHUNK]
 }
 
+/// Returns the number of groups of panels.
 fn n_groups(weight: &Packed) -> usize {
     weight.n_panels().div_ceil(GROUP)
 }
 
+/// Returns the number of chunks of rows.
 fn n_chunks(n_rows: usize) -> usize {
     n_rows.div_ceil(CHUNK)
 }
 
-/// Panels and rows of a task. Tasks that share weights are neighbours.
+/// Returns the panels and rows of a task. Tasks that share weights are neighbours.
 fn cut(weight: &Packed, n_rows: usize, task: usize) -> (Range<usize>, Range<usize>) {
     let (group, chunk) = (task / n_chunks(n_rows), task % n_chunks(n_rows));
     let panels = group * GROUP..weight.n_panels().min((group + 1) * GROUP);
     (panels, chunk * CHUNK..n_rows.min((chunk + 1) * CHUNK))
 }
 
+/// Runs the tasks on all threads, or on the calling thread if the work is small.
 fn spread(cpu: &Cpu, macs: usize, n_tasks: usize, task: impl Fn(usize) + Sync) {
     if macs < SERIAL_BELOW {
         (0..n_tasks).for_each(task);
@@ -161,12 +166,12 @@ struct Part<'a> {
     first_task: usize,
 }
 
-/// Rows per panel in a table of totals: matrix units write whole tiles of sixteen.
+/// Returns the rows per panel in a table of totals, since matrix units write whole tiles of sixteen.
 fn height(rows: &Range<usize>) -> usize {
     rows.len().next_multiple_of(16)
 }
 
-/// The sums of a task, `[panel][row][lane]`, in as much of the room as they take.
+/// Returns the sums of a task, `[panel][row][lane]`, in as much of the room as they take.
 fn totals<'a>(
     cpu: &Cpu,
     weight: &Packed,
@@ -179,14 +184,14 @@ fn totals<'a>(
     for total in &mut *room {
         total.write([0.0; LANES]);
     }
-    // SAFETY: all of them have just been written.
+    // SAFETY: all totals have just been written.
     let totals = unsafe { &mut *(std::ptr::from_mut(room) as *mut [[f32; LANES]]) };
     let isa = cpu.isa();
     isa.run(AddPanels { isa, weight, panels: panels.clone(), x, rows: rows.clone(), totals });
     totals
 }
 
-/// Adds biases and writes rows of the output.
+/// The end of a task of products: adds biases and writes rows of the output.
 struct Store<'a> {
     /// `[panel][row][lane]`.
     totals: &'a [[f32; LANES]],
@@ -205,8 +210,8 @@ impl Kernel for Store<'_> {
             let n = PANEL.min(n_out - first);
             let bias = bias_of(*bias, first, n);
             for (row, total) in rows.clone().zip(totals) {
-                // SAFETY: the features are the caller's promise; panels and rows are in range
-                // (`cut`); no other task writes these columns of these rows.
+                // SAFETY: the caller promises the features, panels and rows are in range (`cut`), and no other task
+                // writes these columns of these rows.
                 unsafe {
                     let sum = L::load(total.as_ptr()).add(L::load(bias.as_ptr()));
                     let out = out.as_ptr().add(row * n_out + first);
@@ -223,10 +228,10 @@ impl Kernel for Store<'_> {
     }
 }
 
-/// Totals, `[panel][row][lane]`, and the bias that is added to them.
+/// Totals, `[panel][row][lane]`, and the biases that are added to them.
 type Biased<'a> = (&'a [[f32; LANES]], Option<&'a [f32]>);
 
-/// Adds biases, activates, gates, and writes rows of the next input.
+/// The end of a task of an MLP: adds biases, activates, gates, and writes rows of the next input.
 struct StoreHidden<'a> {
     gates: Option<Biased<'a>>,
     ups: Biased<'a>,
@@ -267,7 +272,7 @@ impl Kernel for StoreHidden<'_> {
     }
 }
 
-/// The biases of a panel, zero where there are none.
+/// Returns the biases of a panel, which are zero where there are none.
 #[inline(always)]
 fn bias_of(bias: Option<&[f32]>, first: usize, n: usize) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
@@ -287,7 +292,7 @@ pub(crate) mod tests {
     use crate::weights::{Bytes, Dtype, Matrix};
     use half::{bf16, f16};
 
-    /// A small deterministic sequence in (-1, 1); no generator crate needed for operands.
+    /// Returns a small deterministic sequence in (-1, 1), which needs no generator crate.
     pub(crate) fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2654435761).wrapping_add(1);
         let mut next = || {
@@ -297,6 +302,7 @@ pub(crate) mod tests {
         (0..n).map(|_| next()).collect()
     }
 
+    /// Returns one matrix stored as `f32`, as `bf16` and as `f16`.
     pub(crate) fn matrices(n_out: usize, n_in: usize) -> [Matrix; 3] {
         let w = numbers(n_out * n_in, 7);
         let bf: Vec<bf16> = w.iter().map(|&x| bf16::from_f32(x)).collect();
@@ -312,7 +318,7 @@ pub(crate) mod tests {
         ]
     }
 
-    /// The product on `isa`, and what the gated unit makes of it with itself.
+    /// Returns the product on `isa`, and the hidden rows of an MLP that is gated with itself.
     pub(crate) fn both(
         isa: Isa,
         n_threads: usize,
@@ -336,8 +342,8 @@ pub(crate) mod tests {
         (out, (0..gate.n_rows()).flat_map(|row| gate.row(row)).collect())
     }
 
-    /// Every kernel set and stored type against the f64 twin. The bound is that of any f32 sum of
-    /// `n` products: a few units in the last place of the sum of magnitudes.
+    /// Compares every kernel set and stored type with the f64 twin. The bound holds for any f32 sum of `n` products: a
+    /// few units in the last place of the sum of magnitudes.
     fn check(n_rows: usize, n_out: usize, n_in: usize) {
         let x = numbers(n_rows * n_in, 3);
         let bias = numbers(n_out, 5);
@@ -425,7 +431,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_stays_in_its_row() {
+    fn numbers_that_are_not_finite_stay_in_their_row() {
         let mut x = numbers(3 * 40, 4);
         x[45] = f32::NAN;
         x[50] = f32::INFINITY;
@@ -443,7 +449,7 @@ pub(crate) mod tests {
         assert!(out.iter().all(|y| (y - 3.2e-39).abs() < 1e-42));
     }
 
-    /// A matrix of blocks with any codes and factors of ordinary size.
+    /// Returns a matrix of blocks with any codes and factors of ordinary size.
     fn quantised(dtype: Dtype, n_out: usize, n_in: usize, seed: u64) -> Matrix {
         let mut random = Random(seed);
         let bytes: Vec<u8> = (0..n_out).flat_map(|_| random.row(dtype, n_in)).collect();
@@ -451,9 +457,9 @@ pub(crate) mod tests {
         Matrix::new(&bytes, 0..bytes.len(), dtype, n_out, n_in).unwrap()
     }
 
-    /// Products with quantised weights against the f64 twin. With exact inputs the bound is that of
-    /// an f32 sum; else it is half a step of the activations, 1/254 of the largest of them (which is
-    /// below one), times the magnitudes of the weights.
+    /// Compares products with quantised weights with the f64 twin. With exact inputs the bound is that of an f32 sum.
+    /// Otherwise it is half a step of the activations, which is 1/254 of the largest of them (below one), times the
+    /// magnitudes of the weights.
     fn check_quantised(dtype: Dtype, n_rows: usize, n_out: usize, n_in: usize) {
         let x = numbers(n_rows * n_in, 3);
         let w = quantised(dtype, n_out, n_in, 1);

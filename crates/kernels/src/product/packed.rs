@@ -1,4 +1,4 @@
-//! Weights as the products read them: panels of sixteen rows, packed once at load.
+//! Weights in the layout that products read: panels of sixteen rows, packed once at load.
 //!
 //! ```text
 //! matrix [n_out, n_in]             panel: 16 rows, one 32-bit lane each        K block: 256 inputs
@@ -11,12 +11,11 @@
 //!       │      …       │
 //! ```
 //!
-//! A lane is an output, so a vector of weights times one broadcast input adds to sixteen sums at
-//! once and no sum is ever taken across lanes: one row (decoding) and many (prefill) read the very
-//! same bytes in the same order. A pair of `bf16` inputs shares a 32-bit lane because that is also
-//! the shape of a tile of the matrix units.
+//! A lane is an output, so a vector of weights times one broadcast input adds to sixteen sums at once, and no sum is
+//! ever taken across lanes. One row (decoding) and many rows (prefill) read the same bytes in the same order. A
+//! pair of `bf16` inputs shares a 32-bit lane because that is also the shape of a tile of the matrix units.
 //!
-//! Quantised types have panels of their own (`quant.rs`).
+//! Quantised types have panels of their own (`quant/format.rs`).
 //!
 //! Packed bytes may also be written to a file and mapped again ([`Packer`], [`Packed::from_bytes`]).
 
@@ -27,8 +26,8 @@ use crate::weights::{Bytes, Dtype, Matrix};
 use std::io;
 use std::ops::Range;
 
-/// The number of the layout of packed bytes: it changes whenever they do, so that bytes of another
-/// layout are never read. A test holds the bytes to it.
+/// The number of the layout of packed bytes. It changes whenever the bytes do, so that bytes of another layout are
+/// never read. A test ties the number to the bytes.
 pub const PACKED_LAYOUT: u32 = 1;
 
 /// A packed weight matrix `[n_out, n_in]`.
@@ -41,14 +40,14 @@ pub struct Packed {
     exact_input: bool,
 }
 
-/// Where the panels lie.
+/// The memory of the panels.
 enum Data {
     Own(Buffer),
     Shared(Bytes),
 }
 
 impl Packed {
-    /// Packs a matrix, in parallel. It is read once, row by row of sixteen.
+    /// Packs a matrix in parallel. The matrix is read once, sixteen rows at a time.
     pub fn new(cpu: &Cpu, matrix: &Matrix) -> Packed {
         let (n_out, n_in, dtype) = (matrix.n_out, matrix.n_in, matrix.dtype());
         let mut data = Buffer::zeroed(Packed::bytes_of(dtype, n_out, n_in));
@@ -56,71 +55,74 @@ impl Packed {
         Packed::of(cpu, Data::Own(data), dtype, n_out, n_in)
     }
 
-    /// A matrix whose bytes a [`Packer`] has packed before; none if they are not as many as the shape
-    /// asks for, or do not begin at a cache line.
+    /// Returns the matrix whose bytes a [`Packer`] has packed before. Returns nothing if the number of bytes is not
+    /// what the shape asks for, or if they do not begin at a cache line.
     pub fn from_bytes(cpu: &Cpu, bytes: Bytes, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
         let fits =
             bytes.len() == Packed::bytes_of(dtype, n_out, n_in) && bytes.as_ptr().addr().is_multiple_of(64);
         fits.then(|| Packed::of(cpu, Data::Shared(bytes), dtype, n_out, n_in))
     }
 
+    /// Makes a matrix over packed panels, with the exactness of `cpu`.
     fn of(cpu: &Cpu, data: Data, dtype: Dtype, n_out: usize, n_in: usize) -> Packed {
         let exact_input = cpu.precision() == Precision::F32;
         Packed { n_out, n_in, dtype, panel_bytes: panel_bytes(dtype, n_in), data, exact_input }
     }
 
-    /// Bytes that a matrix `[n_out, n_in]` of `dtype` takes when it is packed.
+    /// Returns the number of bytes of a packed matrix `[n_out, n_in]` of `dtype`.
     pub fn bytes_of(dtype: Dtype, n_out: usize, n_in: usize) -> usize {
         n_out.div_ceil(PANEL) * panel_bytes(dtype, n_in)
     }
 
-    /// The matrix as [`Packed::new`] would make it, without its bytes: for what is only to be looked at, not
-    /// multiplied with.
+    /// Returns the matrix that [`Packed::new`] would make, without its bytes. It can be looked at but not multiplied
+    /// with.
     pub fn outline(dtype: Dtype, n_out: usize, n_in: usize) -> Packed {
         let (panel_bytes, data) = (panel_bytes(dtype, n_in), Data::Own(Buffer::zeroed(0)));
         Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
     }
 
-    /// Multiplies with inputs as they are instead of with their approximations: quantised ones for
-    /// quantised weights, and for `bf16` weights on the kernel sets `amx`, `avx512-bf16` and `bf16` those rounded
-    /// to `bf16` (the product is then that of all other sets, bit for bit). Exact, and several times slower. Without
-    /// effect on other weights and sets, which read inputs as they are anyway.
+    /// Returns this matrix with products of exact inputs instead of approximations of inputs.
+    ///
+    /// Otherwise products with quantised weights quantise their inputs, and products with `bf16` weights round their
+    /// inputs to `bf16` on the kernel sets `amx`, `avx512-bf16` and `bf16`. Exact products are several times slower;
+    /// with `bf16` weights they are bit-identical to the products of all other sets. Other weights and sets read
+    /// exact inputs anyway.
     pub fn with_exact_input(mut self) -> Packed {
         self.exact_input = true;
         self
     }
 
-    /// Whether inputs are quantised before they are multiplied.
+    /// Returns true if inputs are quantised before they are multiplied.
     pub(crate) fn is_input_quantised(&self) -> bool {
         self.dtype.is_quantised() && !self.exact_input
     }
 
-    /// Whether products may round inputs to `bf16`: a panel is whole tiles.
+    /// Returns true if products may round inputs to `bf16`, for which a panel must be whole tiles.
     pub(crate) fn can_round_input(&self) -> bool {
         self.dtype == Dtype::Bf16 && self.n_in.is_multiple_of(STEP) && !self.exact_input
     }
 
-    /// Rows: the width of the product.
+    /// Returns the number of rows, which is the width of the product.
     pub fn n_out(&self) -> usize {
         self.n_out
     }
 
-    /// Columns: the width of the input.
+    /// Returns the number of columns, which is the width of the input.
     pub fn n_in(&self) -> usize {
         self.n_in
     }
 
-    /// The type of the elements.
+    /// Returns the type of the elements.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns the number of bytes that the matrix takes in memory.
     pub fn n_bytes(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// The packed bytes, as a [`Packer`] hands them on.
+    /// Returns the packed bytes, as a [`Packer`] hands them on.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.data {
             Data::Own(buffer) => buffer,
@@ -128,28 +130,28 @@ impl Packed {
         }
     }
 
-    /// Number of panels; the last one is filled up with rows of zeros.
+    /// Returns the number of panels, of which the last is filled up with rows of zeros.
     pub(crate) fn n_panels(&self) -> usize {
         self.n_out.div_ceil(PANEL)
     }
 
-    /// The bytes of a panel.
+    /// Returns the bytes of a panel.
     pub(crate) fn panel(&self, panel: usize) -> &[u8] {
         &self.as_bytes()[panel * self.panel_bytes..][..self.panel_bytes]
     }
 }
 
-/// Packs matrices piece by piece, for a writer that keeps the bytes.
+/// A packer of matrices piece by piece, for a writer that keeps the bytes.
 pub struct Packer {
     window: Buffer,
 }
 
 impl Packer {
-    /// What is handed on at a time, the end of a matrix excepted: a huge page. A file that is written in
-    /// whole aligned huge pages is mapped in huge pages too, where the system can.
+    /// The bytes of every piece but the last of a matrix: a huge page. A file that is written in whole aligned huge
+    /// pages is mapped in huge pages too, where the system can.
     pub const PIECE: usize = HUGE_PAGE;
 
-    /// Room for some pieces.
+    /// Makes a packer with room for some pieces.
     pub fn new() -> Packer {
         Packer { window: Buffer::zeroed(16 * Packer::PIECE) }
     }
@@ -157,7 +159,7 @@ impl Packer {
     /// Packs a matrix and hands its bytes on in order, [`Packed::bytes_of`] in all.
     ///
     /// # Errors
-    /// The first error of `write`.
+    /// Returns the first error of `write`.
     pub fn pack(
         &mut self,
         cpu: &Cpu,
@@ -170,7 +172,7 @@ impl Packer {
         if self.window.len() < least {
             self.window = Buffer::zeroed(least);
         }
-        // The window holds the panels up to `next`, less the pieces that were handed on.
+        // The window holds the panels up to `next`, without the pieces that were handed on.
         let (mut next, mut held) = (0, 0);
         while next < n_panels {
             let n = ((self.window.len() - held) / panel_bytes).min(n_panels - next);
@@ -193,7 +195,7 @@ impl Default for Packer {
     }
 }
 
-/// Packs panels of a matrix from `first` on, as many as `out` holds; `out` is zero before.
+/// Packs as many panels of a matrix from `first` on as `out` holds. `out` is zero before.
 fn pack_panels(cpu: &Cpu, matrix: &Matrix, first: usize, out: &mut [u8]) {
     let panel_bytes = panel_bytes(matrix.dtype(), matrix.n_in);
     let n_panels = out.len().checked_div(panel_bytes).unwrap_or(0);
@@ -206,7 +208,7 @@ fn pack_panels(cpu: &Cpu, matrix: &Matrix, first: usize, out: &mut [u8]) {
     });
 }
 
-/// Bytes of a panel of rows of `n_in` inputs.
+/// Returns the number of bytes of a panel whose rows have `n_in` inputs.
 fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
     if dtype.is_quantised() {
         return Layout::of(dtype).panel_bytes(n_in);
@@ -214,7 +216,7 @@ fn panel_bytes(dtype: Dtype, n_in: usize) -> usize {
     n_in.next_multiple_of(2) * PANEL * dtype.block_bytes()
 }
 
-/// Packs the rows `rows` of a matrix; missing ones stay zero.
+/// Packs the rows `rows` of a matrix. Missing rows stay zero.
 fn pack_panel(matrix: &Matrix, rows: Range<usize>, out: &mut [u8]) {
     if matrix.dtype().is_quantised() {
         return quant::pack_panel(matrix.dtype(), rows.map(|row| matrix.row_bytes(row)), out);
@@ -222,13 +224,13 @@ fn pack_panel(matrix: &Matrix, rows: Range<usize>, out: &mut [u8]) {
     let rows: Vec<&[u8]> = rows.map(|row| matrix.row_bytes(row)).collect();
     match matrix.dtype() {
         Dtype::F16 => interleave::<2>(&rows, out),
-        // One lane holds a pair of `bf16`: 4 bytes of the row every 64 bytes of the panel.
+        // A lane holds a pair of `bf16` or one `f32`: 4 bytes of the row every 64 bytes of the panel.
         _ => interleave::<4>(&rows, out),
     }
 }
 
-/// Puts each `N` bytes of row `i` into lane `i` of the next vector of sixteen. A cache line of every row
-/// at a time: written lane by lane along whole rows, a panel would pass through the cache sixteen times.
+/// Puts each `N` bytes of row `i` into lane `i` of the next vector of sixteen, a cache line of every row at a time.
+/// Written lane by lane along whole rows, a panel would pass through the cache sixteen times.
 fn interleave<const N: usize>(rows: &[&[u8]], out: &mut [u8]) {
     const LINE: usize = 64;
     let per_line = LINE / N;
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
     use crate::machine::Isa;
 
-    /// A matrix of bytes that all differ from their neighbours.
+    /// Returns a matrix of bytes that all differ from their neighbours.
     fn matrix(dtype: Dtype, n_out: usize, n_in: usize) -> Matrix {
         let n = n_out * dtype.row_bytes(n_in).expect("whole blocks");
         let bytes = Bytes::from((0..n).map(|i| (i * 7 + i / 251) as u8).collect::<Vec<u8>>());
@@ -264,7 +266,7 @@ mod tests {
         [Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().chain(Dtype::BLOCKS)
     }
 
-    /// FNV-1a: enough to tell whether bytes have changed.
+    /// Returns the FNV-1a hash, which is enough to tell whether bytes have changed.
     fn digest(bytes: &[u8]) -> u64 {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -292,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn pieces_make_the_same_bytes_as_the_whole() {
+    fn the_pieces_together_are_the_bytes_of_the_whole() {
         let cpu = Cpu::new(Isa::best(), 2);
         let mut packer = Packer::new();
         for dtype in all_dtypes() {
-            // The largest takes several windows; its last panel is not full.
+            // The largest matrix takes several windows, and its last panel is not full.
             for (n_out, n_in) in [(3, 256), (40, 512), (if dtype == Dtype::Bf16 { 33_003 } else { 70 }, 768)]
             {
                 let m = matrix(dtype, n_out, n_in);
@@ -313,7 +315,7 @@ mod tests {
         }
     }
 
-    /// If this fails, packed bytes have changed: raise [`PACKED_LAYOUT`] with the digest.
+    /// If this test fails, packed bytes have changed: raise [`PACKED_LAYOUT`] and update the digest.
     #[test]
     fn the_number_of_the_layout_stands_for_these_bytes() {
         let cpu = Cpu::new(Isa::best(), 1);
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_another_size_are_no_matrix() {
+    fn bytes_of_another_size_are_refused() {
         let cpu = Cpu::new(Isa::best(), 1);
         let bytes = Bytes::from(vec![0; 64]);
         assert!(Packed::from_bytes(&cpu, bytes, Dtype::F32, 16, 2).is_none());

@@ -1,4 +1,5 @@
-//! Products of `bf16` weights with activations rounded to `bf16`.
+//! Products of `bf16` weights with activations rounded to `bf16`, by the instructions that multiply `bf16` with
+//! `bf16`: pair by pair, or by the tiles of a matrix unit.
 
 mod dispatch;
 mod pairs;
@@ -8,4 +9,4 @@ pub(crate) mod tests;
 mod tiles;
 
 pub(crate) use dispatch::multiply_rounded;
-pub(crate) use rows::{MultiplyRounded, Rounded, to_bf16};
+pub(crate) use rows::{Rounded, RoundedProduct, to_bf16};

@@ -1,4 +1,4 @@
-//! The inner loops of the products: strips of rows against panels of weights.
+//! The inner loops of products, which take strips of rows against panels of weights.
 
 use super::input::{Activations, Input};
 use super::packed::Packed;
@@ -6,7 +6,7 @@ use super::quant::{
     DecodeScratch, Layout, PanelProduct, Quantised, TILES_FROM, add_tiled_products, decode_f32, few_rows_of,
     few_rows_product, rows_product,
 };
-use super::rounded::{MultiplyRounded, multiply_rounded};
+use super::rounded::{RoundedProduct, multiply_rounded};
 use crate::layout::{AHEAD, GROUP, K_BLOCK, LANES, PANEL, block_len};
 use crate::machine::Isa;
 use crate::sets::{Kernel, Lanes};
@@ -14,7 +14,7 @@ use crate::weights::Dtype;
 use half::f16;
 use std::ops::Range;
 
-/// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`,
+/// The sums of a task: adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`,
 /// which is `[panel][row][lane]` with as many rows per panel as fit. Panels and rows exist.
 pub(crate) struct AddPanels<'a> {
     pub(crate) isa: Isa,
@@ -34,7 +34,7 @@ impl Kernel for AddPanels<'_> {
         unsafe {
             match (x, weight.dtype()) {
                 (Activations::Rounded(x), _) => {
-                    multiply_rounded(isa, MultiplyRounded { weight, panels, x, rows, totals })
+                    multiply_rounded(isa, RoundedProduct { weight, panels, x, rows, totals })
                 }
                 (Activations::Quantised(x), _) => {
                     add_quantised_panels::<L>(isa, weight, panels, x, rows, totals)
@@ -54,7 +54,7 @@ impl Kernel for AddPanels<'_> {
     }
 }
 
-/// Quantised weights and activations, in integers.
+/// Adds products of quantised weights with quantised activations, in integers.
 #[inline(always)]
 unsafe fn add_quantised_panels<L: Lanes>(
     isa: Isa,
@@ -90,8 +90,8 @@ unsafe fn add_quantised_panels<L: Lanes>(
     }
 }
 
-/// Quantised weights with activations as they are: each block is dequantised and then multiplied as
-/// a block of `f32`.
+/// Adds products of quantised weights with exact activations: each block is dequantised and then multiplied as a
+/// block of `f32`.
 #[inline(always)]
 unsafe fn add_exact_panels<L: Lanes>(
     weight: &Packed,
@@ -113,7 +113,7 @@ unsafe fn add_exact_panels<L: Lanes>(
                 per_panel,
                 of: std::marker::PhantomData,
             };
-            // SAFETY: the features are the caller's promise; `values` are the block as `f32`.
+            // SAFETY: the caller promises the features, and `values` is the block as `f32`.
             unsafe {
                 decode_f32::<L>(weight.dtype(), bytes, &mut values);
                 strips.all(values.as_ptr().cast(), at);
@@ -122,14 +122,14 @@ unsafe fn add_exact_panels<L: Lanes>(
     }
 }
 
-/// How a pair of inputs is stored in a panel.
+/// A type in which a pair of inputs is stored in a panel.
 trait Pair {
-    /// Bytes of a pair for all sixteen rows.
+    /// The bytes of a pair for all sixteen rows.
     const BYTES: usize;
-    /// The weights of the pair's first and second input.
+    /// Loads the weights of the pair's first and second input.
     ///
     /// # Safety
-    /// As for [`Lanes`]; `p` is valid for `BYTES` bytes.
+    /// The caller runs with the features that `L` needs, and `p` is valid for `BYTES` bytes.
     unsafe fn load<L: Lanes>(p: *const u8) -> (L, L);
 }
 
@@ -163,6 +163,7 @@ impl Pair for F32Pair {
     }
 }
 
+/// Adds products of float weights with exact activations.
 #[inline(always)]
 unsafe fn add_float_panels<L: Lanes, P: Pair>(
     weight: &Packed,
@@ -185,7 +186,7 @@ unsafe fn add_float_panels<L: Lanes, P: Pair>(
             per_panel,
             of: std::marker::PhantomData,
         };
-        // SAFETY: the panels' blocks follow each other; the rest is the caller's promise.
+        // SAFETY: the blocks of a panel follow each other, and the caller promises the rest.
         unsafe {
             for (panel, start) in starts.iter_mut().enumerate().take(panels.len()) {
                 strips.all(*start, panel);
@@ -206,7 +207,7 @@ struct Strips<'a, L, P> {
 }
 
 impl<L: Lanes, P: Pair> Strips<'_, L, P> {
-    /// All rows against one panel: whole strips, then what is left.
+    /// Takes all rows against one panel: whole strips first, then the rows that are left.
     #[inline(always)]
     unsafe fn all(&self, w: *const u8, panel: usize) {
         let n_rows = self.x.len() / self.len;
@@ -215,7 +216,7 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         unsafe {
             while row < n_rows {
                 let left = (n_rows - row).min(L::STRIP);
-                // A few heights only: each is a copy of the inner loop for every kind of weights.
+                // There are only a few heights, because each is a copy of the inner loop for every kind of weights.
                 let n = match left {
                     12.. => self.height::<12>(row, w, panel),
                     6.. => self.height::<6>(row, w, panel),
@@ -229,7 +230,7 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         }
     }
 
-    /// One strip; returns its height.
+    /// Takes one strip, and returns its height.
     #[inline(always)]
     unsafe fn height<const R: usize>(&self, row: usize, w: *const u8, panel: usize) -> usize {
         // SAFETY: the caller's promise.
@@ -237,14 +238,14 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         R
     }
 
-    /// `R` rows from `row` on against `C` panels: each sum one chain over the block, then added to
+    /// Takes `R` rows from `row` on against `C` panels. Each sum is one chain over the block, which is then added to
     /// its total.
-    #[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+    #[allow(clippy::needless_range_loop)] // indices make the shape of the tile visible
     #[inline(always)]
     unsafe fn tile<const R: usize, const C: usize>(&self, row: usize, w: [*const u8; C], panel: usize) {
-        // Plain loops throughout: a closure handed to the standard library is compiled without the
-        // features of this function, and calls out for every vector.
-        // SAFETY: the rows' blocks have `len` elements, the panels' `len / 2` pairs.
+        // All loops are plain, because a closure handed to the standard library is compiled without the features of
+        // this function, and calls a function for every vector.
+        // SAFETY: the blocks of rows have `len` elements, and the blocks of panels `len / 2` pairs.
         unsafe {
             let x = self.x.as_ptr().add(row * self.len);
             let mut sums = [[L::splat(0.0); C]; R];

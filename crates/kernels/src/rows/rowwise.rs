@@ -161,7 +161,7 @@ fn each_part(cpu: &Cpu, x: &mut [f32], stretch: usize, f: impl Fn(usize, &mut [f
     }
 }
 
-/// Below this many elements a pass over rows runs on the calling thread.
+/// The number of elements below which a pass over rows runs on the calling thread.
 pub(crate) const SERIAL_BELOW: usize = 1 << 14;
 
 /// The number of elements that a thread takes in one go.

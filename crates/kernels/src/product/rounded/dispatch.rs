@@ -1,6 +1,6 @@
-//! Which unit of a kernel set multiplies rounded inputs, and the one place that enters it.
+//! The one place that enters the instructions of a kernel set for rounded inputs.
 
-use super::rows::MultiplyRounded;
+use super::rows::RoundedProduct;
 use super::{pairs, tiles};
 use crate::machine::{Isa, Kind};
 #[cfg(target_arch = "x86_64")]
@@ -11,12 +11,12 @@ use crate::sets::NeonSums;
 use crate::sets::TileUnit;
 use crate::sets::{Bfdot, PairTwin, TileTwin, Vdpbf16ps};
 
-/// Multiplies rounded inputs.
+/// Multiplies rounded inputs with the instruction of the kernel set.
 ///
 /// # Panics
-/// If the set has nothing for them.
+/// Panics if the set does not round inputs.
 #[inline]
-pub(crate) fn multiply_rounded(isa: Isa, product: MultiplyRounded<'_>) {
+pub(crate) fn multiply_rounded(isa: Isa, product: RoundedProduct<'_>) {
     match isa.kind() {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Kind::Amx => {
@@ -34,28 +34,28 @@ pub(crate) fn multiply_rounded(isa: Isa, product: MultiplyRounded<'_>) {
         Kind::PairTwin => unsafe { pairs::multiply::<PairTwin<Vdpbf16ps>>(product) },
         // SAFETY: as above.
         Kind::BfdotTwin => unsafe { pairs::multiply::<PairTwin<Bfdot>>(product) },
-        _ => panic!("{} reads inputs as they are", isa.name()),
+        _ => panic!("the kernel set {} does not round inputs", isa.name()),
     }
 }
 
-/// Multiplies rounded inputs pair by pair.
+/// Multiplies rounded inputs pair by pair with `vdpbf16ps`.
 ///
 /// # Safety
 /// The processor has these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn multiply_pairs_avx512(product: MultiplyRounded<'_>) {
+unsafe fn multiply_pairs_avx512(product: RoundedProduct<'_>) {
     // SAFETY: the features that these sums need are enabled on this function.
     unsafe { pairs::multiply::<Avx512Sums>(product) }
 }
 
-/// Multiplies rounded inputs pair by pair.
+/// Multiplies rounded inputs pair by pair with `bfdot`.
 ///
 /// # Safety
 /// The processor has these features.
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,bf16")]
-unsafe fn multiply_pairs_neon(product: MultiplyRounded<'_>) {
+unsafe fn multiply_pairs_neon(product: RoundedProduct<'_>) {
     // SAFETY: the features that these sums need are enabled on this function.
     unsafe { pairs::multiply::<NeonSums>(product) }
 }

@@ -1,8 +1,8 @@
-//! Products of `bf16` weights by pairs: processors with AVX-512 BF16, or of 64-bit Arm with `bf16`.
+//! Products of rounded inputs pair by pair, on processors with AVX-512 BF16 and on 64-bit Arm with `bf16`.
 //!
-//! One instruction adds, in every lane, the products of a pair of weights with a pair of activations, and
-//! so does twice the work of a multiply-add of `f32`. A panel holds pairs as the instruction wants them;
-//! a pair of activations is broadcast from its tile:
+//! One instruction adds, in every lane, the products of a pair of weights with a pair of activations, and so does
+//! twice the work of a multiply-add of `f32`. A panel holds pairs as the instruction reads them, and a pair of
+//! activations is broadcast from its tile:
 //!
 //! ```text
 //! weights      a vector of a panel     [16 outputs][2] bf16                  64 bytes
@@ -10,22 +10,22 @@
 //! sums         a row, a panel          [16 outputs] f32, as many rows as registers hold
 //! ```
 //!
-//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair: on
-//! x86 the second of a pair and then the first, on Arm the sum of both. So a row has the same bits whatever
-//! surrounds it; they are not those of sets that read inputs as they are, nor those of tiles.
+//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair. On x86
+//! the second of a pair is added before the first; on Arm the sum of both is added. So a row has the same bits
+//! whatever surrounds it, but other bits than on sets that read exact inputs, and other bits than by tiles.
 
-use super::rows::MultiplyRounded;
+use super::rows::RoundedProduct;
 use crate::layout::{AHEAD, GROUP, K_BLOCK, LANES, STEP, TILE_ROWS};
 use crate::sets::{PairSums, Tile};
 
-/// Runs a product. The K blocks are the outer loop, so that a panel's part stays in the first-level cache
-/// while the rows pass over it.
+/// Runs a product. The K blocks are the outer loop, so that a panel's part stays in the first-level cache while the
+/// rows pass over it.
 ///
 /// # Safety
-/// As for [`PairSums`].
+/// The caller runs with the features that `S` needs.
 #[inline(always)]
-pub(crate) unsafe fn multiply<S: PairSums>(product: MultiplyRounded<'_>) {
-    let MultiplyRounded { weight, panels, x, rows, totals } = product;
+pub(crate) unsafe fn multiply<S: PairSums>(product: RoundedProduct<'_>) {
+    let RoundedProduct { weight, panels, x, rows, totals } = product;
     let per_panel = totals.len() / GROUP;
     assert!(rows.start.is_multiple_of(TILE_ROWS) && panels.len() <= GROUP && rows.len() <= per_panel);
     let n_steps = weight.n_in() / STEP;
@@ -38,9 +38,9 @@ pub(crate) unsafe fn multiply<S: PairSums>(product: MultiplyRounded<'_>) {
         let (mut panel, mut totals) = (panels.start, &mut *totals);
         while panel < panels.end {
             let left = panels.end - panel;
-            // SAFETY: the features are the caller's promise; panels and tiles have these steps.
+            // SAFETY: the caller promises the features, and panels and tiles have these steps.
             let n = unsafe {
-                // A row is one chain per panel, each addition of which waits for the one before: with few rows,
+                // A row is one chain per panel, in which each addition waits for the one before. With few rows,
                 // several panels run side by side.
                 match (rows.len(), left) {
                     (1, 4..) => few::<S, 1, 4>([0, 1, 2, 3].map(|c| w(panel + c)), x(0), totals, per_panel),
@@ -62,11 +62,11 @@ pub(crate) unsafe fn multiply<S: PairSums>(product: MultiplyRounded<'_>) {
     }
 }
 
-/// The first `R` rows of tiles against a block of `C` panels, whose totals are `per_panel` apart; returns
+/// Takes the first `R` rows of tiles against a block of `C` panels, whose totals are `per_panel` apart, and returns
 /// `C`.
 ///
 /// # Safety
-/// As for [`PairSums`]; `w` are as many steps as `x`.
+/// The caller runs with the features that `S` needs, and each of `w` has as many steps as `x`.
 #[inline(always)]
 unsafe fn few<S: PairSums, const R: usize, const C: usize>(
     w: [*const u32; C],
@@ -79,11 +79,11 @@ unsafe fn few<S: PairSums, const R: usize, const C: usize>(
     C
 }
 
-/// The first `totals.len()` rows of tiles against a block of a panel: a few heights only, as each is a
-/// copy of the inner loop.
+/// Takes the first `totals.len()` rows of tiles against a block of a panel. There are only a few heights of strips,
+/// because each is a copy of the inner loop.
 ///
 /// # Safety
-/// As for [`PairSums`]; `w` is as many steps as `x`.
+/// The caller runs with the features that `S` needs, and `w` has as many steps as `x`.
 #[inline(always)]
 unsafe fn strips<S: PairSums>(w: *const u32, x: &[Tile], totals: &mut [[f32; LANES]]) {
     let mut row = 0;
@@ -102,11 +102,11 @@ unsafe fn strips<S: PairSums>(w: *const u32, x: &[Tile], totals: &mut [[f32; LAN
     }
 }
 
-/// `R` rows from `row` on against `C` panels, whose totals are `per_panel` apart; returns how many rows.
+/// Takes `R` rows from `row` on against `C` panels, whose totals are `per_panel` apart, and returns `R`.
 ///
 /// # Safety
-/// As for [`strips`].
-#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+/// The promises of [`strips`] hold.
+#[allow(clippy::needless_range_loop)] // indices make the shape of the tile visible
 #[inline(always)]
 unsafe fn strip<S: PairSums, const R: usize, const C: usize>(
     w: [*const u32; C],
@@ -116,7 +116,7 @@ unsafe fn strip<S: PairSums, const R: usize, const C: usize>(
     per_panel: usize,
 ) -> usize {
     assert!(totals.len() >= (C - 1) * per_panel + R && row + R <= TILE_ROWS);
-    // SAFETY: `R` rows are in the tiles and the totals; a step is sixteen vectors of weights.
+    // SAFETY: tiles and totals have `R` rows, and a step is sixteen vectors of weights.
     unsafe {
         let totals = totals.as_mut_ptr().cast::<f32>();
         let mut sums = [[S::load(totals); C]; R];

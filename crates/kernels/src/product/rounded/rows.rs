@@ -1,18 +1,17 @@
-//! Activations rounded to `bf16`, for the instructions that multiply `bf16` with `bf16`: tiles of a
-//! matrix unit (`amx.rs`) and pairs (`pairs.rs`).
+//! Activations rounded to `bf16`, laid out as tiles.
 //!
-//! Weights are read exactly. Activations are rounded once per input, which costs about 1.5e-3 of a
-//! product; [`Packed::with_exact_input`] asks for the products in `f32`.
+//! Weights are read exactly. Activations are rounded once per input, which costs about 1.5e-3 of a product;
+//! [`Packed::with_exact_input`] asks for products in `f32`.
 
 use crate::layout::{LANES, STEP, TILE_ROWS};
 use crate::product::packed::Packed;
 use crate::sets::Tile;
 use std::ops::Range;
 
-/// Adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`](crate::linear::GROUP))
-/// to `totals`, like [`crate::tile::AddPanels`]. Rows begin at a row tile; totals of the rows that fill up
-/// the last tile are zero.
-pub(crate) struct MultiplyRounded<'a> {
+/// The product of the rows `rows` with the panels `panels`, of which there are at most
+/// [`GROUP`](crate::layout::GROUP), to be added to `totals`: `[panel][row][lane]` with as many rows per panel as fit.
+/// Rows begin at a row tile. Totals of the rows that fill up the last tile are zero.
+pub(crate) struct RoundedProduct<'a> {
     pub(crate) weight: &'a Packed,
     pub(crate) panels: Range<usize>,
     pub(crate) x: &'a Rounded,
@@ -20,26 +19,26 @@ pub(crate) struct MultiplyRounded<'a> {
     pub(crate) totals: &'a mut [[f32; LANES]],
 }
 
-/// Rows of activations `[n_rows, n_in]` as `[row tile of 16][step of 32 inputs]` tiles. It keeps its
-/// memory when it is filled again.
+/// Rows of activations `[n_rows, n_in]` as tiles, `[row tile of 16][step of 32 inputs]`. The memory is kept when the
+/// rows are filled again.
 #[derive(Clone, Default)]
 pub(crate) struct Rounded {
     n_rows: usize,
     n_in: usize,
     filled: bool,
-    /// Rows that fill up the last row tile are zero.
+    /// The tiles. Rows that fill up the last row tile are zero.
     tiles: Vec<Tile>,
 }
 
 impl Rounded {
-    /// Makes room for `[n_rows, n_in]`. What is there is of no meaning until every row tile is filled.
+    /// Makes room for `[n_rows, n_in]`. The content has no meaning until every row tile is filled.
     ///
     /// # Panics
-    /// If rows are not whole steps.
+    /// Panics if rows are not whole steps.
     pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
         assert!(n_in.is_multiple_of(STEP), "a row is whole steps");
-        // Nobody writes to the rows that fill up: those of the same shape are still zero. Decoding
-        // would otherwise clear fifteen rows for each that it fills.
+        // Nobody writes to the rows that fill up a tile, so in the same shape they are still zero. Decoding would
+        // otherwise clear fifteen rows for each row that it fills.
         if (self.n_rows, self.n_in) != (n_rows, n_in) {
             (self.n_rows, self.n_in) = (n_rows, n_in);
             self.tiles.clear();
@@ -53,25 +52,25 @@ impl Rounded {
         self.filled = false;
     }
 
-    /// Whether it holds rows.
+    /// Returns true if there are rows.
     pub(crate) fn is_filled(&self) -> bool {
         self.filled
     }
 
-    /// Row tile `tile`: `[n_in / 32]`.
+    /// Returns row tile `tile`, `[n_in / 32]`.
     pub(crate) fn row_tile(&self, tile: usize) -> &[Tile] {
         let n_steps = self.n_in / STEP;
         &self.tiles[tile * n_steps..][..n_steps]
     }
 
-    /// All row tiles, one after the other.
+    /// Returns all row tiles, one after the other.
     pub(crate) fn tiles_mut(&mut self) -> &mut [Tile] {
         &mut self.tiles
     }
 }
 
-/// The bits of the nearest `bf16`, ties to even; what is no number stays none. Without branches, so
-/// that loops over it become vectors.
+/// Returns the bits of the nearest `bf16`, ties to even; NaN stays NaN. The function has no branches, so that loops
+/// over it become vectors.
 #[inline(always)]
 pub(crate) fn to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
@@ -88,7 +87,7 @@ mod tests {
     use half::bf16;
 
     #[test]
-    fn rounding_is_that_of_the_type() {
+    fn rounding_equals_that_of_the_half_crate() {
         for high in 0..=u32::from(u16::MAX) {
             for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let x = f32::from_bits(high << 16 | low);
@@ -97,7 +96,7 @@ mod tests {
         }
     }
 
-    /// Integers that a `bf16` holds exactly, one input and one `Rounded` used again and again.
+    /// The numbers are integers that a `bf16` holds exactly; one input and one `Rounded` are used again and again.
     #[test]
     fn every_element_lies_in_its_place_and_all_others_are_zero() {
         let cpu = Cpu::new(Isa::TWINS[0], 2);

@@ -1,4 +1,4 @@
-//! Whole products with rounded inputs: of the twins everywhere, of the instructions where there are some.
+//! Tests of whole products with rounded inputs: of the twins everywhere, and of the instructions where they exist.
 
 use crate::machine::{Cpu, Isa};
 use crate::plain;
@@ -8,37 +8,37 @@ use crate::rows::Activation;
 use crate::weights::{Dtype, Matrix};
 use half::bf16;
 
-/// Whether products with `w` round their inputs.
+/// Returns true if products with `w` round their inputs.
 pub(crate) fn is_rounded(isa: Isa, w: &Matrix) -> bool {
     isa.has_rounded_products() && w.dtype() == Dtype::Bf16 && w.n_in.is_multiple_of(32)
 }
 
-/// Inputs as a product with `w` reads them.
+/// Returns the inputs as a product with `w` reads them.
 pub(crate) fn as_read(isa: Isa, x: &[f32], w: &Matrix) -> Vec<f32> {
     let round = |x: &f32| bf16::from_f32(*x).to_f32();
     if is_rounded(isa, w) { x.iter().map(round).collect() } else { x.to_vec() }
 }
 
-/// Every set that rounds inputs.
+/// Returns every set that rounds inputs.
 fn sets() -> impl Iterator<Item = Isa> {
     Isa::available().into_iter().filter(|isa| isa.has_rounded_products()).chain(Isa::TWINS)
 }
 
-/// Weights of `bf16`.
+/// Returns weights of `bf16`.
 fn weights(n_out: usize, n_in: usize) -> Matrix {
     let [_, bf16, _] = matrices(n_out, n_in);
     bf16
 }
 
-/// The product of `x` with a bias, alone.
+/// Returns the product of `x`, with a bias if there is one.
 fn product(cpu: &Cpu, weight: &Packed, x: &Input, bias: Option<&[f32]>) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.n_rows() * weight.n_out()];
     linear(cpu, x, [Product { weight, bias, out: &mut out }]);
     out
 }
 
-/// The product against the f64 twin: of the rounded inputs, up to what an f32 sum loses (as in
-/// `linear.rs`); of the inputs themselves, up to half a unit in the last of eight bits of each.
+/// Compares the product with the f64 twin: of the rounded inputs, up to what an f32 sum loses (as in `linear.rs`);
+/// and of the inputs themselves, up to half a unit in the last of eight bits of each.
 fn check(n_rows: usize, n_out: usize, n_in: usize) {
     let (x, bias, w) = (numbers(n_rows * n_in, 3), numbers(n_out, 5), weights(n_out, n_in));
     let exact = plain::linear(&x, &w, Some(&bias));
@@ -51,11 +51,15 @@ fn check(n_rows: usize, n_out: usize, n_in: usize) {
         for (i, got) in got.iter().enumerate() {
             let bound = 1e-6 * (n_in as f32).sqrt() + 1e-6;
             let shape = format!("{isa:?} {n_rows}x{n_out}x{n_in} at {i}");
-            assert!((got - want[i]).abs() <= bound, "{shape}: {got}, not {}", want[i]);
-            assert!((got - exact[i]).abs() <= magnitudes[i] / 512.0 + bound, "{shape}: {got} {}", exact[i]);
+            assert!((got - want[i]).abs() <= bound, "{shape}: {got}, expected {}", want[i]);
+            assert!(
+                (got - exact[i]).abs() <= magnitudes[i] / 512.0 + bound,
+                "{shape}: {got}, exactly {}",
+                exact[i]
+            );
             let wanted = plain::activation(Activation::Silu, f64::from(want[i])) as f32 * want[i];
             let bound = bound * (1.0 + want[i].abs()) * 2.0;
-            assert!((gated[i] - wanted).abs() <= bound, "{shape}: gate {}, not {wanted}", gated[i]);
+            assert!((gated[i] - wanted).abs() <= bound, "{shape}: gate {}, expected {wanted}", gated[i]);
         }
     }
 }
@@ -121,7 +125,7 @@ fn exact_inputs_and_widths_that_are_not_whole_steps_give_the_bits_of_other_sets(
     }
 }
 
-/// The other half of the test above: without being asked, products are not exact.
+/// Products are not exact unless they are asked to be, which is the other half of the test above.
 #[test]
 fn inputs_are_rounded_unless_asked_otherwise() {
     let (x, w) = (numbers(64, 9), weights(70, 64));
@@ -147,7 +151,7 @@ fn an_input_that_is_filled_again_is_rounded_again() {
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn numbers_that_are_not_finite_stay_in_their_row() {
     let (mut x, w) = (numbers(3 * 64, 4), weights(20, 64));
     (x[70], x[75]) = (f32::NAN, f32::INFINITY);
     for isa in sets() {

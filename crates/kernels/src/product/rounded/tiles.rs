@@ -1,7 +1,7 @@
-//! Products of `bf16` weights by tiles: the matrix unit of Xeons since 2023 (AMX).
+//! Products of rounded inputs by tiles, on the matrix unit of Xeons since 2023 (AMX).
 //!
-//! A tile is 16 rows of 64 bytes. The unit multiplies a tile of activations with a tile of weights
-//! and adds to a tile of sums, `[16 rows][16 outputs] += [16 rows][32 inputs] · [32 inputs][16 outputs]`:
+//! A tile is 16 rows of 64 bytes. The unit multiplies a tile of activations with a tile of weights and adds the
+//! products to a tile of sums, `[16 rows][16 outputs] += [16 rows][32 inputs] · [32 inputs][16 outputs]`:
 //!
 //! ```text
 //! activations  [row tile of 16][step of 32 inputs]        A: [16 rows][32 inputs] bf16        1 KB
@@ -9,27 +9,28 @@
 //! totals       [panel][row tile of 16]                    C: [16 rows][16 outputs] f32        1 KB
 //! ```
 //!
-//! Weights are read exactly, activations as they were rounded (`rounded.rs`).
+//! **One order of every sum.** Tiles are always whole, since missing rows are zero, and a sum stays in one tile from
+//! the first input to the last. So here too a row has the same bits whatever surrounds it, but other bits than on
+//! other kernel sets.
 //!
-//! **One order of every sum.** Tiles are always whole, missing rows being zero, and a sum stays in one
-//! tile from the first input to the last. So here too a row has the same bits whatever surrounds it;
-//! they are not those of the other kernel sets.
-//!
-//! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals)
-//! is shared between the unit (`hardware.rs`) and its twin in software (`twin.rs`), and tested through
-//! the twin. `hardware.rs` has run all tests in an emulated processor under Linux (`tools/emulate.sh`), and
-//! not yet on a real one. It is offered only after products by the unit have equalled the twins', see
-//! `hardware::available`. Products of bytes, for quantised weights, are in `quant/tiles.rs`.
+//! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals) is shared by
+//! the unit (`sets/amx/unit.rs`) and its twin in software (`sets/twins/tiles.rs`), and tested through the twin. The
+//! unit has run all tests in an emulated processor under Linux (`tools/emulate.sh`), and not yet in a real one. It is
+//! offered only after its products have equalled the twin's (`sets/amx/detect.rs`). Products of bytes, for quantised
+//! weights, are in `quant/tiles.rs`.
 
-use super::rows::MultiplyRounded;
+use super::rows::RoundedProduct;
 use crate::layout::{GROUP, TILE_ROWS};
 use crate::sets::{FloatTiles, Sums, Tile};
 
 /// Runs a product on `unit`.
-pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl FloatTiles) {
-    let MultiplyRounded { weight, panels, x, rows, totals } = product;
+pub(crate) fn multiply(product: RoundedProduct<'_>, unit: &mut impl FloatTiles) {
+    let RoundedProduct { weight, panels, x, rows, totals } = product;
     let per_panel = totals.len() / GROUP;
-    assert!(rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS), "whole tiles");
+    assert!(
+        rows.start.is_multiple_of(TILE_ROWS) && per_panel.is_multiple_of(TILE_ROWS),
+        "rows and totals begin at whole tiles"
+    );
     assert!(panels.len() <= GROUP && rows.len() <= per_panel, "the totals hold the task");
     let per_panel = per_panel / TILE_ROWS;
     let sums = totals.as_chunks_mut::<TILE_ROWS>().0;
@@ -70,7 +71,7 @@ pub(crate) fn multiply(product: MultiplyRounded<'_>, unit: &mut impl FloatTiles)
     }
 }
 
-/// The tiles of sums at four different places.
+/// Returns the tiles of sums at four different places.
 fn disjoint(sums: &mut [Sums], at: [usize; 4]) -> [&mut Sums; 4] {
     sums.get_disjoint_mut(at).expect("four places inside the totals")
 }
