@@ -1,4 +1,4 @@
-//! From a packed unit back to integers or floats, sixteen rows at a time.
+//! The decoding of a packed unit to integers or floats, sixteen rows at a time.
 
 use super::format::{Format, Layout, Mins, with_format};
 use crate::layout::{K_BLOCK, LANES, PANEL};
@@ -8,22 +8,23 @@ use crate::weights::Dtype;
 /// A decoded K block, small enough to stay in the first-level cache while rows pass over it.
 #[repr(C, align(64))]
 pub(crate) struct DecodeScratch {
-    /// `[quad][row]`: four consecutive codes, as products read them.
+    /// The codes, `[quad][row]`: four consecutive codes, as products read them.
     pub(crate) quads: [[u32; LANES]; K_BLOCK / 4],
-    /// `[sixteen][row]`: its integer scale, in both halves; one where a type has none.
+    /// The integer scales, `[sixteen][row]`, each in both halves; one where a type has none.
     pub(crate) scales: [[u32; LANES]; K_BLOCK / 16],
-    /// `[pair of sixteens][row]`: what the sums of their activations are multiplied with, to be added
-    /// to the sum of codes: `-offset · scale`. Only of types with an offset.
+    /// The factors `-offset · scale`, `[pair of sixteens][row]`, of the sums of activations that are added to the sum
+    /// of codes. Only types with an offset have them.
     pub(crate) offsets: [[u32; LANES]; K_BLOCK / 32],
-    /// `[pair of sixteens][row]`: their minimums. Only of types that have some.
+    /// The integer minimums, `[pair of sixteens][row]`, of types that have some.
     pub(crate) mins: [[u32; LANES]; K_BLOCK / 32],
-    /// `[unit][row]`.
+    /// The factors of the scales, `[unit][row]`.
     pub(crate) d: [[f32; LANES]; K_BLOCK / 32],
-    /// `[unit][row]`. Only of types with minimums.
+    /// The factors of the minimums, `[unit][row]`, of types that have some.
     pub(crate) dmin: [[f32; LANES]; K_BLOCK / 32],
 }
 
 impl DecodeScratch {
+    /// Makes a scratch of zeros.
     pub(crate) const fn new() -> DecodeScratch {
         DecodeScratch {
             quads: [[0; LANES]; K_BLOCK / 4],
@@ -39,12 +40,13 @@ impl DecodeScratch {
 /// Decodes the `n_units` units of a K block to integers.
 ///
 /// # Safety
-/// As for [`Lanes`]; `block` is so many whole units, together at most 256 inputs.
+/// The caller runs with the features that `L` needs, and `block` is `n_units` whole units of together at most 256
+/// inputs.
 #[inline(always)]
 pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usize, out: &mut DecodeScratch) {
     let layout = F::LAYOUT;
     let groups = layout.unit / 32;
-    // SAFETY: the caller's promise; the scratch has room for 256 inputs.
+    // SAFETY: the caller's promise, and the scratch has room for 256 inputs.
     unsafe {
         for u in 0..n_units {
             let unit = block.add(u * layout.bytes());
@@ -72,14 +74,13 @@ pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usiz
     }
 }
 
-/// Dequantises a K block of a panel of `dtype` to `out`, `[input][row]`: exactly the values that the
-/// type defines.
+/// Dequantises a K block of a panel of `dtype` to `out`, `[input][row]`: exactly the values that the type defines.
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
 ///
 /// # Panics
-/// If the block is not whole units, or longer than 256 inputs.
+/// Panics if the block is not whole units, or longer than 256 inputs.
 #[inline(always)]
 pub(crate) unsafe fn decode_f32<L: Lanes>(dtype: Dtype, block: &[u8], out: &mut [[f32; LANES]; K_BLOCK]) {
     with_format!(dtype, F => {
@@ -95,6 +96,10 @@ pub(crate) unsafe fn decode_f32<L: Lanes>(dtype: Dtype, block: &[u8], out: &mut 
     })
 }
 
+/// Dequantises one unit.
+///
+/// # Safety
+/// The caller runs with the features that `L` needs, `unit` is a whole unit, and `out` has room for its inputs.
 #[inline(always)]
 unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
     let layout = F::LAYOUT;
@@ -128,10 +133,10 @@ unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
     }
 }
 
-/// Quad `t` of the 32 codes number `g` of a unit: the codes `4 t … 4 t + 3`.
+/// Returns quad `t` of group `g` of 32 codes of a unit: the codes `4 t … 4 t + 3`.
 ///
 /// # Safety
-/// As for [`IntLanes`]; `unit` is a whole unit.
+/// The caller runs with the features that `I` needs, and `unit` is a whole unit.
 #[inline(always)]
 pub(crate) unsafe fn quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: usize) -> I {
     let Layout { low, high, .. } = F::LAYOUT;
@@ -159,10 +164,10 @@ pub(crate) unsafe fn quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: 
     }
 }
 
-/// The same as products read it: see [`IntLanes::signed_codes`].
+/// Returns [`quad`] as products read it; see [`IntLanes::signed_codes`].
 ///
 /// # Safety
-/// As for [`quad`].
+/// The promises of [`quad`] hold.
 #[inline(always)]
 pub(crate) unsafe fn code_quad<F: Format, I: IntLanes>(unit: *const u8, g: usize, t: usize) -> I {
     // SAFETY: the caller's promise.
@@ -172,11 +177,11 @@ pub(crate) unsafe fn code_quad<F: Format, I: IntLanes>(unit: *const u8, g: usize
     }
 }
 
-/// The integer scales of the 32 codes number `g`: of the first sixteen and of the second, each in both
-/// halves of its lanes. One, where the type has none.
+/// Returns the integer scales of group `g` of 32 codes, of the first sixteen and of the second, each in both halves
+/// of its lanes. The scale is one where the type has none.
 ///
 /// # Safety
-/// As for [`quad`].
+/// The promises of [`quad`] hold.
 #[inline(always)]
 pub(crate) unsafe fn scales<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> [I; 2] {
     // SAFETY: the caller's promise.
@@ -189,7 +194,7 @@ pub(crate) unsafe fn scales<F: Format, I: IntLanes>(unit: *const u8, g: usize) -
     }
 }
 
-/// Integer scale `i` of a unit.
+/// Returns integer scale `i` of a unit.
 #[inline(always)]
 unsafe fn scale<F: Format, I: IntLanes>(unit: *const u8, i: usize) -> I {
     // SAFETY: the vector lies within the unit, by its layout.
@@ -199,18 +204,18 @@ unsafe fn scale<F: Format, I: IntLanes>(unit: *const u8, i: usize) -> I {
     }
 }
 
-/// `x`, which fits 16 bits, in both halves.
+/// Returns `x`, which fits 16 bits, in both halves.
 #[inline(always)]
 unsafe fn pair<I: IntLanes>(x: I) -> I {
     // SAFETY: the caller's features.
     unsafe { x.and(I::splat(0xffff)).or(x.shl(16)) }
 }
 
-/// What the sums of activations of two sixteens with these scales are multiplied with to make up for
-/// codes without their offset.
+/// Returns the factors by which the sums of activations of two sixteens with these scales are multiplied, because
+/// codes are read with their offset.
 ///
 /// # Safety
-/// As for [`IntLanes`].
+/// The caller runs with the features that `I` needs.
 #[inline(always)]
 pub(crate) unsafe fn offsets<F: Format, I: IntLanes>([first, second]: [I; 2]) -> I {
     // SAFETY: the caller's features.
@@ -220,10 +225,10 @@ pub(crate) unsafe fn offsets<F: Format, I: IntLanes>([first, second]: [I; 2]) ->
     }
 }
 
-/// The minimums of the 32 codes number `g`: of the first sixteen and of the second, in the halves.
+/// Returns the minimums of group `g` of 32 codes, of the first sixteen and of the second, in the halves.
 ///
 /// # Safety
-/// As for [`quad`].
+/// The promises of [`quad`] hold.
 #[inline(always)]
 pub(crate) unsafe fn mins<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> I {
     // SAFETY: the vectors lie within the unit, by its layout.
@@ -242,10 +247,10 @@ pub(crate) unsafe fn mins<F: Format, I: IntLanes>(unit: *const u8, g: usize) -> 
     }
 }
 
-/// The factors `d` and `dmin` of a unit; the second is zero where there is none.
+/// Returns the factors `d` and `dmin` of a unit. The second is zero where the type has none.
 ///
 /// # Safety
-/// As for [`quad`].
+/// The promises of [`quad`] hold.
 #[inline(always)]
 pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
     // SAFETY: the vectors lie within the unit, by its layout.
@@ -259,19 +264,19 @@ pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
     }
 }
 
-/// Weights are asked for this many bytes before they are decoded. By turns on Zen 4, 3 KB read Q4_K_M six per cent
-/// faster than 2 KB, and Q8_0 as fast or up to six per cent faster; 4 KB are like 3.
+/// The distance in bytes at which weights are prefetched before they are decoded. In alternating runs on Zen 4, 3 KB
+/// read Q4_K_M six per cent faster than 2 KB, and Q8_0 as fast or up to six per cent faster; 4 KB are like 3 KB.
 const AHEAD: usize = 3072;
 
-/// Asks for what lies [`AHEAD`] of a unit, in `n` parts: part `i`.
+/// Prefetches part `i` of `n` of what lies [`AHEAD`] of a unit.
 ///
 /// # Safety
-/// As for [`Lanes`].
+/// The caller runs with the features that `L` needs.
 #[inline(always)]
 pub(crate) unsafe fn prefetch<F: Format, L: Lanes>(unit: *const u8, i: usize, n: usize) {
     let lines = F::LAYOUT.bytes().div_ceil(64);
     for line in i * lines / n..(i + 1) * lines / n {
-        // SAFETY: any address may be asked for.
+        // SAFETY: any address may be prefetched.
         unsafe { L::prefetch(unit.wrapping_add(AHEAD + 64 * line)) }
     }
 }

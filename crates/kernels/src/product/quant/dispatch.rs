@@ -1,4 +1,4 @@
-//! Which unit of a kernel set multiplies tiles of bytes, and the one place that enters it.
+//! The one place that enters the unit of a kernel set for tiles of bytes.
 
 use super::decode::DecodeScratch;
 use super::product::PanelProduct;
@@ -12,20 +12,20 @@ use crate::sets::ByteTileUnit;
 use crate::sets::Smmla;
 use crate::sets::{ByteTwin, IntLanes, Lanes};
 
-/// [`tiled_product`] of every panel on the unit of this set, for kernels that run on its lanes.
+/// Adds the [`tiled_product`] of every panel, on the unit of the kernel set on whose lanes the caller runs.
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, the lanes of this set; the panels are of one type.
+/// The caller runs with the features that `L`, the lanes of this set, needs. The panels are of one type.
 ///
 /// # Panics
-/// If the set has no tiles of bytes, and as [`tiled_product`].
+/// Panics if the set has no tiles of bytes, and where [`tiled_product`] does.
 #[inline(always)]
 pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
     isa: Isa,
     products: impl Iterator<Item = PanelProduct<'a>>,
 ) {
     let mut scratch = DecodeScratch::new();
-    // The compiler drops the arm that is for other lanes.
+    // The compiler drops the arms for other lanes.
     let on_unsigned = const { <L::Ints as IntLanes>::SIGN_OFFSET != 0 };
     match isa.kind() {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -35,7 +35,7 @@ pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
             // SAFETY: an `Isa` of this kind exists only where tiles may be used.
             let mut unit = unsafe { ByteTileUnit::configure(depth) };
             for product in products {
-                // SAFETY: the unit is set up for this type; the features are the caller's promise.
+                // SAFETY: the unit is set up for this type, and the caller promises the features.
                 unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
             }
         }
@@ -44,7 +44,7 @@ pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
             // SAFETY: an `Isa` of these kinds exists only where the processor reported the features.
             let mut unit = unsafe { Smmla::new() };
             for product in products {
-                // SAFETY: the unit takes tiles of both depths; the features are the caller's promise.
+                // SAFETY: the unit takes tiles of both depths, and the caller promises the features.
                 unsafe { tiled_product::<L>(&mut unit, product, &mut scratch) }
             }
         }
@@ -54,6 +54,6 @@ pub(crate) unsafe fn add_tiled_products<'a, L: Lanes>(
                 unsafe { tiled_product::<L>(&mut ByteTwin, product, &mut scratch) }
             }
         }
-        _ => panic!("{} has no tiles of bytes", isa.name()),
+        _ => panic!("the kernel set {} has no tiles of bytes for these lanes", isa.name()),
     }
 }

@@ -1,18 +1,17 @@
-//! Products with quantised weights, in integers.
+//! The layout of quantised weights in a panel, and the integers that products are made of.
 //!
-//! A weight is `(d · s) · q − dmin · m` (`blocks.rs`) and an activation is quantised too,
-//! `x = dx · a` with `a` in −127…127. So over a *unit*, the inputs that share `d` and `dx`,
+//! A weight is `(d · s) · q − dmin · m` (`weights/blocks.rs`), and an activation is quantised too: `x = dx · a` with
+//! `a` in −127…127. So over a *unit*, which is the inputs that share `d` and `dx`,
 //!
 //! ```text
 //! Σ w·x = d·dx · Σ (s·q)·a  −  dmin·dx · Σ m·(Σ a)
 //! ```
 //!
-//! where both sums over the unit are integers, hence exact, hence the same whatever computes them in
-//! whatever order. What is left to floats is two fused multiply-adds per unit and output, in the
-//! order of the units.
+//! where both sums over the unit are integers. They are exact, and therefore the same whatever computes them in
+//! whatever order. Floats are left with two fused multiply-adds per unit and output, in the order of the units.
 //!
-//! A panel holds sixteen rows (outputs), unit after unit. Everything in a unit is made of vectors of
-//! sixteen lanes, one per row, so that reading it takes no shuffles:
+//! A panel holds sixteen rows (outputs), unit after unit. A unit is made of vectors of sixteen lanes, one per row, so
+//! that reading it takes no shuffles:
 //!
 //! ```text
 //! unit ┌ lower bits of the codes   vectors of 16 × u32
@@ -23,60 +22,60 @@
 //!      └ dmin                      16 × f16              (types with minimums)
 //! ```
 //!
-//! Codes are read four inputs at a time: a *quad* has one input in each byte of its lane, and the
-//! activations it is multiplied with lie as they come. With four bits a lane holds two quads, one in
-//! the lower half of each byte and one in the upper, and `lane >> 4` masked to `0x0f0f_0f0f` is the
-//! second. The upper bits of types that have them lie as the lower ones do, rotated within each byte
-//! so that a shift leaves them above the lower ones.
+//! Codes are read four inputs at a time. A *quad* has one input in each byte of its lane, and the activations that it
+//! is multiplied with lie in their own order. With four bits a lane holds two quads, one in the lower half of each
+//! byte and one in the upper half, and `lane >> 4` masked to `0x0f0f_0f0f` is the second. The upper bits of types
+//! that have them lie as the lower bits do, rotated within each byte so that a shift leaves them above the lower bits.
 //!
-//! Codes are unsigned (what a type takes off them is taken off the unit's sum instead), so that
-//! several quads can be added up in sixteen bits before they are widened: eight of four bits, four of
-//! five, two of six. Eight bits are signed and are not. Processors that add up four products of bytes
-//! in 32 bits need no such care; if they want one side without signs, they read signed codes as 128 more
-//! than they are, and take that off the unit's sum.
+//! Codes are unsigned, because the offset of a type is subtracted from the unit's sum instead. So several quads can
+//! be added up in sixteen bits before they are widened: eight of four bits, four of five, two of six. Codes of eight
+//! bits are signed and are not added up so. Processors that add up four products of bytes in 32 bits need no such
+//! care. If their instruction needs one side without signs, they read signed codes as 128 more than they are, and
+//! subtract the difference from the unit's sum.
 //!
-//! Codes that stand for values of a table are looked up as they are read, and are signed bytes from
-//! there on. Their integer scales, if any, lie multiplied into one `d` per 32 codes, which is `f32`.
+//! Codes that are indices into a table are looked up as they are read, and are signed bytes from there on. Their
+//! integer scales, if any, are multiplied into one `d` per 32 codes, which is `f32`.
 
 use crate::layout::PANEL;
 use crate::weights::{Dtype, IQ4_VALUES, MXFP4_VALUES};
 
-/// How a type lies in a panel.
+/// The layout of a type in a panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
-    /// Inputs that share one `d`: 32 or 256.
+    /// The number of inputs that share one `d`: 32 or 256.
     pub(crate) unit: usize,
-    /// Lower bits of a code: 2, 4 or 8. Codes of eight bits are signed, others are not.
+    /// The number of lower bits of a code: 2, 4 or 8. Codes of eight bits are signed, others are not.
     pub(super) low: usize,
-    /// Upper bits: 0, 1 or 2.
+    /// The number of upper bits of a code: 0, 1 or 2.
     pub(super) high: usize,
-    /// What is taken off a code: its weight is `d · s · (code − offset)`, less a minimum.
+    /// The offset of codes: a weight is `d · s · (code − offset)`, less a minimum.
     pub(super) offset: i32,
-    /// Codes per integer scale: 16 or 32; 0 where there is none.
+    /// The number of codes per integer scale: 16 or 32, or 0 where there is none.
     pub(super) group: usize,
+    /// The integer minimums.
     pub(super) mins: Mins,
-    /// The values that codes of four bits are the numbers of. `d` is `f32` then.
+    /// The values to which codes of four bits are indices. `d` is `f32` where there is a table.
     pub(super) table: Option<&'static [i8; 16]>,
 }
 
 /// The integer minimums of a type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mins {
-    /// There are none.
+    /// No minimums.
     None,
-    /// One, for the whole unit.
+    /// One minimum for the whole unit.
     One,
-    /// In the upper halves of the bytes of the scales.
+    /// Minimums in the upper halves of the bytes of the scales.
     InScales,
-    /// As many as scales, in vectors of their own.
+    /// As many minimums as scales, in vectors of their own.
     Own,
 }
 
 impl Layout {
-    /// The layout of `dtype`.
+    /// Returns the layout of `dtype`.
     ///
     /// # Panics
-    /// If it is not a block type.
+    /// Panics if `dtype` is not a block type.
     pub(crate) const fn of(dtype: Dtype) -> Layout {
         let table = match dtype {
             Dtype::Iq4Nl | Dtype::Iq4Xs => Some(&IQ4_VALUES),
@@ -100,21 +99,22 @@ impl Layout {
         Layout { unit, low, high, offset, group, mins, table }
     }
 
-    /// Whether codes, as products read them, have signs.
+    /// Returns true if codes, as products read them, are signed.
     pub(super) const fn is_signed(self) -> bool {
         self.low == 8 || self.table.is_some()
     }
 
-    /// Where the upper bits begin.
+    /// Returns the byte at which the upper bits begin.
     pub(super) const fn high_at(self) -> usize {
         PANEL * self.unit * self.low / 8
     }
 
+    /// Returns the byte at which the integer scales begin.
     pub(super) const fn scales_at(self) -> usize {
         self.high_at() + PANEL * self.unit * self.high / 8
     }
 
-    /// Integer scales of a unit.
+    /// Returns the number of integer scales of a unit.
     pub(super) const fn n_scales(self) -> usize {
         match self.group {
             0 => 0,
@@ -122,31 +122,34 @@ impl Layout {
         }
     }
 
+    /// Returns the byte at which the integer minimums begin.
     pub(super) const fn mins_at(self) -> usize {
         self.scales_at() + PANEL * self.n_scales()
     }
 
+    /// Returns the byte at which `d` begins.
     pub(super) const fn d_at(self) -> usize {
         self.mins_at() + if matches!(self.mins, Mins::Own) { PANEL * self.n_scales() } else { 0 }
     }
 
+    /// Returns the byte at which `dmin` begins.
     pub(super) const fn dmin_at(self) -> usize {
         self.d_at() + if self.table.is_some() { 4 } else { 2 } * PANEL
     }
 
-    /// Bytes of a unit.
+    /// Returns the number of bytes of a unit.
     pub(crate) const fn bytes(self) -> usize {
         self.dmin_at() + if matches!(self.mins, Mins::None) { 0 } else { 2 * PANEL }
     }
 
-    /// Bytes of a panel of rows of `n_in` inputs, which are whole units.
+    /// Returns the number of bytes of a panel whose rows have `n_in` inputs, which are whole units.
     pub(crate) const fn panel_bytes(self, n_in: usize) -> usize {
         n_in / self.unit * self.bytes()
     }
 
-    /// Quads whose products with activations are added up before they are scaled: those that share a
-    /// scale, or if sums are not `wide` so many of them that sixteen bits do not overflow,
-    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. One for codes that are signed.
+    /// Returns the number of quads whose products with activations are added up before they are scaled. These are the
+    /// quads that share a scale or, if sums are not `wide`, so many of them that sixteen bits do not overflow:
+    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. For signed codes the number is one.
     pub(super) const fn quads_per_sum(self, wide: bool) -> usize {
         if self.is_signed() {
             return 1;
@@ -170,7 +173,7 @@ impl Layout {
 
 /// A block type, for code that is compiled for each.
 pub(crate) trait Format {
-    /// How it lies in a panel.
+    /// The layout of the type in a panel.
     const LAYOUT: Layout;
 }
 
@@ -228,7 +231,7 @@ macro_rules! with_format {
                 type $F = crate::product::quant::format::Q6K;
                 $body
             }
-            // In a panel, both are 32 codes and a factor.
+            // In a panel, both types are 32 codes and a factor.
             Dtype::Iq4Nl | Dtype::Iq4Xs => {
                 type $F = crate::product::quant::format::Iq4Nl;
                 $body

@@ -1,19 +1,19 @@
-//! Packing quantised rows into a panel, once at load.
+//! The packing of quantised rows into a panel, once at load.
 
 use super::format::{Format, Layout, Mins, with_format};
 use crate::layout::PANEL;
 use crate::weights::{Block, Dtype, MAX_BLOCK};
 use half::f16;
 
-/// Packs up to sixteen rows of blocks into a panel. Rows that are missing become rows of zeros;
-/// `out` is zero before.
+/// Packs up to sixteen rows of blocks into a panel. Missing rows become rows of zeros; `out` is zero before.
 ///
 /// # Panics
-/// If there are more rows, or they are not as long as `out` asks for.
+/// Panics if there are more rows, or if their length is not what `out` asks for.
 pub(crate) fn pack_panel<'a>(dtype: Dtype, rows: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
     with_format!(dtype, F => pack_rows::<F>(dtype, rows, out))
 }
 
+/// Does the work of [`pack_panel`] for one type.
 fn pack_rows<'a, F: Format>(dtype: Dtype, rows: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
     let n_units = out.len() / F::LAYOUT.bytes();
     let mut block = Block::new();
@@ -59,7 +59,7 @@ fn pack_unit<F: Format>(block: &Block, first: usize, lane: usize, unit: &mut [u8
         for (word, quads) in quads.chunks_exact(per_word).enumerate() {
             let mut upper = 0;
             for (slot, quad) in quads.iter().enumerate() {
-                // Rotated within its byte, so that a shift leaves it above the lower bits.
+                // The bits are rotated within their byte, so that a shift leaves them above the lower bits.
                 upper |= (quad >> low & in_all_bytes(high)) << ((high * slot + low) % 8);
             }
             put(unit, layout.high_at(), word, lane, upper);
@@ -86,12 +86,12 @@ fn pack_unit<F: Format>(block: &Block, first: usize, lane: usize, unit: &mut [u8
     }
 }
 
-/// The lowest `bits` of each byte.
+/// Returns the mask of the lowest `bits` of each byte.
 fn in_all_bytes(bits: usize) -> u32 {
     0x0101_0101 * ((1 << bits) - 1)
 }
 
-/// Puts a lane into vector `word` of those that begin at `at`.
+/// Writes one lane of vector `word` of the vectors that begin at byte `at`.
 #[inline(always)]
 fn put(unit: &mut [u8], at: usize, word: usize, lane: usize, value: u32) {
     unit[at + 4 * (PANEL * word + lane)..][..4].copy_from_slice(&value.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Panels of quantised weights against rows of quantised activations.
+//! Products of panels of quantised weights with rows of quantised activations, by vectors.
 
 use super::activations::{Quantised, QuantisedBlock};
 use super::decode::{DecodeScratch, code_quad, decode, factors, mins, offsets, prefetch, scales};
@@ -8,8 +8,8 @@ use crate::sets::{IntLanes, Lanes};
 use crate::weights::Dtype;
 use std::ops::Range;
 
-/// So few rows that to decode the weights into memory first would take longer. A fifth bit takes
-/// work that is worth sharing sooner.
+/// Returns the largest number of rows for which decoding the weights into memory first would take longer. Decoding a
+/// fifth bit takes work that is worth sharing sooner.
 pub(crate) const fn few_rows_of(layout: Layout) -> usize {
     if layout.high == 1 { 2 } else { 3 }
 }
@@ -20,11 +20,11 @@ pub(crate) struct PanelProduct<'a> {
     pub(crate) dtype: Dtype,
     /// Sixteen rows of weights, as wide as `x`.
     pub(crate) panel: &'a [u8],
-    /// Quantised for this type.
+    /// The activations, quantised for this type.
     pub(crate) x: &'a Quantised,
-    /// Which of its rows.
+    /// The rows of `x` that are multiplied.
     pub(crate) rows: Range<usize>,
-    /// `[rows.len()][lane]`.
+    /// The sums, `[rows.len()][lane]`.
     pub(crate) totals: &'a mut [[f32; LANES]],
 }
 
@@ -34,20 +34,20 @@ pub(crate) struct PanelProduct<'a> {
 /// The caller runs with the features that `L` needs.
 ///
 /// # Panics
-/// If there are more rows, and as for [`rows_product`].
+/// Panics if there are more rows, and where [`rows_product`] does.
 #[inline(always)]
 pub(crate) unsafe fn few_rows_product<L: Lanes>(product: PanelProduct) {
     let (dtype, n_rows) = (product.dtype, product.rows.len());
     let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
-        // SAFETY: block and rows are there; the features are the caller's promise.
+        // SAFETY: block and rows are there, and the caller promises the features.
         unsafe {
             match n_rows {
                 0 => {}
                 1 => with_format!(dtype, F => few_rows::<F, L, 1>(block, n_units, x, totals)),
                 2 => with_format!(dtype, F => few_rows::<F, L, 2>(block, n_units, x, totals)),
                 3 => with_format!(dtype, F => few_rows::<F, L, 3>(block, n_units, x, totals)),
-                _ => panic!("more rows than few"),
+                _ => panic!("more rows than this product takes"),
             }
         }
     }
@@ -59,14 +59,14 @@ pub(crate) unsafe fn few_rows_product<L: Lanes>(product: PanelProduct) {
 /// The caller runs with the features that `L` needs.
 ///
 /// # Panics
-/// If the panel is not that of rows of `x.n_in()`, `x` is quantised for other types, there are no
-/// such rows, or `totals` has not as many.
+/// Panics if the panel is not as wide as `x`, if `x` is quantised for other types, if there are no such rows, or if
+/// `totals` does not have as many.
 #[inline(always)]
 pub(crate) unsafe fn rows_product<L: Lanes>(product: PanelProduct, scratch: &mut DecodeScratch) {
     let (dtype, n_rows) = (product.dtype, product.rows.len());
     let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
-        // SAFETY: block and rows are there; the features are the caller's promise.
+        // SAFETY: block and rows are there, and the caller promises the features.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
             match Layout::of(dtype).quads_per_sum(<L::Ints as IntLanes>::WIDE) {
@@ -79,7 +79,7 @@ pub(crate) unsafe fn rows_product<L: Lanes>(product: PanelProduct, scratch: &mut
     }
 }
 
-/// The K blocks of a panel beside those of the rows.
+/// The K blocks of a panel, each beside the K block of the rows.
 pub(super) struct Blocks<'a> {
     layout: Layout,
     panel: &'a [u8],
@@ -90,17 +90,18 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
+    /// Starts at the first block.
     pub(super) fn new(product: PanelProduct<'a>) -> Blocks<'a> {
         let PanelProduct { dtype, panel, x, rows, totals } = product;
         let layout = Layout::of(dtype);
-        assert_eq!(x.unit(), layout.unit, "activations for this type");
-        assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "a panel as wide as the input");
-        assert!(rows.end <= x.n_rows() && totals.len() == rows.len(), "a total for each row");
+        assert_eq!(x.unit(), layout.unit, "activations are quantised for this type");
+        assert_eq!(panel.len(), layout.panel_bytes(x.n_in()), "the panel is as wide as the input");
+        assert!(rows.end <= x.n_rows() && totals.len() == rows.len(), "there is a total for each row");
         let totals = totals.as_flattened_mut().as_mut_ptr();
         Blocks { layout, panel, x, first_row: rows.start, totals, next: 0 }
     }
 
-    /// The units of a block, how many there are, the rows, and their totals.
+    /// Returns the units of the next block, their number, the rows, and the totals of the rows.
     pub(super) fn next(&mut self) -> Option<(*const u8, usize, Strip, *mut f32)> {
         let start = self.next * self.layout.panel_bytes(K_BLOCK);
         if start >= self.panel.len() {
@@ -113,24 +114,25 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Rows of a K block from one on, and the shape of their units.
+/// The rows of a K block from some row on, and the shape of their units.
 #[derive(Clone, Copy)]
 pub(super) struct Strip {
-    /// `[row][inputs of the block]`.
+    /// The codes, `[row][inputs of the block]`.
     pub(super) codes: *const i8,
-    /// `[row][sixteens of the block]`.
+    /// The sums of sixteen codes, `[row][sixteens of the block]`.
     sums: *const i16,
-    /// `[row][units of the block]`.
+    /// The scales, `[row][units of the block]`.
     scales: *const f32,
-    /// Inputs of the block.
+    /// The number of inputs of the block.
     pub(super) len: usize,
-    /// Inputs of a unit.
+    /// The number of inputs of a unit.
     unit: usize,
     has_offsets: bool,
     has_mins: bool,
 }
 
 impl Strip {
+    /// Makes the strip of the rows from `row` on.
     fn new(x: &QuantisedBlock, layout: Layout, row: usize) -> Strip {
         Strip {
             codes: x.codes[row * x.len..].as_ptr(),
@@ -143,10 +145,10 @@ impl Strip {
         }
     }
 
-    /// The rows from the `n`-th on.
+    /// Returns the rows from the `n`-th on.
     ///
     /// # Safety
-    /// There are as many.
+    /// There are `n` rows.
     #[inline(always)]
     pub(super) unsafe fn skip(self, n: usize) -> Strip {
         // SAFETY: the caller's promise.
@@ -160,32 +162,33 @@ impl Strip {
         }
     }
 
-    /// Quad `t` of row `r`, in all lanes.
+    /// Returns quad `t` of row `r`, in all lanes.
     #[inline(always)]
     unsafe fn quad<I: IntLanes>(&self, r: usize, t: usize) -> I {
-        // SAFETY: the caller's promise that there is one.
+        // SAFETY: the caller promises that it is there.
         unsafe { I::splat(self.codes.add(r * self.len + 4 * t).cast::<i32>().read_unaligned()) }
     }
 
-    /// The sums of sixteens `2 i` and `2 i + 1` of row `r`, in all lanes.
+    /// Returns the sums of sixteens `2 i` and `2 i + 1` of row `r`, in all lanes.
     #[inline(always)]
     unsafe fn sums<I: IntLanes>(&self, r: usize, i: usize) -> I {
-        // SAFETY: the caller's promise that there are such.
+        // SAFETY: the caller promises that they are there.
         unsafe { I::splat(self.sums.add(r * (self.len / 16) + 2 * i).cast::<i32>().read_unaligned()) }
     }
 
-    /// The scale of unit `u` of row `r`.
+    /// Returns the scale of unit `u` of row `r`.
     #[inline(always)]
     unsafe fn scale(&self, r: usize, u: usize) -> f32 {
-        // SAFETY: the caller's promise that there is one.
+        // SAFETY: the caller promises that it is there.
         unsafe { *self.scales.add(r * (self.len / self.unit) + u) }
     }
 }
 
-/// All rows against a decoded block, as many at a time as the registers hold sums of.
+/// Takes all rows against a decoded block, as many at a time as the registers hold sums of.
 ///
 /// # Safety
-/// As for [`Lanes`]; block and rows have `n_units` units, `totals` has `n_rows` vectors.
+/// The caller runs with the features that `L` needs, block and rows have `n_units` units, and `totals` has `n_rows`
+/// vectors.
 #[inline(always)]
 unsafe fn strips<L: Lanes, const Q: usize>(
     w: &DecodeScratch,
@@ -196,12 +199,12 @@ unsafe fn strips<L: Lanes, const Q: usize>(
 ) {
     let mut row = 0;
     while row < n_rows {
-        // Each row has sums of 16 and of 32 bits.
+        // Each row needs sums of 16 and of 32 bits.
         let n = (n_rows - row).min(L::STRIP / 2);
-        // SAFETY: the caller's promise; strips end at the last row.
+        // SAFETY: the caller's promise, and strips end at the last row.
         unsafe {
             let (x, totals) = (first.skip(row), totals.add(row * LANES));
-            // The compiler drops what no strip of this set is as high as.
+            // The compiler drops the heights that no strip of this set has.
             match n {
                 6 if const { L::STRIP >= 12 } => tile::<L, Q, 6>(w, n_units, x, totals),
                 5 if const { L::STRIP >= 10 } => tile::<L, Q, 5>(w, n_units, x, totals),
@@ -215,12 +218,12 @@ unsafe fn strips<L: Lanes, const Q: usize>(
     }
 }
 
-/// `R` rows against a decoded block, `Q` quads at a time added up before they are scaled. One quad at a
-/// time is for signed codes, which have no scale (and are taken by eight, so that the loop is unrolled).
+/// Takes `R` rows against a decoded block, and adds up `Q` quads at a time before they are scaled. `Q` is one for
+/// signed codes, which have no scale and are taken by eight, so that the loop is unrolled.
 ///
 /// # Safety
-/// As for [`strips`].
-#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+/// The promises of [`strips`] hold.
+#[allow(clippy::needless_range_loop)] // indices make the shape of the tile visible
 #[inline(always)]
 unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
     w: &DecodeScratch,
@@ -266,10 +269,10 @@ unsafe fn tile<L: Lanes, const Q: usize, const R: usize>(
     }
 }
 
-/// Takes off what codes of unit `u`, which have signs, were too large by.
+/// Subtracts the excess of the codes of unit `u`, which are signed and were read as unsigned.
 ///
 /// # Safety
-/// As for [`strips`].
+/// The promises of [`strips`] hold.
 #[inline(always)]
 pub(super) unsafe fn add_sign_offsets<I: IntLanes, const R: usize>(sums: &mut [I; R], u: usize, x: Strip) {
     let groups = x.unit / 32;
@@ -283,10 +286,10 @@ pub(super) unsafe fn add_sign_offsets<I: IntLanes, const R: usize>(sums: &mut [I
     }
 }
 
-/// Adds `R` rows of unit `u`, whose scaled codes are summed up, to their totals.
+/// Adds the sums of `R` rows over the scaled codes of unit `u` to the totals of the rows.
 ///
 /// # Safety
-/// As for [`strips`].
+/// The promises of [`strips`] hold.
 #[allow(clippy::needless_range_loop)] // as in `tile`
 #[inline(always)]
 pub(super) unsafe fn finish_unit<L: Lanes, const R: usize>(
@@ -327,26 +330,27 @@ pub(super) unsafe fn finish_unit<L: Lanes, const R: usize>(
     }
 }
 
-/// What the sums of activations are multiplied with to take [`IntLanes::SIGN_OFFSET`] off signed codes.
+/// Returns the factors by which the sums of activations are multiplied to subtract [`IntLanes::SIGN_OFFSET`] from
+/// signed codes.
 #[inline(always)]
 unsafe fn sign_offsets<I: IntLanes>() -> I {
     // SAFETY: the caller's features.
     unsafe { I::splat((-I::SIGN_OFFSET & 0xffff) * 0x0001_0001) }
 }
 
-/// `total += sum · (d · dx)`.
+/// Adds `sum · (d · dx)` to `total`.
 #[inline(always)]
 unsafe fn add_unit<L: Lanes>(total: *mut f32, sum: L::Ints, d: L, dx: f32) {
     // SAFETY: the caller's promise.
     unsafe { L::load(total).add_product(sum.to_f32(), d.mul(L::splat(dx))).store(total) }
 }
 
-/// `R` rows against a packed block, which is decoded on the way into the registers: for so few rows
-/// that to write it down first would take longer. The same integers as those of [`tile`].
+/// Takes `R` rows against a packed block, which is decoded on the way into the registers, because for so few rows
+/// storing the decoded block first would take longer. The integers are those of [`tile`].
 ///
 /// # Safety
-/// As for [`strips`]; `block` is `n_units` packed units.
-#[allow(clippy::needless_range_loop)] // indices are what makes the tile's shape visible
+/// The promises of [`strips`] hold, and `block` is `n_units` packed units.
+#[allow(clippy::needless_range_loop)] // indices make the shape of the tile visible
 #[inline(always)]
 unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
     block: *const u8,
@@ -356,7 +360,7 @@ unsafe fn few_rows<F: Format, L: Lanes, const R: usize>(
 ) {
     let layout = F::LAYOUT;
     if const { R > few_rows_of(F::LAYOUT) } {
-        panic!("more rows than few");
+        panic!("more rows than this product takes");
     }
     let groups = layout.unit / 32;
     let per_sum = layout.quads_per_sum(<L::Ints as IntLanes>::WIDE);

@@ -1,4 +1,4 @@
-//! Packing, decoding and products against the plain reading of the blocks.
+//! Tests of packing, decoding and products against the plain reading of the blocks.
 
 use super::activations::Quantised;
 use super::decode::{DecodeScratch, decode, decode_f32};
@@ -17,12 +17,13 @@ use std::ops::Range;
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
+    /// Returns 31 random bits.
     fn bits(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) as u32
     }
 
-    /// In [-1, 1).
+    /// Returns a number in [-1, 1).
     fn number(&mut self) -> f32 {
         (self.bits() >> 7) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -31,7 +32,7 @@ impl Random {
         (0..n).map(|_| self.number()).collect()
     }
 
-    /// A row of blocks: any bytes, but factors of ordinary size.
+    /// Returns a row of blocks of any bytes, but with factors of ordinary size.
     pub(crate) fn row(&mut self, dtype: Dtype, n_in: usize) -> Vec<u8> {
         let mut row: Vec<u8> = (0..dtype.row_bytes(n_in).unwrap()).map(|_| self.bits() as u8).collect();
         for block in row.chunks_exact_mut(dtype.block_bytes()) {
@@ -51,7 +52,7 @@ impl Random {
     }
 }
 
-/// Where the `f16` factors of a block are.
+/// Returns the bytes at which the `f16` factors of a block begin.
 fn factors_at(dtype: Dtype) -> &'static [usize] {
     match dtype {
         Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4K | Dtype::Q5K => &[0, 2],
@@ -69,7 +70,7 @@ fn pack(dtype: Dtype, rows: &[Vec<u8>], n_in: usize) -> Vec<u8> {
     panel
 }
 
-/// Quantises rows of `x`, `[n_rows, n_in]`.
+/// The quantisation of rows of `x`, `[n_rows, n_in]`.
 struct Quantise<'a> {
     x: &'a [f32],
     out: &'a mut Quantised,
@@ -82,7 +83,7 @@ impl Kernel for Quantise<'_> {
         let writer = self.out.writer();
         for (row, x) in self.x.chunks_exact(n_in).enumerate() {
             for (block, x) in x.chunks(K_BLOCK).enumerate() {
-                // SAFETY: one thread; the features are the caller's promise.
+                // SAFETY: there is one thread, and the caller promises the features.
                 unsafe { writer.fill::<L>(row, block, x) };
             }
         }
@@ -96,7 +97,7 @@ fn quantise(isa: Isa, dtype: Dtype, x: &[f32], n_in: usize) -> Quantised {
     out
 }
 
-/// Row `row` as integers and the scale of each.
+/// Returns row `row` as integers, each with its scale.
 fn activations(x: &Quantised, row: usize) -> Vec<(i8, f32)> {
     let mut out = Vec::new();
     for block in 0..x.n_in().div_ceil(K_BLOCK) {
@@ -109,6 +110,7 @@ fn activations(x: &Quantised, row: usize) -> Vec<(i8, f32)> {
     out
 }
 
+/// A product by every way that the set has, whose bits must agree.
 struct Product<'a>(Isa, PanelProduct<'a>);
 
 impl Kernel for Product<'_> {
@@ -133,7 +135,7 @@ impl Kernel for Product<'_> {
     }
 }
 
-/// The sets of this processor, and the twin of tiles.
+/// Returns the sets of this processor, and the twin of tiles.
 fn sets() -> Vec<Isa> {
     let mut sets = Isa::available();
     sets.push(Isa::named("tile-twin").unwrap());
@@ -146,8 +148,8 @@ fn product(isa: Isa, dtype: Dtype, panel: &[u8], x: &Quantised, rows: Range<usiz
     totals
 }
 
+/// Returns the bits of totals, with one pattern for every NaN, as no particular NaN is promised.
 fn bits(totals: &[[f32; LANES]]) -> Vec<u32> {
-    // A number that is none is one of many; which one is not promised.
     let bits = |x: &f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
     totals.as_flattened().iter().map(bits).collect()
 }
@@ -163,12 +165,12 @@ impl Kernel for DecodeF32<'_> {
 }
 
 #[test]
-fn a_panel_dequantises_to_the_very_values_of_its_rows() {
+fn a_panel_dequantises_to_exactly_the_values_of_its_rows() {
     let check = |dtype: Dtype, n_in: usize, n_rows: usize, any_factor: bool| {
         let mut random = Random(n_in as u64);
         let mut rows = random.rows(dtype, n_in, n_rows);
         if any_factor {
-            // All of these bytes, so also factors that are tiny, infinite or no number.
+            // Factors are random bytes too, so some are tiny, infinite or NaN.
             rows.iter_mut().flatten().for_each(|byte| *byte = random.bits() as u8);
         }
         let panel = pack(dtype, &rows, n_in);
@@ -185,9 +187,9 @@ fn a_panel_dequantises_to_the_very_values_of_its_rows() {
                     }
                     for k in 0..len {
                         let (got, want) = (got[k][lane], want[i * K_BLOCK + k]);
-                        // A zero may have either sign: where no minimum is stored none is taken off.
+                        // A zero may have either sign, because nothing is subtracted where no minimum is stored.
                         let same = got == want || got.is_nan() && want.is_nan();
-                        assert!(same, "{isa:?} {dtype:?} row {lane} weight {k}: {got} instead of {want}");
+                        assert!(same, "{isa:?} {dtype:?} row {lane} weight {k}: {got}, expected {want}");
                     }
                 }
             }
@@ -210,14 +212,14 @@ impl Kernel for Decode<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let n_units = K_BLOCK / Layout::of(self.0).unit;
-        // SAFETY: a block of 256 inputs; the features are the caller's promise.
+        // SAFETY: the block has 256 inputs, and the caller promises the features.
         unsafe { with_format!(self.0, F => decode::<F, L>(self.1.as_ptr(), n_units, self.2)) }
         *self.3 = <L::Ints as IntLanes>::SIGN_OFFSET;
     }
 }
 
-/// Decoded integers times their factors are the weights, up to the three roundings to `f32` that the
-/// definition makes and this does not: half a unit of the last place each, of the larger part.
+/// The bound is the three roundings to `f32` that the definition makes and decoding does not: half a unit in the last
+/// place each, of the larger part.
 #[test]
 fn decoded_integers_times_their_factors_are_the_weights() {
     for dtype in Dtype::BLOCKS {
@@ -258,7 +260,7 @@ fn decoded_integers_times_their_factors_are_the_weights() {
     }
 }
 
-/// What a row of weights times a row of activations is, in `f64`, and the sum of the magnitudes of
+/// Returns the product of a row of weights with a row of activations in `f64`, and the sum of the magnitudes of
 /// everything that is added up on the way.
 fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
@@ -277,10 +279,10 @@ fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
     (sum, magnitude)
 }
 
-/// Products of every kernel set against `f64` over the same weights and the same quantised
-/// activations. Integers are exact; what is rounded is the sum of a unit, the product of its factors
-/// and the two additions to the total: at most `2 n_units + 2` half units of the last place, of
-/// which 1e-6 of the magnitudes is far from the worst and far above the typical case.
+/// Compares products of every kernel set with `f64` over the same weights and the same quantised activations.
+/// Integers are exact. Roundings are those of a unit's sum, of the product of its factors and of the two additions to
+/// the total: at most `2 n_units + 2` half units in the last place. The bound of 1e-6 of the magnitudes is far from
+/// the worst case and far above the typical one.
 fn check_product(dtype: Dtype, n_rows: usize, n_in: usize, seed: u64) {
     let mut random = Random(seed);
     let rows = random.rows(dtype, n_in, LANES);
@@ -390,7 +392,7 @@ fn rows_that_are_missing_or_zero_give_zero() {
     }
 }
 
-/// The largest integers that a type can hold, against the largest activations, overflow nothing.
+/// The largest integers that a type can hold do not overflow, even with the largest activations.
 #[test]
 fn the_largest_codes_and_scales_are_summed_exactly() {
     for dtype in Dtype::BLOCKS {
@@ -465,7 +467,7 @@ fn activations_are_rounded_to_the_nearest_of_127_steps_each_way() {
     for (dtype, n_in) in [(Dtype::Q8_0, 32), (Dtype::Q8_0, 416), (Dtype::Q4K, 256), (Dtype::Q4K, 768)] {
         let mut random = Random(n_in as u64);
         let mut x = random.numbers(5 * n_in);
-        // Ties: the largest is 127, so every other number is its own code.
+        // The largest number is 127, so every other number is its own code, and halves are ties.
         x[..4].copy_from_slice(&[127.0, 2.5, 3.5, -2.5]);
         x[4..dtype.block_len()].fill(-0.5);
         for isa in sets() {
@@ -493,7 +495,7 @@ fn activations_are_rounded_to_the_nearest_of_127_steps_each_way() {
 }
 
 #[test]
-fn activations_that_are_not_finite_make_their_row_no_number_and_no_other() {
+fn activations_that_are_not_finite_make_their_own_row_nan_and_no_other() {
     for dtype in Dtype::BLOCKS {
         let mut random = Random(17);
         let panel = pack(dtype, &random.rows(dtype, 512, LANES), 512);
@@ -527,7 +529,7 @@ fn activations_of_any_size_are_codes_or_zero() {
     }
 }
 
-/// Types with a table take 20 bytes instead of 17 or 18 for 32 weights: their factors become `f32`.
+/// Types with a table take 20 bytes instead of 17 or 18 for 32 weights, because their factors become `f32`.
 #[test]
 fn a_panel_is_at_most_five_percent_larger_than_its_rows() {
     for dtype in Dtype::BLOCKS {

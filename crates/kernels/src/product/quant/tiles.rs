@@ -1,7 +1,7 @@
-//! Decoded blocks of quantised weights against rows of activations, by tiles of bytes.
+//! Products of decoded blocks with rows of activations, by tiles of bytes.
 //!
-//! A decoded block lies as the matrix unit wants a tile of weights, and rows of activations lie as it
-//! wants theirs, so nothing is copied:
+//! A decoded block lies as the matrix unit reads a tile of weights, and rows of activations lie as it reads tiles of
+//! activations, so nothing is copied:
 //!
 //! ```text
 //! activations  16 rows, as they lie              A: [16 rows][4 · depth inputs] i8
@@ -9,9 +9,9 @@
 //! products     of the inputs that share a scale  C: [16 rows][16 outputs] i32
 //! ```
 //!
-//! A tile is as deep as inputs share a scale: 16 or 32. The vectors of the kernel set do the rest:
-//! integer scales, then factors. Everything that a tile adds up is an integer, and what is left to floats
-//! goes the way of `product.rs`, so all bits are those of every other set.
+//! A tile is as deep as the number of inputs that share a scale: 16 or 32. The vectors of the kernel set do the rest:
+//! integer scales, then factors. Everything that a tile adds up is an integer, and floats are treated as in
+//! `product.rs`, so all bits are those of every other set.
 
 use super::decode::{DecodeScratch, decode};
 use super::format::{Layout, with_format};
@@ -20,16 +20,17 @@ use crate::layout::{LANES, TILE_ROWS};
 use crate::sets::{ByteSums, ByteTiles, IntLanes, Lanes, N_TILES};
 use crate::weights::Dtype;
 
-/// Fewer rows are left to vectors, whose work grows with the rows, while to put tiles together costs the same
-/// for any number of them. Reckoned from how many instructions each way takes, not measured.
+/// The number of rows from which tiles are used. Fewer rows are left to vectors, whose work grows with the rows, while
+/// putting tiles together costs the same for any number of rows. The number is calculated from the instructions that
+/// each way takes, and not measured.
 ///
-/// AMX makes sixteen rows at once. `smmla` makes four: a tile of 32 inputs takes 104 vector instructions for
-/// them (64 products, 24 to put rows and sums together, 16 scalings) and 32 more to arrange the weights, once for
-/// all rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight rows are 240 against 352.
-/// From four to seven less or nothing is gained, and products pass through memory on the way.
+/// AMX multiplies sixteen rows at once. `smmla` multiplies four: a tile of 32 inputs takes 104 vector instructions for
+/// them (64 products, 24 to put rows and sums together, 16 scalings) and 32 more to arrange the weights, once for all
+/// rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight rows take 240 instead of 352. Four
+/// to seven rows gain less or nothing, and products pass through memory on the way.
 pub(crate) const TILES_FROM: usize = 8;
 
-/// Inputs of `dtype` that share a scale, in quads: how deep its tiles are.
+/// Returns the depth of the tiles of `dtype`, which is the number of quads that share a scale.
 pub(crate) const fn depth_of(dtype: Dtype) -> usize {
     if Layout::of(dtype).group == 16 { 4 } else { 8 }
 }
@@ -37,24 +38,24 @@ pub(crate) const fn depth_of(dtype: Dtype) -> usize {
 /// Adds the products of any number of rows. The bits are those of [`super::product::rows_product`].
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, whose sums are wide; `unit` is set up for tiles as
-/// deep as those of the type.
+/// The caller runs with the features that `L` needs, whose sums are wide, and `unit` is set up for the depth of the
+/// type's tiles.
 ///
 /// # Panics
-/// As [`super::product::rows_product`].
+/// Panics where [`super::product::rows_product`] does.
 #[inline(always)]
 pub(crate) unsafe fn tiled_product<L: Lanes>(
     unit: &mut impl ByteTiles,
     product: PanelProduct,
     scratch: &mut DecodeScratch,
 ) {
-    assert!(<L::Ints as IntLanes>::WIDE, "tiles make whole lanes");
+    assert!(<L::Ints as IntLanes>::WIDE, "tiles add up in whole lanes");
     let (dtype, n_rows) = (product.dtype, product.rows.len());
     let layout = Layout::of(dtype);
     let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
-        // SAFETY: block and rows are there, and room for sixteen rows behind every one of them; the
-        // features are the caller's promise.
+        // SAFETY: block and rows are there, with room for sixteen rows behind every row, and the caller promises the
+        // features.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
             unit.arrange(&mut scratch.quads[..n_units * layout.unit / 4]);
@@ -73,10 +74,10 @@ pub(crate) unsafe fn tiled_product<L: Lanes>(
     }
 }
 
-/// Up to sixteen rows against a block of units of 32, each of which is a tile.
+/// Takes up to sixteen rows against a block of units of 32, each of which is a tile.
 ///
 /// # Safety
-/// As for [`tiled_product`].
+/// The promises of [`tiled_product`] hold.
 #[inline(always)]
 unsafe fn units_of_one_tile<L: Lanes>(
     unit: &mut impl ByteTiles,
@@ -113,7 +114,7 @@ unsafe fn units_of_one_tile<L: Lanes>(
     }
 }
 
-/// Adds unit `u`, whose products with `R` rows are made, to their totals.
+/// Adds unit `u`, whose products with `R` rows are given, to the totals of the rows.
 #[inline(always)]
 unsafe fn one_tile<L: Lanes, const R: usize>(
     w: &DecodeScratch,
@@ -133,10 +134,10 @@ unsafe fn one_tile<L: Lanes, const R: usize>(
     }
 }
 
-/// Up to sixteen rows against a block that is one unit, of many tiles.
+/// Takes up to sixteen rows against a block that is one unit of many tiles.
 ///
 /// # Safety
-/// As for [`tiled_product`].
+/// The promises of [`tiled_product`] hold.
 #[inline(always)]
 unsafe fn units_of_many_tiles<L: Lanes>(
     unit: &mut impl ByteTiles,
@@ -179,18 +180,18 @@ unsafe fn units_of_many_tiles<L: Lanes>(
     }
 }
 
-/// Rows that are taken together when so many are left.
+/// Returns the number of rows that are taken together when `n_rows` are left.
 fn strip_of(n_rows: usize) -> usize {
     if n_rows >= 4 { 4 } else { 1 }
 }
 
-/// The first `R` rows.
+/// Loads the first `R` rows.
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
 #[inline(always)]
 unsafe fn load<L: Lanes, const R: usize>(rows: &[[u32; LANES]]) -> [L::Ints; R] {
-    // SAFETY: rows have sixteen elements; the features are the caller's promise.
+    // SAFETY: rows have sixteen elements, and the caller promises the features.
     unsafe {
         let mut out = [L::Ints::splat(0); R];
         for (out, row) in out.iter_mut().zip(&rows[..R]) {
