@@ -18,9 +18,9 @@ pub(crate) const TILE_ROWS: usize = 16;
 /// The number of inputs of a tile of `bf16`.
 pub(crate) const STEP: usize = 32;
 
-/// The distance ahead of its use at which a stream of weights is prefetched, in bytes. One stream per thread at this
-/// distance reads at 92 % of what the memory gives on the machine where it was tried (Zen 3). Four streams a
-/// panel apart, which an Intel machine liked, read at 64 % there.
+/// The distance ahead of its use at which a stream of weights is prefetched, in bytes. One stream per thread
+/// at this distance reads at 92 % of what the memory gives on the machine where it was tried (Zen 3). Four
+/// streams a panel apart, which an Intel machine liked, read at 64 % there.
 pub(crate) const AHEAD: usize = 2048;
 
 /// Returns the number of inputs of K block `block`, rounded up to whole pairs.

@@ -1,5 +1,5 @@
-//! The machine that kernels run on: its best instruction set, its threads and its memory, and measurements of all
-//! three.
+//! The machine that kernels run on: its best instruction set, its threads and its memory, and measurements of
+//! all three.
 
 mod buffer;
 mod cpu;

@@ -1,5 +1,5 @@
-//! Plain twins: the definitions, in `f64` and in the order of the formula. Tests compare the fast kernels with the
-//! twins; nothing else should call them.
+//! Plain twins: the definitions, in `f64` and in the order of the formula. Tests compare the fast kernels
+//! with the twins; nothing else should call them.
 
 use crate::attention::Attention;
 use crate::rows::Activation;

@@ -1,5 +1,5 @@
-//! The operations on one row at a time between the products: activation functions, norms, rope, caps, residual
-//! sums and log-sums of exponentials.
+//! The operations on one row at a time between the products: activation functions, norms, rope, caps,
+//! residual sums and log-sums of exponentials.
 
 mod activation;
 mod log_sum;

@@ -9,12 +9,13 @@ use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// The highest strip that prefetches the next block line by line. Higher strips have enough to compute meanwhile, and
-/// would be slowed down by a third.
+/// The highest strip that prefetches the next block line by line. Higher strips have enough to compute
+/// meanwhile, and would be slowed down by a third.
 const FETCHING: usize = 4;
 
-/// The attention of the queries `queries` of one key and value head. Query `i` belongs to row `i / group` and to the
-/// head's `i % group`-th query head. `out` is cut into heads, and no other task has the heads of these queries.
+/// The attention of the queries `queries` of one key and value head. Query `i` belongs to row `i / group` and
+/// to the head's `i % group`-th query head. `out` is cut into heads, and no other task has the heads of these
+/// queries.
 pub(crate) struct Attend<'a, C> {
     pub(crate) shape: Attention,
     pub(crate) layer: usize,
@@ -76,8 +77,8 @@ impl<C: Context> Kernel for Attend<'_, C> {
                     first += 1;
                     continue;
                 }
-                // Neighbours see the same block if they are rows of one sequence, or of several sequences that
-                // share the block.
+                // Neighbours see the same block if they are rows of one sequence, or of several sequences
+                // that share the block.
                 let block = context.block(task.rows[first], index);
                 let same = |i: usize| {
                     task.can_see(i, start)
@@ -96,15 +97,15 @@ impl<C: Context> Kernel for Attend<'_, C> {
                 } else {
                     task.head
                 };
-                // SAFETY: the head has keys and values of this shape, the queries are filled in, and the caller
-                // promises the features.
+                // SAFETY: the head has keys and values of this shape, the queries are filled in, and the
+                // caller promises the features.
                 unsafe { task.all::<L>(start, first..end, next) };
                 first = end;
             }
         }
         for (i, query) in queries.enumerate() {
-            // SAFETY: the sums of query `i` are `width` elements, all written, and no other task has this query's
-            // part of `out`.
+            // SAFETY: the sums of query `i` are `width` elements, all written, and no other task has this
+            // query's part of `out`.
             unsafe {
                 let total = L::splat(task.sums[i].iter().sum());
                 let mixed = task.mixed.add(i * width);
@@ -120,7 +121,7 @@ impl<C: Context> Kernel for Attend<'_, C> {
 /// Queries on their way along the blocks.
 struct Task {
     head_dim: usize,
-    /// `head_dim`, padded.
+    /// The width of a head, padded to whole lanes.
     width: usize,
     /// The queries, multiplied by the scale: `[n][head_dim]`.
     q: *mut f32,
@@ -151,12 +152,12 @@ impl Task {
         self.seen[i] > start && self.hidden[i] < start + BLOCK_LEN
     }
 
-    /// Takes the queries `run` against the block whose first position is `start`: whole strips first, then the
-    /// queries that are left.
+    /// Takes the queries `run` against the block whose first position is `start`: whole strips first, then
+    /// the queries that are left.
     ///
     /// # Safety
-    /// The caller runs with the features that `L` needs. `head` is a head of the block. The queries and their sums
-    /// are filled in, and the queries see something of the block.
+    /// The caller runs with the features that `L` needs. `head` is a head of the block. The queries and their
+    /// sums are filled in, and the queries see something of the block.
     #[inline(always)]
     unsafe fn all<L: Lanes>(&mut self, start: usize, run: Range<usize>, next: *const f32) {
         let mut first = run.start;
@@ -218,7 +219,8 @@ impl Task {
                 return R;
             }
             self.mix_all::<L, R>(weights, factors, first, 0..shared);
-            // No value that a query does not see is multiplied by a weight of zero, because it may be anything.
+            // No value that a query does not see is multiplied by a weight of zero, because it may be
+            // anything.
             for r in 0..R {
                 if seen[r] > shared {
                     let weights = weights.add(r * BLOCK_LEN);
@@ -229,8 +231,8 @@ impl Task {
         R
     }
 
-    /// Computes the scores of `R` queries with `C` lane groups of positions from lane group `group` on. Each score is
-    /// one chain of multiply-adds over the head.
+    /// Computes the scores of `R` queries with `C` lane groups of positions from lane group `group` on. Each
+    /// score is one chain of multiply-adds over the head.
     #[inline(always)]
     unsafe fn scores<L: Lanes, const R: usize, const C: usize>(
         &self,
@@ -266,10 +268,11 @@ impl Task {
         }
     }
 
-    /// Replaces scores by `exp(score - max)`. Returns the factors by which everything before must be multiplied,
-    /// because the largest score may have grown.
+    /// Replaces scores by `exp(score - max)`. Returns the factors by which everything before must be
+    /// multiplied, because the largest score may have grown.
     ///
-    /// A position that is not seen has the score -∞ and the weight 1e-38, which vanishes in a sum of at least one.
+    /// A position that is not seen has the score -∞ and the weight 1e-38, which vanishes in a sum of at least
+    /// one.
     #[inline(always)]
     unsafe fn exponentiate<L: Lanes, const R: usize>(
         &mut self,
@@ -301,8 +304,8 @@ impl Task {
         }
     }
 
-    /// Multiplies the sums of `R` queries by their factors and adds the values of the positions `positions`, each
-    /// multiplied by its weight.
+    /// Multiplies the sums of `R` queries by their factors and adds the values of the positions `positions`,
+    /// each multiplied by its weight.
     #[inline(always)]
     unsafe fn mix_all<L: Lanes, const R: usize>(
         &self,
@@ -330,8 +333,8 @@ impl Task {
         }
     }
 
-    /// Does the work of [`Task::mix_all`] for the `C` lane groups of the head from `group` on. Each sum is one chain of
-    /// multiply-adds over the positions.
+    /// Does the work of [`Task::mix_all`] for the `C` lane groups of the head from `group` on. Each sum is
+    /// one chain of multiply-adds over the positions.
     #[inline(always)]
     unsafe fn mix<L: Lanes, const R: usize, const C: usize>(
         &self,

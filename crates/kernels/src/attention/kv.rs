@@ -1,14 +1,14 @@
 //! Keys and values of a stretch of positions, laid out as attention reads them.
 //!
-//! Both products of attention have one operand that is broadcast and one that is read sixteen lanes at a time, and
-//! neither adds up across lanes. The lanes of scores are positions, so keys lie transposed. The lanes of the
-//! mixture of values are the elements of a head, so values lie as they are.
+//! Both products of attention have one operand that is broadcast and one that is read sixteen lanes at a
+//! time, and neither adds up across lanes. The lanes of scores are positions, so keys lie transposed. The
+//! lanes of the mixture of values are the elements of a head, so values lie as they are.
 
 use crate::layout::LANES;
 use crate::machine::Buffer;
 
-/// The number of positions per block. It is so small that a short answer wastes little, and that the keys and values
-/// of a head of 64 (16 KB) fit the first-level cache.
+/// The number of positions per block. It is so small that a short answer wastes little, and that the keys and
+/// values of a head of 64 (16 KB) fit the first-level cache.
 pub const BLOCK_LEN: usize = 32;
 
 /// The shape of what is stored per position.
@@ -39,8 +39,9 @@ pub(crate) fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(LANES)
 }
 
-/// Keys and values of [`BLOCK_LEN`] positions in every layer, in one piece of memory: `[n_layers][n_kv_heads]` times
-/// keys `[head_dim][BLOCK_LEN]` and then values `[BLOCK_LEN][head_dim, padded to whole lanes]`.
+/// Keys and values of [`BLOCK_LEN`] positions in every layer, in one piece of memory:
+/// `[n_layers][n_kv_heads]` times keys `[head_dim][BLOCK_LEN]` and then values `[BLOCK_LEN][head_dim, padded
+/// to whole lanes]`.
 pub struct KvBlock {
     shape: KvShape,
     data: Buffer,

@@ -19,7 +19,8 @@ pub struct Attention {
     pub head_dim: usize,
     /// The factor on the scores, usually `1 / sqrt(head_dim)`.
     pub scale: f32,
-    /// The largest number of positions that a row sees, counted back from itself; without a window it sees all.
+    /// The largest number of positions that a row sees, counted back from itself; without a window it sees
+    /// all.
     pub window: Option<usize>,
     /// The cap of scores: scaled scores `s` become `cap · tanh(s / cap)`.
     pub soft_cap: Option<f32>,
@@ -32,11 +33,11 @@ impl Attention {
 
 /// The positions that the rows of a batch see.
 pub trait Context: Sync {
-    /// Returns the number of positions that row `row` sees, from the first of its sequence to itself. A window hides
-    /// positions at the beginning.
+    /// Returns the number of positions that row `row` sees, from the first of its sequence to itself. A
+    /// window hides positions at the beginning.
     fn seen(&self, row: usize) -> usize;
 
-    /// Returns block `index` of the sequence of row `row`: positions from `index * BLOCK_LEN` on. Attention asks only
-    /// for blocks that begin before `seen(row)`. Rows that return the same block read it together.
+    /// Returns block `index` of the sequence of row `row`: positions from `index * BLOCK_LEN` on. Attention
+    /// asks only for blocks that begin before `seen(row)`. Rows that return the same block read it together.
     fn block(&self, row: usize, index: usize) -> &KvBlock;
 }

@@ -1,20 +1,21 @@
 //! The tasks of attention.
 //!
-//! The queries of a row and its neighbours that share a key and value head are cut into tasks, which any thread
-//! may take. A task walks along the blocks (`flash.rs`), so a block is fetched once for all its queries, and no
-//! row of scores is ever written down whole.
+//! The queries of a row and its neighbours that share a key and value head are cut into tasks, which any
+//! thread may take. A task walks along the blocks (`flash.rs`), so a block is fetched once for all its
+//! queries, and no row of scores is ever written down whole.
 
 use super::flash::Attend;
 use super::kv::padded;
 use super::shape::{Attention, Context, QUERIES, SCRATCH};
 use crate::machine::{Chunks, Cpu, Work};
 
-/// Sets `out[r, h]` to `softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the blocks.
-/// The window and the cap of scores apply where the shape has them.
+/// Sets `out[r, h]` to `softmax(scale · q[r, h] · Kᵀ) V` for every row and head, over layer `layer` of the
+/// blocks. The window and the cap of scores apply where the shape has them.
 ///
-/// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov & Gimelshein 2018; Dao et
-/// al. 2022), block after block in ascending order. A row's result depends only on its query and on the positions
-/// that it sees: not on its neighbours, the threads, the instruction set, or the positions beyond.
+/// `q` and `out` are `[n_rows, n_heads * head_dim]`. The softmax is taken online (Milakov & Gimelshein 2018;
+/// Dao et al. 2022), block after block in ascending order. A row's result depends only on its query and on
+/// the positions that it sees: not on its neighbours, the threads, the instruction set, or the positions
+/// beyond.
 ///
 /// # Panics
 /// Panics if the slices or blocks do not have these shapes, or if a row sees nothing.
@@ -42,7 +43,7 @@ pub fn attention(
         cpu.isa().run(Attend { shape, layer, kv_head, queries, q, context, out: &out });
     };
     let window = shape.window.unwrap_or(usize::MAX);
-    assert!(window > 0, "a row sees itself");
+    assert!(window > 0, "a window of 0 would hide every row from itself");
     let seen: usize = (0..n_rows).map(|row| context.seen(row).min(window)).sum();
     let _timing = cpu.timing(|| Work {
         kernel: format!("attention {n_heads} heads of {head_dim}"),
@@ -59,8 +60,8 @@ pub fn attention(
 /// The number of multiply-adds (a few µs) below which attention runs on the calling thread.
 const SERIAL_BELOW: usize = 1 << 17;
 
-/// Returns as many queries as a task holds, if that leaves some tasks for every thread; else fewer, in steps of a
-/// whole strip.
+/// Returns as many queries as a task holds, if that leaves some tasks for every thread; else fewer, in steps
+/// of a whole strip.
 fn queries_per_task(cpu: &Cpu, shape: Attention, n_queries: usize) -> usize {
     let chunks = (4 * cpu.n_threads()).div_ceil(shape.n_kv_heads);
     let most = QUERIES.min(SCRATCH / padded(shape.head_dim));
@@ -148,9 +149,9 @@ mod tests {
         x.iter().map(|x| x.to_bits()).collect()
     }
 
-    /// Compares the last `n_rows` rows of a sequence on every kernel set with the f64 twin. The bound is some units in
-    /// the last place of values of at most two, for what the rounding of scores (products of head_dim terms) does to
-    /// the weights.
+    /// Compares the last `n_rows` rows of a sequence on every kernel set with the f64 twin. The bound is some
+    /// units in the last place of values of at most two, for what the rounding of scores (products of
+    /// head_dim terms) does to the weights.
     fn check((n_heads, n_kv_heads, head_dim): (usize, usize, usize), len: usize, n_rows: usize) {
         check_shape(shapes(n_heads, n_kv_heads, head_dim).0, len, n_rows);
     }
@@ -292,8 +293,8 @@ mod tests {
         }
     }
 
-    /// The rows of two sequences that share their beginning read it together, and get what they would get from
-    /// copies.
+    /// The rows of two sequences that share their beginning read it together, and get what they would get
+    /// from copies.
     #[test]
     fn shared_blocks_give_the_same_bits_as_copies() {
         struct Shared<'a>(&'a [Sequence]);

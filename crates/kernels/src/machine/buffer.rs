@@ -1,5 +1,5 @@
-//! Memory for packed weights, and for keys and values: aligned to cache lines, on huge pages where the system has
-//! them.
+//! Memory for packed weights, and for keys and values: aligned to cache lines, on huge pages where the system
+//! has them.
 
 use memmap2::MmapMut;
 use std::alloc::{self, Layout};
@@ -14,9 +14,9 @@ const CACHE_LINE: usize = 64;
 
 /// Bytes that begin at a cache line, all zero when made.
 pub(crate) enum Buffer {
-    /// A large buffer: a mapping of its own, advised to use huge pages. A decoded token walks through every weight
-    /// once, and with 4 KB pages the walk is bound by address translation (29 GB/s instead of 37 on the machine
-    /// where both were measured).
+    /// A large buffer: a mapping of its own, advised to use huge pages. A decoded token walks through every
+    /// weight once, and with 4 KB pages the walk is bound by address translation (29 GB/s instead of 37 on
+    /// the machine where both were measured).
     Mapped(MmapMut),
     /// A small buffer.
     Allocated(Lines),
@@ -58,8 +58,8 @@ impl DerefMut for Buffer {
     }
 }
 
-/// An allocation that begins at a cache line. Its length is what was asked for, and not whole lines, so that a
-/// sanitizer notices reads past the end (`tools/sanitize.sh`).
+/// An allocation that begins at a cache line. Its length is what was asked for, and not whole lines, so that
+/// a sanitizer notices reads past the end (`tools/sanitize.sh`).
 pub(crate) struct Lines {
     start: NonNull<u8>,
     len: usize,

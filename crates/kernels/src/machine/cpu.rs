@@ -9,16 +9,18 @@ use std::sync::Arc;
 /// The exactness of products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Products as exact as is fast. Inputs of quantised weights are rounded to 8 bits per block and, on sets that
-    /// multiply `bf16` with `bf16`, inputs of `bf16` weights to `bf16`. Sums are `f32` or exact integers.
+    /// Products as exact as is fast. Inputs of quantised weights are rounded to 8 bits per block and, on sets
+    /// that multiply `bf16` with `bf16`, inputs of `bf16` weights to `bf16`. Sums are `f32` or exact
+    /// integers.
     #[default]
     Fast,
-    /// Products of `f32` inputs with the exact values that weights stand for. This is slower, and for research.
+    /// Products of `f32` inputs with the exact values that weights stand for. This is slower, and for
+    /// research.
     F32,
 }
 
-/// An instruction set, and the threads that share the work. Clones share the threads. Results do not depend on
-/// the number of threads.
+/// An instruction set, and the threads that share the work. Clones share the threads. Results do not depend
+/// on the number of threads.
 #[derive(Clone)]
 pub struct Cpu {
     isa: Isa,
@@ -51,8 +53,8 @@ impl Cpu {
         Cpu { profile: Some(Arc::default()), ..self }
     }
 
-    /// Returns what kernels have done since the last call, the most time first. Without [`Cpu::with_profile`] there
-    /// is nothing to return.
+    /// Returns what kernels have done since the last call, the most time first. Without [`Cpu::with_profile`]
+    /// there is nothing to return.
     pub fn take_profile(&self) -> Vec<Profiled> {
         self.profile.as_ref().map_or_else(Vec::new, |profile| profile.take())
     }
@@ -77,8 +79,8 @@ impl Cpu {
         self.pool.n_threads()
     }
 
-    /// Calls `each` with the index of every item and the item, on all threads. Each item should be worth a few
-    /// microseconds of work.
+    /// Calls `each` with the index of every item and the item, on all threads. Each item should be worth a
+    /// few microseconds of work.
     pub fn for_each_mut<T: Send>(&self, items: &mut [T], each: impl Fn(usize, &mut T) + Sync) {
         let n = items.len();
         let items = Chunks::new(items, 1);

@@ -4,8 +4,9 @@ use crate::sets::{Kernel, PlainLanes};
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
 
-/// An instruction set that the kernels are compiled for. [`Isa::best`], [`Isa::available`] and [`Isa::named`] are
-/// the only ways to get one, and they ask the processor: a value of this type is proof that the set runs here.
+/// An instruction set that the kernels are compiled for. [`Isa::best`], [`Isa::available`] and [`Isa::named`]
+/// are the only ways to get one, and they ask the processor: a value of this type is proof that the set runs
+/// here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Kind);
 
@@ -124,14 +125,15 @@ impl Isa {
         available
     }
 
-    /// Returns the kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `i8mm`, `bf16`,
-    /// `dotprod`, `neon` or `plain`. The names `tile-twin`, `pair-twin` and `bfdot-twin` stand for sets that give
-    /// the numbers of `amx`, `avx512-bf16` and `bf16` on any processor, a hundred times slower. The twins are never
-    /// chosen unless they are named.
+    /// Returns the kernel set called `name`: `amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `i8mm`,
+    /// `bf16`, `dotprod`, `neon` or `plain`. The names `tile-twin`, `pair-twin` and `bfdot-twin` stand for
+    /// sets that give the numbers of `amx`, `avx512-bf16` and `bf16` on any processor, a hundred times
+    /// slower. The twins are never chosen unless they are named.
     ///
-    /// Neither is `bf16`. By LLVM's model of the Neoverse N2, `bfdot` runs at the rate of a multiply-add of `f32`, so
-    /// it should do twice the work, as AMD's pairs do. But nobody has measured these products on Arm, and Intel's
-    /// pairs turned out half as fast. A set that costs digits must be known to be faster before it is chosen.
+    /// Neither is `bf16`. By LLVM's model of the Neoverse N2, `bfdot` runs at the rate of a multiply-add of
+    /// `f32`, so it should do twice the work, as AMD's pairs do. But nobody has measured these products on
+    /// Arm, and Intel's pairs turned out half as fast. A set that costs digits must be known to be faster
+    /// before it is chosen.
     ///
     /// # Errors
     /// Returns [`UnknownIsa`] if no set has that name or the processor does not run it.
@@ -285,8 +287,8 @@ impl Isa {
 }
 
 /// Returns true if a processor that multiplies pairs of `bf16` does so at twice the rate of `f32`, as AMD's
-/// processors do. The Intel processor that was measured does so at half the rate of `f32`, as it has a matrix unit
-/// for `bf16`.
+/// processors do. The Intel processor that was measured does so at half the rate of `f32`, as it has a matrix
+/// unit for `bf16`.
 #[cfg(target_arch = "x86_64")]
 fn has_fast_pairs() -> bool {
     let vendor = std::arch::x86_64::__cpuid(0);

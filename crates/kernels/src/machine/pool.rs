@@ -1,8 +1,8 @@
 //! Threads that wait for work by spinning first and by sleeping later.
 //!
-//! A decoded token passes some sixty parallel regions of tens of microseconds each, so waking a sleeping thread
-//! for each of them (5–10 µs) would cost too much. Workers spin for a short while after each region, and sleep
-//! only when nothing more comes.
+//! A decoded token passes some sixty parallel regions of tens of microseconds each, so waking a sleeping
+//! thread for each of them (5–10 µs) would cost too much. Workers spin for a short while after each region,
+//! and sleep only when nothing more comes.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// A fixed number of threads, one of which is the caller of a parallel region. Regions never nest: a region that
-/// is begun while another runs, from inside it or from another thread, runs on its caller alone, with the same
-/// results.
+/// A fixed number of threads, one of which is the caller of a parallel region. Regions never nest: a region
+/// that is begun while another runs, from inside it or from another thread, runs on its caller alone, with
+/// the same results.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -49,8 +49,8 @@ struct Work {
     n_items: usize,
 }
 
-// SAFETY: the holder of `region` writes `work`, and only between regions. Workers read it only after they have
-// seen the epoch that was published after the write.
+// SAFETY: the holder of `region` writes `work`, and only between regions. Workers read it only after they
+// have seen the epoch that was published after the write.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `work` is to a `Sync` closure.
 unsafe impl Send for Shared {}
@@ -90,8 +90,8 @@ impl Pool {
     }
 
     /// Calls `body(i)` once for every `i` below `n_items`, on all threads, and returns when all calls have
-    /// returned. Each thread begins with a contiguous part of its own and then helps the others. The part is the
-    /// same every time, so that memory first touched by a thread stays its own.
+    /// returned. Each thread begins with a contiguous part of its own and then helps the others. The part is
+    /// the same every time, so that memory first touched by a thread stays its own.
     ///
     /// # Panics
     /// Panics if a call panicked.
@@ -181,8 +181,8 @@ impl Shared {
             if self.stop.load(Acquire) {
                 return;
             }
-            // SAFETY: the epoch was read after the work was written, and no new region begins before this worker
-            // counts itself out.
+            // SAFETY: the epoch was read after the work was written, and no new region begins before this
+            // worker counts itself out.
             let work = unsafe { (*self.work.get()).expect("a region has work") };
             if catch_unwind(AssertUnwindSafe(|| self.run(work, thread))).is_err() {
                 self.panicked.store(true, Relaxed);
@@ -200,8 +200,8 @@ impl Shared {
             }
             std::hint::spin_loop();
         }
-        // A sleeper announces itself before it looks at the epoch again, and the epoch changes before anyone looks
-        // for sleepers. So one of the two sides always sees the other.
+        // A sleeper announces itself before it looks at the epoch again, and the epoch changes before anyone
+        // looks for sleepers. So one of the two sides always sees the other.
         let mut guard = lock(&self.asleep);
         self.sleepers.fetch_add(1, SeqCst);
         let epoch = loop {

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Measures the rate of `f32` multiply-adds that all threads of `cpu` reach together from registers, in GFLOP/s:
-/// the best of five tries of about ten milliseconds.
+/// Measures the rate of `f32` multiply-adds that all threads of `cpu` reach together from registers, in
+/// GFLOP/s: the best of five tries of about ten milliseconds.
 pub fn fma_peak(cpu: &Cpu) -> f64 {
     const ROUNDS: usize = 1 << 21;
     let one_try = |_| {
@@ -27,8 +27,8 @@ pub fn fma_peak(cpu: &Cpu) -> f64 {
     (0..5).map(one_try).fold(0.0, f64::max)
 }
 
-/// Measures the rate at which all threads of `cpu` together read memory that no cache holds, in GB/s: the best of
-/// three walks through 512 MB of huge pages, with prefetch and four streams per thread.
+/// Measures the rate at which all threads of `cpu` together read memory that no cache holds, in GB/s: the
+/// best of three walks through 512 MB of huge pages, with prefetch and four streams per thread.
 pub fn read_bandwidth(cpu: &Cpu) -> f64 {
     const LEN: usize = 512 << 20;
     let mut buffer = Buffer::zeroed(LEN);

@@ -1,5 +1,5 @@
-//! The account of where the time goes, per kernel and shape. A [`Cpu`](super::cpu::Cpu) keeps one only if it is
-//! asked to.
+//! The account of where the time goes, per kernel and shape. A [`Cpu`](super::cpu::Cpu) keeps one only if it
+//! is asked to.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! Activations in the layout that products read.
 //!
-//! A product walks along the inputs in blocks of 256, and within a block over strips of rows. So the rows of a block
-//! lie together, `[n_blocks][n_rows][256]`. A strip of six rows is 6 KB without gaps, instead of six lines that fall
-//! onto the same set of the cache, as they do at a stride of 8 KB.
+//! A product walks along the inputs in blocks of 256, and within a block over strips of rows. So the rows of
+//! a block lie together, `[n_blocks][n_rows][256]`. A strip of six rows is 6 KB without gaps, instead of six
+//! lines that fall onto the same set of the cache, as they do at a stride of 8 KB.
 
 use super::packed::Packed;
 use super::quant::{Layout, Quantised, QuantisedWriter};
@@ -14,12 +14,13 @@ use crate::sets::{Kernel, Lanes, Tile};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Rows of activations, `[n_rows, n_in]`, cut into K blocks. An input keeps its memory when it is filled again.
+/// Rows of activations, `[n_rows, n_in]`, cut into K blocks. An input keeps its memory when it is filled
+/// again.
 #[derive(Default)]
 pub struct Input {
     n_rows: usize,
     n_in: usize,
-    /// `[n_blocks][n_rows][block_len]`, padded with a zero where a block is odd.
+    /// The rows, `[n_blocks][n_rows][block_len]`, padded with a zero where a block is odd.
     blocks: Vec<f32>,
     /// The rows quantised by 32 and by 256, each once a product has asked for it.
     quantised: [Mutex<Arc<Quantised>>; 2],
@@ -53,8 +54,8 @@ impl Input {
         self.fill_by(cpu, x, n_in, Fill::Copy);
     }
 
-    /// Fills the input with `x / sqrt(mean(x²) + eps) · weight`, row by row (Zhang & Sennrich 2019). The mean is taken
-    /// in `f64`.
+    /// Fills the input with `x / sqrt(mean(x²) + eps) · weight`, row by row (Zhang & Sennrich 2019). The mean
+    /// is taken in `f64`.
     ///
     /// # Panics
     /// Panics if `x` is not whole rows of `weight.len()`.
@@ -62,8 +63,8 @@ impl Input {
         self.fill_by(cpu, x, weight.len(), Fill::RmsNorm { weight, eps });
     }
 
-    /// Fills the input with `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`, row by row (Ba, Kiros & Hinton
-    /// 2016). Mean and variance are taken in `f64`.
+    /// Fills the input with `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`, row by row (Ba, Kiros
+    /// & Hinton 2016). Mean and variance are taken in `f64`.
     ///
     /// # Panics
     /// Panics if `x` is not whole rows of `weight.len()`, or if `bias` is not as long as `weight`.
@@ -121,8 +122,8 @@ impl Input {
         &self.blocks[start..][..self.n_rows * block_len(self.n_in, block)]
     }
 
-    /// Returns the activations in the form with which `weight` is multiplied. Quantised and rounded activations are
-    /// made when the first weight asks for them, and kept for other weights.
+    /// Returns the activations in the form with which `weight` is multiplied. Quantised and rounded
+    /// activations are made when the first weight asks for them, and kept for other weights.
     pub(crate) fn activations(&self, cpu: &Cpu, weight: &Packed) -> Activations<'_> {
         if weight.is_input_quantised() {
             Activations::Quantised(self.quantised(cpu, weight))
@@ -280,7 +281,7 @@ const ROWS_PER_TASK: usize = 64;
 
 /// The quantisation of some rows of a K block.
 struct QuantiseRows<'a> {
-    /// `[n_rows][len]`.
+    /// The rows of the block, `[n_rows][len]`.
     x: &'a [f32],
     len: usize,
     block: usize,
@@ -304,7 +305,7 @@ pub(crate) struct RoundRows<'a> {
     pub(crate) x: &'a Input,
     /// The rows of the tile that exist.
     pub(crate) rows: Range<usize>,
-    /// `[n_in / 32]`.
+    /// The row tile, `[n_in / 32]`.
     pub(crate) out: &'a mut [Tile],
 }
 

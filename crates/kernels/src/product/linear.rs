@@ -1,9 +1,9 @@
 //! `y = x Wᵀ + b`: every linear layer, for one row (decoding) or many (prefill).
 //!
-//! The work is cut into tasks of four panels (64 outputs) by at most 96 rows, which any thread may take. A task
-//! walks along the K blocks. In each block, every panel's part (8 KB in bf16) stays in the first-level cache while
-//! strips of rows pass over it, and the sums of the block are added to a small table of totals on the stack. Biases,
-//! activation functions and gates are applied to the totals at the end of the task.
+//! The work is cut into tasks of four panels (64 outputs) by at most 96 rows, which any thread may take. A
+//! task walks along the K blocks. In each block, every panel's part (8 KB in bf16) stays in the first-level
+//! cache while strips of rows pass over it, and the sums of the block are added to a small table of totals on
+//! the stack. Biases, activation functions and gates are applied to the totals at the end of the task.
 
 use super::input::{Activations, Input, InputWriter};
 use super::packed::Packed;
@@ -15,8 +15,8 @@ use crate::sets::{Kernel, Lanes};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, where `out` is `[n_rows, n_out]`,
-/// row-major.
+/// One product of an input: `out[r, o] = Σᵢ x[r, i] · weight[o, i] + bias[o]`, where `out` is `[n_rows,
+/// n_out]`, row-major.
 pub struct Product<'a> {
     /// The weights, `[n_out, n_in]`.
     pub weight: &'a Packed,
@@ -26,11 +26,12 @@ pub struct Product<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Computes several products of one input side by side in one parallel region: query, key and value, for example.
+/// Computes several products of one input side by side in one parallel region: query, key and value, for
+/// example.
 ///
-/// Each block of 256 inputs is one chain of fused multiply-adds in ascending order, and blocks are added up in
-/// ascending order. So a row has the same bits whatever surrounds it. Products of rounded inputs add in an order of
-/// their own (`rounded/`); their bits differ, but do not depend on what surrounds a row either.
+/// Each block of 256 inputs is one chain of fused multiply-adds in ascending order, and blocks are added up
+/// in ascending order. So a row has the same bits whatever surrounds it. Products of rounded inputs add in an
+/// order of their own (`rounded/`); their bits differ, but do not depend on what surrounds a row either.
 ///
 /// # Panics
 /// Panics if the shapes do not fit.
@@ -57,8 +58,8 @@ pub fn linear<const N: usize>(cpu: &Cpu, x: &Input, products: [Product<'_>; N]) 
     spread(cpu, macs, n_tasks, task);
 }
 
-/// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)` (Shazeer
-/// 2020).
+/// The first half of an MLP: `activation(x Uᵀ + bu)`, or with a gate `activation(x Gᵀ + bg) · (x Uᵀ + bu)`
+/// (Shazeer 2020).
 #[derive(Clone, Copy)]
 pub struct Mlp<'a> {
     /// The weights `[d_ff, n_in]` and the biases `[d_ff]` of the up projection.
@@ -114,15 +115,15 @@ fn work(what: &str, n_rows: usize, weights: &[&Packed]) -> Work {
     }
 }
 
-/// The largest number of rows of a task: a multiple of every strip and of a tile. Their part of a K block (96 KB)
-/// stays in the second-level cache.
+/// The largest number of rows of a task: a multiple of every strip and of a tile. Their part of a K block (96
+/// KB) stays in the second-level cache.
 const CHUNK: usize = 96;
 
 /// The number of multiply-adds (about 5 µs) below which a product runs on the calling thread.
 const SERIAL_BELOW: usize = 1 << 17;
 
-/// Room on the stack for the totals of the largest task. The room begins without values, because filling and moving
-/// 24 KB takes longer than multiplying one row of a decoded token.
+/// Room on the stack for the totals of the largest task. The room begins without values, because filling and
+/// moving 24 KB takes longer than multiplying one row of a decoded token.
 type Room = [MaybeUninit<[f32; LANES]>; GROUP * CHUNK];
 
 /// Makes room without values.
@@ -193,7 +194,7 @@ fn totals<'a>(
 
 /// The end of a task of products: adds biases and writes rows of the output.
 struct Store<'a> {
-    /// `[panel][row][lane]`.
+    /// The sums of the task, `[panel][row][lane]`.
     totals: &'a [[f32; LANES]],
     part: &'a Part<'a>,
     panels: Range<usize>,
@@ -210,8 +211,8 @@ impl Kernel for Store<'_> {
             let n = PANEL.min(n_out - first);
             let bias = bias_of(*bias, first, n);
             for (row, total) in rows.clone().zip(totals) {
-                // SAFETY: the caller promises the features, panels and rows are in range (`cut`), and no other task
-                // writes these columns of these rows.
+                // SAFETY: the caller promises the features, panels and rows are in range (`cut`), and no
+                // other task writes these columns of these rows.
                 unsafe {
                     let sum = L::load(total.as_ptr()).add(L::load(bias.as_ptr()));
                     let out = out.as_ptr().add(row * n_out + first);
@@ -342,8 +343,8 @@ pub(crate) mod tests {
         (out, (0..gate.n_rows()).flat_map(|row| gate.row(row)).collect())
     }
 
-    /// Compares every kernel set and stored type with the f64 twin. The bound holds for any f32 sum of `n` products: a
-    /// few units in the last place of the sum of magnitudes.
+    /// Compares every kernel set and stored type with the f64 twin. The bound holds for any f32 sum of `n`
+    /// products: a few units in the last place of the sum of magnitudes.
     fn check(n_rows: usize, n_out: usize, n_in: usize) {
         let x = numbers(n_rows * n_in, 3);
         let bias = numbers(n_out, 5);
@@ -457,9 +458,9 @@ pub(crate) mod tests {
         Matrix::new(&bytes, 0..bytes.len(), dtype, n_out, n_in).unwrap()
     }
 
-    /// Compares products with quantised weights with the f64 twin. With exact inputs the bound is that of an f32 sum.
-    /// Otherwise it is half a step of the activations, which is 1/254 of the largest of them (below one), times the
-    /// magnitudes of the weights.
+    /// Compares products with quantised weights with the f64 twin. With exact inputs the bound is that of an
+    /// f32 sum. Otherwise it is half a step of the activations, which is 1/254 of the largest of them (below
+    /// one), times the magnitudes of the weights.
     fn check_quantised(dtype: Dtype, n_rows: usize, n_out: usize, n_in: usize) {
         let x = numbers(n_rows * n_in, 3);
         let w = quantised(dtype, n_out, n_in, 1);

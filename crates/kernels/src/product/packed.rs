@@ -11,9 +11,10 @@
 //!       │      …       │
 //! ```
 //!
-//! A lane is an output, so a vector of weights times one broadcast input adds to sixteen sums at once, and no sum is
-//! ever taken across lanes. One row (decoding) and many rows (prefill) read the same bytes in the same order. A
-//! pair of `bf16` inputs shares a 32-bit lane because that is also the shape of a tile of the matrix units.
+//! A lane is an output, so a vector of weights times one broadcast input adds to sixteen sums at once, and no
+//! sum is ever taken across lanes. One row (decoding) and many rows (prefill) read the same bytes in the same
+//! order. A pair of `bf16` inputs shares a 32-bit lane because that is also the shape of a tile of the matrix
+//! units.
 //!
 //! Quantised types have panels of their own (`quant/format.rs`).
 //!
@@ -26,8 +27,8 @@ use crate::weights::{Bytes, Dtype, Matrix};
 use std::io;
 use std::ops::Range;
 
-/// The number of the layout of packed bytes. It changes whenever the bytes do, so that bytes of another layout are
-/// never read. A test ties the number to the bytes.
+/// The number of the layout of packed bytes. It changes whenever the bytes do, so that bytes of another
+/// layout are never read. A test ties the number to the bytes.
 pub const PACKED_LAYOUT: u32 = 1;
 
 /// A packed weight matrix `[n_out, n_in]`.
@@ -55,8 +56,8 @@ impl Packed {
         Packed::of(cpu, Data::Own(data), dtype, n_out, n_in)
     }
 
-    /// Returns the matrix whose bytes a [`Packer`] has packed before. Returns nothing if the number of bytes is not
-    /// what the shape asks for, or if they do not begin at a cache line.
+    /// Returns the matrix whose bytes a [`Packer`] has packed before. Returns nothing if the number of bytes
+    /// is not what the shape asks for, or if they do not begin at a cache line.
     pub fn from_bytes(cpu: &Cpu, bytes: Bytes, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
         let fits =
             bytes.len() == Packed::bytes_of(dtype, n_out, n_in) && bytes.as_ptr().addr().is_multiple_of(64);
@@ -74,8 +75,8 @@ impl Packed {
         n_out.div_ceil(PANEL) * panel_bytes(dtype, n_in)
     }
 
-    /// Returns the matrix that [`Packed::new`] would make, without its bytes. It can be looked at but not multiplied
-    /// with.
+    /// Returns the matrix that [`Packed::new`] would make, without its bytes. It can be looked at but not
+    /// multiplied with.
     pub fn outline(dtype: Dtype, n_out: usize, n_in: usize) -> Packed {
         let (panel_bytes, data) = (panel_bytes(dtype, n_in), Data::Own(Buffer::zeroed(0)));
         Packed { n_out, n_in, dtype, panel_bytes, data, exact_input: false }
@@ -83,10 +84,10 @@ impl Packed {
 
     /// Returns this matrix with products of exact inputs instead of approximations of inputs.
     ///
-    /// Otherwise products with quantised weights quantise their inputs, and products with `bf16` weights round their
-    /// inputs to `bf16` on the kernel sets `amx`, `avx512-bf16` and `bf16`. Exact products are several times slower;
-    /// with `bf16` weights they are bit-identical to the products of all other sets. Other weights and sets read
-    /// exact inputs anyway.
+    /// Otherwise products with quantised weights quantise their inputs, and products with `bf16` weights
+    /// round their inputs to `bf16` on the kernel sets `amx`, `avx512-bf16` and `bf16`. Exact products are
+    /// several times slower; with `bf16` weights they are bit-identical to the products of all other sets.
+    /// Other weights and sets read exact inputs anyway.
     pub fn with_exact_input(mut self) -> Packed {
         self.exact_input = true;
         self
@@ -147,8 +148,8 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// The bytes of every piece but the last of a matrix: a huge page. A file that is written in whole aligned huge
-    /// pages is mapped in huge pages too, where the system can.
+    /// The bytes of every piece but the last of a matrix: a huge page. A file that is written in whole
+    /// aligned huge pages is mapped in huge pages too, where the system can.
     pub const PIECE: usize = HUGE_PAGE;
 
     /// Makes a packer with room for some pieces.
@@ -229,8 +230,8 @@ fn pack_panel(matrix: &Matrix, rows: Range<usize>, out: &mut [u8]) {
     }
 }
 
-/// Puts each `N` bytes of row `i` into lane `i` of the next vector of sixteen, a cache line of every row at a time.
-/// Written lane by lane along whole rows, a panel would pass through the cache sixteen times.
+/// Puts each `N` bytes of row `i` into lane `i` of the next vector of sixteen, a cache line of every row at a
+/// time. Written lane by lane along whole rows, a panel would pass through the cache sixteen times.
 fn interleave<const N: usize>(rows: &[&[u8]], out: &mut [u8]) {
     const LINE: usize = 64;
     let per_line = LINE / N;

@@ -1,5 +1,5 @@
-//! Products with quantised weights, in integers: the layout of panels, packing, decoding, quantised activations, and
-//! products by vectors and by tiles of bytes.
+//! Products with quantised weights, in integers: the layout of panels, packing, decoding, quantised
+//! activations, and products by vectors and by tiles of bytes.
 
 mod activations;
 mod decode;

@@ -1,5 +1,5 @@
-//! Products of `bf16` weights with activations rounded to `bf16`, by the instructions that multiply `bf16` with
-//! `bf16`: pair by pair, or by the tiles of a matrix unit.
+//! Products of `bf16` weights with activations rounded to `bf16`, by the instructions that multiply `bf16`
+//! with `bf16`: pair by pair, or by the tiles of a matrix unit.
 
 mod dispatch;
 mod pairs;

@@ -14,8 +14,8 @@ use crate::weights::Dtype;
 use half::f16;
 use std::ops::Range;
 
-/// The sums of a task: adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to `totals`,
-/// which is `[panel][row][lane]` with as many rows per panel as fit. Panels and rows exist.
+/// The sums of a task: adds the products of the rows `rows` with the panels `panels` (at most [`GROUP`]) to
+/// `totals`, which is `[panel][row][lane]` with as many rows per panel as fit. Panels and rows exist.
 pub(crate) struct AddPanels<'a> {
     pub(crate) isa: Isa,
     pub(crate) weight: &'a Packed,
@@ -90,8 +90,8 @@ unsafe fn add_quantised_panels<L: Lanes>(
     }
 }
 
-/// Adds products of quantised weights with exact activations: each block is dequantised and then multiplied as a
-/// block of `f32`.
+/// Adds products of quantised weights with exact activations: each block is dequantised and then multiplied
+/// as a block of `f32`.
 #[inline(always)]
 unsafe fn add_exact_panels<L: Lanes>(
     weight: &Packed,
@@ -198,7 +198,7 @@ unsafe fn add_float_panels<L: Lanes, P: Pair>(
 
 /// The rows of a task in one K block.
 struct Strips<'a, L, P> {
-    /// `[n_rows][len]`.
+    /// The rows of the block, `[n_rows][len]`.
     x: &'a [f32],
     len: usize,
     totals: *mut [f32; LANES],
@@ -216,7 +216,8 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         unsafe {
             while row < n_rows {
                 let left = (n_rows - row).min(L::STRIP);
-                // There are only a few heights, because each is a copy of the inner loop for every kind of weights.
+                // There are only a few heights, because each is a copy of the inner loop for every kind of
+                // weights.
                 let n = match left {
                     12.. => self.height::<12>(row, w, panel),
                     6.. => self.height::<6>(row, w, panel),
@@ -238,13 +239,13 @@ impl<L: Lanes, P: Pair> Strips<'_, L, P> {
         R
     }
 
-    /// Takes `R` rows from `row` on against `C` panels. Each sum is one chain over the block, which is then added to
-    /// its total.
+    /// Takes `R` rows from `row` on against `C` panels. Each sum is one chain over the block, which is then
+    /// added to its total.
     #[allow(clippy::needless_range_loop)] // indices make the shape of the tile visible
     #[inline(always)]
     unsafe fn tile<const R: usize, const C: usize>(&self, row: usize, w: [*const u8; C], panel: usize) {
-        // All loops are plain, because a closure handed to the standard library is compiled without the features of
-        // this function, and calls a function for every vector.
+        // All loops are plain, because a closure handed to the standard library is compiled without the
+        // features of this function, and calls a function for every vector.
         // SAFETY: the blocks of rows have `len` elements, and the blocks of panels `len / 2` pairs.
         unsafe {
             let x = self.x.as_ptr().add(row * self.len);

@@ -127,9 +127,9 @@ mod tests {
         }
     }
 
-    /// Compares a function with its definition in `f64` from -30 to 30, and the bits of every kernel set with each
-    /// other. `bound` is a few roundings, relative to the size of the argument or of the result, whichever is
-    /// larger.
+    /// Compares a function with its definition in `f64` from -30 to 30, and the bits of every kernel set with
+    /// each other. `bound` is a few roundings, relative to the size of the argument or of the result,
+    /// whichever is larger.
     fn check(function: Option<Activation>, bound: f64, want: impl Fn(f32) -> f64) {
         for step in 0..4000 {
             let x: [f32; LANES] = std::array::from_fn(|i| (step * LANES + i) as f32 * 60.0 / 64000.0 - 30.0);

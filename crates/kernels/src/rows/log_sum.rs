@@ -7,8 +7,8 @@ use crate::sets::{Kernel, Lanes};
 /// The number of exponentials that are added up in `f32`, lane by lane, before `f64` takes the sums.
 const PART: usize = 16 * LANES;
 
-/// Returns `ln Σᵢ exp(x[r, i])` of every row of `x`, `[n_rows, width]`. A row's result depends on the row alone,
-/// and is NaN where the row holds one.
+/// Returns `ln Σᵢ exp(x[r, i])` of every row of `x`, `[n_rows, width]`. A row's result depends on the row
+/// alone, and is NaN where the row holds one.
 ///
 /// # Panics
 /// Panics if `x` is not whole rows, or if a row is empty.

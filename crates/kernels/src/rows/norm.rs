@@ -1,6 +1,7 @@
 //! The means and factors of norms.
 
-/// Returns `1 / sqrt(mean(x²) + eps)`. Eight sums run side by side, so that no addition waits for the one before.
+/// Returns `1 / sqrt(mean(x²) + eps)`. Eight sums run side by side, so that no addition waits for the one
+/// before.
 pub(crate) fn rms_scale(x: &[f32], eps: f32) -> f32 {
     let mut sums = [0.0f64; 8];
     let mut groups = x.chunks_exact(8);

@@ -6,9 +6,9 @@ use crate::layout::LANES;
 use crate::machine::{Chunks, Cpu, Work};
 use crate::sets::{Kernel, Lanes};
 
-/// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout of Hugging
-/// Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. Elements of a head beyond the first
-/// `rotary_dim` stay as they are.
+/// Rotates every head of every row by the row's position (Su et al. 2021), in the half-split layout of
+/// Hugging Face checkpoints: element `i` pairs with element `i + rotary_dim / 2`. Elements of a head beyond
+/// the first `rotary_dim` stay as they are.
 ///
 /// `x` is `[n_rows, n_heads * head_dim]`; `cos` and `sin` are `[n_rows, rotary_dim / 2]`.
 ///
@@ -62,8 +62,8 @@ impl Kernel for Rotate<'_> {
     }
 }
 
-/// Replaces `x` by `x / sqrt(mean(x²) + eps) · weight` in every stretch of `weight.len()` elements, which are whole
-/// rows or the heads of rows.
+/// Replaces `x` by `x / sqrt(mean(x²) + eps) · weight` in every stretch of `weight.len()` elements, which are
+/// whole rows or the heads of rows.
 ///
 /// # Panics
 /// Panics if `x` is not whole stretches.
@@ -105,8 +105,8 @@ impl Kernel for SoftCap<'_> {
     }
 }
 
-/// Adds `y` to `x`, rows of `width`, and calls `edit` with the index of each row and the row while the row is still
-/// in the cache.
+/// Adds `y` to `x`, rows of `width`, and calls `edit` with the index of each row and the row while the row is
+/// still in the cache.
 ///
 /// # Panics
 /// Panics if the lengths differ or are not whole rows.

@@ -38,16 +38,16 @@ pub(crate) trait IntLanes: Copy {
     /// [`WIDE`](IntLanes::WIDE), else two go to each half, which must not overflow. The bytes of `a` are not
     /// negative.
     unsafe fn add_dots(self, a: Self, x: Self) -> Self;
-    /// Returns `self + dots · scale` of a partial sum of [`add_dots`](IntLanes::add_dots) and a scale that is in
-    /// both halves of its lane.
+    /// Returns `self + dots · scale` of a partial sum of [`add_dots`](IntLanes::add_dots) and a scale that is
+    /// in both halves of its lane.
     unsafe fn add_scaled(self, dots: Self, scale: Self) -> Self;
     /// Returns signed bytes in the form that [`add_signed_dots`](IntLanes::add_signed_dots) reads.
     #[inline(always)]
     unsafe fn signed_codes(self) -> Self {
         self
     }
-    /// Returns `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃` of signed bytes, where the bytes of `x` are above
-    /// -128. The bytes of `a` are [`signed_codes`](IntLanes::signed_codes), so the sum is too large by
+    /// Returns `self + a₀ · x₀ + a₁ · x₁ + a₂ · x₂ + a₃ · x₃` of signed bytes, where the bytes of `x` are
+    /// above -128. The bytes of `a` are [`signed_codes`](IntLanes::signed_codes), so the sum is too large by
     /// [`SIGN_OFFSET`](IntLanes::SIGN_OFFSET) times each byte of `x`.
     unsafe fn add_signed_dots(self, a: Self, x: Self) -> Self;
     /// Replaces every byte, which is below 16, by the value of the table at that index.

@@ -43,9 +43,9 @@ pub(crate) trait Lanes: Copy {
     /// Returns `eˣ` within two units in the last place. Arguments below -87.3 and above 88 count as those
     /// bounds; NaN stays NaN.
     ///
-    /// The value is `2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`. The low bits of
-    /// `x · log₂ e + 1.5 · 2²³` hold `n`, and `eʳ` is its Taylor polynomial of degree 7, whose error of 1e-8 at
-    /// the ends is below the rounding.
+    /// The value is `2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`. The low bits of `x · log₂ e
+    /// + 1.5 · 2²³` hold `n`, and `eʳ` is its Taylor polynomial of degree 7, whose error of 1e-8 at the ends
+    /// is below the rounding.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
         // SAFETY: the caller's promise.
@@ -59,8 +59,8 @@ pub(crate) trait Lanes: Copy {
         }
     }
 
-    /// Splits `self`, which is within ±88, into `n · ln 2 + r` with `|r| ≤ ln 2 / 2`, for exponentials. Returns
-    /// `r` and a number whose low bits are `n`.
+    /// Splits `self`, which is within ±88, into `n · ln 2 + r` with `|r| ≤ ln 2 / 2`, for exponentials.
+    /// Returns `r` and a number whose low bits are `n`.
     #[inline(always)]
     unsafe fn reduced(self) -> (Self, Self) {
         const SHIFT: f32 = 12_582_912.0;

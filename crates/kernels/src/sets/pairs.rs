@@ -13,8 +13,8 @@ pub(crate) trait PairSums: Copy {
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn store(self, p: *mut f32);
     unsafe fn pairs(p: *const u32) -> Self::Pairs;
-    /// Adds `w₀ · x₀` and `w₁ · x₁` in the order and with the rounding of the instruction. The lower half is the
-    /// first of a pair. Denormal numbers are taken for zero, and none are made.
+    /// Adds `w₀ · x₀` and `w₁ · x₁` in the order and with the rounding of the instruction. The lower half is
+    /// the first of a pair. Denormal numbers are taken for zero, and none are made.
     unsafe fn add(self, w: Self::Pairs, x: u32) -> Self;
     unsafe fn prefetch(p: *const u8);
 }

@@ -11,9 +11,9 @@ pub(crate) struct Tile(pub(crate) [[u16; STEP]; TILE_ROWS]);
 /// Sums of products of `bf16`, `[16 rows][16 outputs]`.
 pub(crate) type Sums = [[f32; LANES]; TILE_ROWS];
 
-/// A unit that multiplies tiles of `bf16`. All methods add the products of the tiles of `a` (activations) with
-/// the tiles of `b` (weights) to `sums`, step by step in ascending order. All slices have the same length, which
-/// is at least one.
+/// A unit that multiplies tiles of `bf16`. All methods add the products of the tiles of `a` (activations)
+/// with the tiles of `b` (weights) to `sums`, step by step in ascending order. All slices have the same
+/// length, which is at least one.
 pub(crate) trait FloatTiles {
     /// Multiplies two row tiles with two panels, so that each tile that is loaded is used twice.
     fn multiply_2x2(&mut self, a: [&[Tile]; 2], b: [&[Tile]; 2], sums: [[&mut Sums; 2]; 2]);
@@ -36,13 +36,13 @@ pub(crate) trait ByteTiles {
     /// Arranges the quads of a decoded block as this unit reads them, tile by tile in their place.
     fn arrange(&mut self, _quads: &mut [[u32; LANES]]) {}
 
-    /// Sets `sums[i]` to the products of tile `i`, which is the `i`-th `4 · depth` inputs and the `i`-th `depth`
-    /// quads. Rows of `codes` are `stride` bytes apart; quads are arranged, and have signs where `signed`. Sums
-    /// of rows beyond `n_rows` have no meaning.
+    /// Sets `sums[i]` to the products of tile `i`, which is the `i`-th `4 · depth` inputs and the `i`-th
+    /// `depth` quads. Rows of `codes` are `stride` bytes apart; quads are arranged, and have signs where
+    /// `signed`. Sums of rows beyond `n_rows` have no meaning.
     ///
     /// # Safety
-    /// There are sixteen rows of codes and as many quads as the tiles take, `depth` is the depth that this unit
-    /// is set up for, and there are at most [`N_TILES`] tiles.
+    /// There are sixteen rows of codes and as many quads as the tiles take, `depth` is the depth that this
+    /// unit is set up for, and there are at most [`N_TILES`] tiles.
     #[allow(clippy::too_many_arguments)] // each is a register of the inner loops
     unsafe fn multiply(
         &mut self,

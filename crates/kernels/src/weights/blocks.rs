@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Each product and the difference is rounded to `f32`, as ggml does it. Scales that a layout does not store
-//! are one and minimums that it does not store are zero, which changes no bit. So reading a block is one small
-//! function per type, and its meaning is one formula. Types whose codes are indices into a table put the
-//! values of the table into `q`.
+//! are one and minimums that it does not store are zero, which changes no bit. So reading a block is one
+//! small function per type, and its meaning is one formula. Types whose codes are indices into a table put
+//! the values of the table into `q`.
 
 use super::dtype::Dtype;
 use half::f16;

@@ -30,8 +30,8 @@ impl Bytes {
         Ok(Bytes(Arc::new(Source::Mapped(map))))
     }
 
-    /// Maps `len` bytes of a file from `start` on, in huge pages where the system holds the file in huge pages.
-    /// `start` is a multiple of the page size.
+    /// Maps `len` bytes of a file from `start` on, in huge pages where the system holds the file in huge
+    /// pages. `start` is a multiple of the page size.
     ///
     /// # Errors
     /// Returns the error that mapping reports, and [`io::ErrorKind::UnexpectedEof`] if the file is too short.

@@ -16,8 +16,8 @@ pub struct MatrixError {
     pub got: usize,
 }
 
-/// A weight matrix `[n_out, n_in]`, row-major as `torch.nn.Linear` stores it: output `o` is the dot product of
-/// row `o` with the input. Clones share the bytes.
+/// A weight matrix `[n_out, n_in]`, row-major as `torch.nn.Linear` stores it: output `o` is the dot product
+/// of row `o` with the input. Clones share the bytes.
 #[derive(Clone)]
 pub struct Matrix {
     /// Rows: the width of the product.
@@ -105,8 +105,8 @@ impl Matrix {
         Ok(Matrix { n_out, n_in, elements, row_order: None })
     }
 
-    /// Returns the matrix whose row `i` is row `order[i]` of this one. Nothing moves: [`Matrix::row_bytes`] and
-    /// the readers of `f32` look the row up.
+    /// Returns the matrix whose row `i` is row `order[i]` of this one. Nothing moves: [`Matrix::row_bytes`]
+    /// and the readers of `f32` look the row up.
     ///
     /// # Panics
     /// Panics if `order` does not have `n_out` entries, or if an entry is not the index of a row.

@@ -4,22 +4,22 @@
 //! amax = max |x|      x ≈ dx · a,   a = round(x · (127 / amax)),   dx = amax / 127
 //! ```
 //!
-//! over each 32 or 256 inputs, which is the unit of the weights. Ties are rounded to even. Beside the integers lies
-//! the exact sum of each sixteen, with which minimums and offsets of weights are multiplied.
+//! over each 32 or 256 inputs, which is the unit of the weights. Ties are rounded to even. Beside the
+//! integers lies the exact sum of each sixteen, with which minimums and offsets of weights are multiplied.
 
 use crate::layout::{K_BLOCK, LANES, TILE_ROWS};
 use crate::sets::{IntLanes, Lanes};
 
-/// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. The memory is kept when the rows are filled
-/// again.
+/// Quantised rows of activations, `[n_rows, n_in]`, cut into K blocks. The memory is kept when the rows are
+/// filled again.
 #[derive(Clone, Default)]
 pub(crate) struct Quantised {
     n_rows: usize,
     n_in: usize,
     /// The number of inputs that share a scale: 32 or 256.
     unit: usize,
-    /// The codes, `[n_blocks][n_rows][inputs of the block]`, with room for fifteen more rows of a block behind them,
-    /// because a tile of sixteen rows may begin at the last row.
+    /// The codes, `[n_blocks][n_rows][inputs of the block]`, with room for fifteen more rows of a block
+    /// behind them, because a tile of sixteen rows may begin at the last row.
     codes: Vec<i8>,
     /// The sums of sixteen codes, `[n_blocks][n_rows][sixteens of the block]`.
     sums: Vec<i16>,
@@ -41,8 +41,8 @@ pub(crate) struct QuantisedBlock<'a> {
 }
 
 impl Quantised {
-    /// Makes room for `[n_rows, n_in]`, with one scale for each `unit` inputs: 32 or 256. The content has no meaning
-    /// until it is filled.
+    /// Makes room for `[n_rows, n_in]`, with one scale for each `unit` inputs: 32 or 256. The content has no
+    /// meaning until it is filled.
     ///
     /// # Panics
     /// Panics if rows are not whole units.
@@ -121,8 +121,8 @@ impl QuantisedWriter<'_> {
     /// Quantises row `row` of K block `block` from its inputs.
     ///
     /// # Safety
-    /// The caller runs with the features that `L` needs, and no other call writes this row of this block at the same
-    /// time.
+    /// The caller runs with the features that `L` needs, and no other call writes this row of this block at
+    /// the same time.
     ///
     /// # Panics
     /// Panics if there is no such row, or if `x` does not have its length.
@@ -145,11 +145,11 @@ impl QuantisedWriter<'_> {
     }
 }
 
-/// Quantises one unit and returns its scale. If an input is not finite, neither is the scale, and all codes are zero,
-/// so that every product with the unit is NaN.
+/// Quantises one unit and returns its scale. If an input is not finite, neither is the scale, and all codes
+/// are zero, so that every product with the unit is NaN.
 ///
-/// Sixteens are read as lanes, because the compiler turns plain loops, for AVX-512, into loops over sixteens of
-/// sixteens that gather each of their elements.
+/// Sixteens are read as lanes, because the compiler turns plain loops, for AVX-512, into loops over sixteens
+/// of sixteens that gather each of their elements.
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.

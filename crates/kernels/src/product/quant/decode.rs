@@ -12,8 +12,8 @@ pub(crate) struct DecodeScratch {
     pub(crate) quads: [[u32; LANES]; K_BLOCK / 4],
     /// The integer scales, `[sixteen][row]`, each in both halves; one where a type has none.
     pub(crate) scales: [[u32; LANES]; K_BLOCK / 16],
-    /// The factors `-offset · scale`, `[pair of sixteens][row]`, of the sums of activations that are added to the sum
-    /// of codes. Only types with an offset have them.
+    /// The factors `-offset · scale`, `[pair of sixteens][row]`, of the sums of activations that are added to
+    /// the sum of codes. Only types with an offset have them.
     pub(crate) offsets: [[u32; LANES]; K_BLOCK / 32],
     /// The integer minimums, `[pair of sixteens][row]`, of types that have some.
     pub(crate) mins: [[u32; LANES]; K_BLOCK / 32],
@@ -40,8 +40,8 @@ impl DecodeScratch {
 /// Decodes the `n_units` units of a K block to integers.
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, and `block` is `n_units` whole units of together at most 256
-/// inputs.
+/// The caller runs with the features that `L` needs, and `block` is `n_units` whole units of together at most
+/// 256 inputs.
 #[inline(always)]
 pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usize, out: &mut DecodeScratch) {
     let layout = F::LAYOUT;
@@ -74,7 +74,8 @@ pub(crate) unsafe fn decode<F: Format, L: Lanes>(block: *const u8, n_units: usiz
     }
 }
 
-/// Dequantises a K block of a panel of `dtype` to `out`, `[input][row]`: exactly the values that the type defines.
+/// Dequantises a K block of a panel of `dtype` to `out`, `[input][row]`: exactly the values that the type
+/// defines.
 ///
 /// # Safety
 /// The caller runs with the features that `L` needs.
@@ -99,7 +100,8 @@ pub(crate) unsafe fn decode_f32<L: Lanes>(dtype: Dtype, block: &[u8], out: &mut 
 /// Dequantises one unit.
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, `unit` is a whole unit, and `out` has room for its inputs.
+/// The caller runs with the features that `L` needs, `unit` is a whole unit, and `out` has room for its
+/// inputs.
 #[inline(always)]
 unsafe fn unit_to_f32<F: Format, L: Lanes>(unit: *const u8, out: *mut f32) {
     let layout = F::LAYOUT;
@@ -177,8 +179,8 @@ pub(crate) unsafe fn code_quad<F: Format, I: IntLanes>(unit: *const u8, g: usize
     }
 }
 
-/// Returns the integer scales of group `g` of 32 codes, of the first sixteen and of the second, each in both halves
-/// of its lanes. The scale is one where the type has none.
+/// Returns the integer scales of group `g` of 32 codes, of the first sixteen and of the second, each in both
+/// halves of its lanes. The scale is one where the type has none.
 ///
 /// # Safety
 /// The promises of [`quad`] hold.
@@ -211,8 +213,8 @@ unsafe fn pair<I: IntLanes>(x: I) -> I {
     unsafe { x.and(I::splat(0xffff)).or(x.shl(16)) }
 }
 
-/// Returns the factors by which the sums of activations of two sixteens with these scales are multiplied, because
-/// codes are read with their offset.
+/// Returns the factors by which the sums of activations of two sixteens with these scales are multiplied,
+/// because codes are read with their offset.
 ///
 /// # Safety
 /// The caller runs with the features that `I` needs.
@@ -264,8 +266,9 @@ pub(crate) unsafe fn factors<F: Format, L: Lanes>(unit: *const u8) -> (L, L) {
     }
 }
 
-/// The distance in bytes at which weights are prefetched before they are decoded. In alternating runs on Zen 4, 3 KB
-/// read Q4_K_M six per cent faster than 2 KB, and Q8_0 as fast or up to six per cent faster; 4 KB are like 3 KB.
+/// The distance in bytes at which weights are prefetched before they are decoded. In alternating runs on Zen
+/// 4, 3 KB read Q4_K_M six per cent faster than 2 KB, and Q8_0 as fast or up to six per cent faster; 4 KB are
+/// like 3 KB.
 const AHEAD: usize = 3072;
 
 /// Prefetches part `i` of `n` of what lies [`AHEAD`] of a unit.

@@ -1,17 +1,18 @@
 //! The layout of quantised weights in a panel, and the integers that products are made of.
 //!
-//! A weight is `(d · s) · q − dmin · m` (`weights/blocks.rs`), and an activation is quantised too: `x = dx · a` with
-//! `a` in −127…127. So over a *unit*, which is the inputs that share `d` and `dx`,
+//! A weight is `(d · s) · q − dmin · m` (`weights/blocks.rs`), and an activation is quantised too: `x = dx ·
+//! a` with `a` in −127…127. So over a *unit*, which is the inputs that share `d` and `dx`,
 //!
 //! ```text
 //! Σ w·x = d·dx · Σ (s·q)·a  −  dmin·dx · Σ m·(Σ a)
 //! ```
 //!
-//! where both sums over the unit are integers. They are exact, and therefore the same whatever computes them in
-//! whatever order. Floats are left with two fused multiply-adds per unit and output, in the order of the units.
+//! where both sums over the unit are integers. They are exact, and therefore the same whatever computes them
+//! in whatever order. Floats are left with two fused multiply-adds per unit and output, in the order of the
+//! units.
 //!
-//! A panel holds sixteen rows (outputs), unit after unit. A unit is made of vectors of sixteen lanes, one per row, so
-//! that reading it takes no shuffles:
+//! A panel holds sixteen rows (outputs), unit after unit. A unit is made of vectors of sixteen lanes, one per
+//! row, so that reading it takes no shuffles:
 //!
 //! ```text
 //! unit ┌ lower bits of the codes   vectors of 16 × u32
@@ -22,19 +23,20 @@
 //!      └ dmin                      16 × f16              (types with minimums)
 //! ```
 //!
-//! Codes are read four inputs at a time. A *quad* has one input in each byte of its lane, and the activations that it
-//! is multiplied with lie in their own order. With four bits a lane holds two quads, one in the lower half of each
-//! byte and one in the upper half, and `lane >> 4` masked to `0x0f0f_0f0f` is the second. The upper bits of types
-//! that have them lie as the lower bits do, rotated within each byte so that a shift leaves them above the lower bits.
+//! Codes are read four inputs at a time. A *quad* has one input in each byte of its lane, and the activations
+//! that it is multiplied with lie in their own order. With four bits a lane holds two quads, one in the lower
+//! half of each byte and one in the upper half, and `lane >> 4` masked to `0x0f0f_0f0f` is the second. The
+//! upper bits of types that have them lie as the lower bits do, rotated within each byte so that a shift
+//! leaves them above the lower bits.
 //!
-//! Codes are unsigned, because the offset of a type is subtracted from the unit's sum instead. So several quads can
-//! be added up in sixteen bits before they are widened: eight of four bits, four of five, two of six. Codes of eight
-//! bits are signed and are not added up so. Processors that add up four products of bytes in 32 bits need no such
-//! care. If their instruction needs one side without signs, they read signed codes as 128 more than they are, and
-//! subtract the difference from the unit's sum.
+//! Codes are unsigned, because the offset of a type is subtracted from the unit's sum instead. So several
+//! quads can be added up in sixteen bits before they are widened: eight of four bits, four of five, two of
+//! six. Codes of eight bits are signed and are not added up so. Processors that add up four products of bytes
+//! in 32 bits need no such care. If their instruction needs one side without signs, they read signed codes as
+//! 128 more than they are, and subtract the difference from the unit's sum.
 //!
-//! Codes that are indices into a table are looked up as they are read, and are signed bytes from there on. Their
-//! integer scales, if any, are multiplied into one `d` per 32 codes, which is `f32`.
+//! Codes that are indices into a table are looked up as they are read, and are signed bytes from there on.
+//! Their integer scales, if any, are multiplied into one `d` per 32 codes, which is `f32`.
 
 use crate::layout::PANEL;
 use crate::weights::{Dtype, IQ4_VALUES, MXFP4_VALUES};
@@ -147,9 +149,9 @@ impl Layout {
         n_in / self.unit * self.bytes()
     }
 
-    /// Returns the number of quads whose products with activations are added up before they are scaled. These are the
-    /// quads that share a scale or, if sums are not `wide`, so many of them that sixteen bits do not overflow:
-    /// `n · 2 · (2^bits − 1) · 127 < 2^15`. For signed codes the number is one.
+    /// Returns the number of quads whose products with activations are added up before they are scaled. These
+    /// are the quads that share a scale or, if sums are not `wide`, so many of them that sixteen bits do not
+    /// overflow: `n · 2 · (2^bits − 1) · 127 < 2^15`. For signed codes the number is one.
     pub(super) const fn quads_per_sum(self, wide: bool) -> usize {
         if self.is_signed() {
             return 1;

@@ -8,8 +8,8 @@ use crate::sets::{IntLanes, Lanes};
 use crate::weights::Dtype;
 use std::ops::Range;
 
-/// Returns the largest number of rows for which decoding the weights into memory first would take longer. Decoding a
-/// fifth bit takes work that is worth sharing sooner.
+/// Returns the largest number of rows for which decoding the weights into memory first would take longer.
+/// Decoding a fifth bit takes work that is worth sharing sooner.
 pub(crate) const fn few_rows_of(layout: Layout) -> usize {
     if layout.high == 1 { 2 } else { 3 }
 }
@@ -59,8 +59,8 @@ pub(crate) unsafe fn few_rows_product<L: Lanes>(product: PanelProduct) {
 /// The caller runs with the features that `L` needs.
 ///
 /// # Panics
-/// Panics if the panel is not as wide as `x`, if `x` is quantised for other types, if there are no such rows, or if
-/// `totals` does not have as many.
+/// Panics if the panel is not as wide as `x`, if `x` is quantised for other types, if there are no such rows,
+/// or if `totals` does not have as many.
 #[inline(always)]
 pub(crate) unsafe fn rows_product<L: Lanes>(product: PanelProduct, scratch: &mut DecodeScratch) {
     let (dtype, n_rows) = (product.dtype, product.rows.len());
@@ -187,8 +187,8 @@ impl Strip {
 /// Takes all rows against a decoded block, as many at a time as the registers hold sums of.
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, block and rows have `n_units` units, and `totals` has `n_rows`
-/// vectors.
+/// The caller runs with the features that `L` needs, block and rows have `n_units` units, and `totals` has
+/// `n_rows` vectors.
 #[inline(always)]
 unsafe fn strips<L: Lanes, const Q: usize>(
     w: &DecodeScratch,
@@ -218,8 +218,8 @@ unsafe fn strips<L: Lanes, const Q: usize>(
     }
 }
 
-/// Takes `R` rows against a decoded block, and adds up `Q` quads at a time before they are scaled. `Q` is one for
-/// signed codes, which have no scale and are taken by eight, so that the loop is unrolled.
+/// Takes `R` rows against a decoded block, and adds up `Q` quads at a time before they are scaled. `Q` is one
+/// for signed codes, which have no scale and are taken by eight, so that the loop is unrolled.
 ///
 /// # Safety
 /// The promises of [`strips`] hold.
@@ -330,8 +330,8 @@ pub(super) unsafe fn finish_unit<L: Lanes, const R: usize>(
     }
 }
 
-/// Returns the factors by which the sums of activations are multiplied to subtract [`IntLanes::SIGN_OFFSET`] from
-/// signed codes.
+/// Returns the factors by which the sums of activations are multiplied to subtract [`IntLanes::SIGN_OFFSET`]
+/// from signed codes.
 #[inline(always)]
 unsafe fn sign_offsets<I: IntLanes>() -> I {
     // SAFETY: the caller's features.
@@ -345,8 +345,8 @@ unsafe fn add_unit<L: Lanes>(total: *mut f32, sum: L::Ints, d: L, dx: f32) {
     unsafe { L::load(total).add_product(sum.to_f32(), d.mul(L::splat(dx))).store(total) }
 }
 
-/// Takes `R` rows against a packed block, which is decoded on the way into the registers, because for so few rows
-/// storing the decoded block first would take longer. The integers are those of [`tile`].
+/// Takes `R` rows against a packed block, which is decoded on the way into the registers, because for so few
+/// rows storing the decoded block first would take longer. The integers are those of [`tile`].
 ///
 /// # Safety
 /// The promises of [`strips`] hold, and `block` is `n_units` packed units.

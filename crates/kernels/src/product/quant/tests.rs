@@ -187,7 +187,8 @@ fn a_panel_dequantises_to_exactly_the_values_of_its_rows() {
                     }
                     for k in 0..len {
                         let (got, want) = (got[k][lane], want[i * K_BLOCK + k]);
-                        // A zero may have either sign, because nothing is subtracted where no minimum is stored.
+                        // A zero may have either sign, because nothing is subtracted where no minimum is
+                        // stored.
                         let same = got == want || got.is_nan() && want.is_nan();
                         assert!(same, "{isa:?} {dtype:?} row {lane} weight {k}: {got}, expected {want}");
                     }
@@ -218,8 +219,8 @@ impl Kernel for Decode<'_> {
     }
 }
 
-/// The bound is the three roundings to `f32` that the definition makes and decoding does not: half a unit in the last
-/// place each, of the larger part.
+/// The bound is the three roundings to `f32` that the definition makes and decoding does not: half a unit in
+/// the last place each, of the larger part.
 #[test]
 fn decoded_integers_times_their_factors_are_the_weights() {
     for dtype in Dtype::BLOCKS {
@@ -260,8 +261,8 @@ fn decoded_integers_times_their_factors_are_the_weights() {
     }
 }
 
-/// Returns the product of a row of weights with a row of activations in `f64`, and the sum of the magnitudes of
-/// everything that is added up on the way.
+/// Returns the product of a row of weights with a row of activations in `f64`, and the sum of the magnitudes
+/// of everything that is added up on the way.
 fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
     let mut block = Block::new();
@@ -280,9 +281,9 @@ fn plain_product(dtype: Dtype, row: &[u8], x: &[(i8, f32)]) -> (f64, f64) {
 }
 
 /// Compares products of every kernel set with `f64` over the same weights and the same quantised activations.
-/// Integers are exact. Roundings are those of a unit's sum, of the product of its factors and of the two additions to
-/// the total: at most `2 n_units + 2` half units in the last place. The bound of 1e-6 of the magnitudes is far from
-/// the worst case and far above the typical one.
+/// Integers are exact. Roundings are those of a unit's sum, of the product of its factors and of the two
+/// additions to the total: at most `2 n_units + 2` half units in the last place. The bound of 1e-6 of the
+/// magnitudes is far from the worst case and far above the typical one.
 fn check_product(dtype: Dtype, n_rows: usize, n_in: usize, seed: u64) {
     let mut random = Random(seed);
     let rows = random.rows(dtype, n_in, LANES);

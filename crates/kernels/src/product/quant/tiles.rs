@@ -1,7 +1,7 @@
 //! Products of decoded blocks with rows of activations, by tiles of bytes.
 //!
-//! A decoded block lies as the matrix unit reads a tile of weights, and rows of activations lie as it reads tiles of
-//! activations, so nothing is copied:
+//! A decoded block lies as the matrix unit reads a tile of weights, and rows of activations lie as it reads
+//! tiles of activations, so nothing is copied:
 //!
 //! ```text
 //! activations  16 rows, as they lie              A: [16 rows][4 · depth inputs] i8
@@ -9,9 +9,9 @@
 //! products     of the inputs that share a scale  C: [16 rows][16 outputs] i32
 //! ```
 //!
-//! A tile is as deep as the number of inputs that share a scale: 16 or 32. The vectors of the kernel set do the rest:
-//! integer scales, then factors. Everything that a tile adds up is an integer, and floats are treated as in
-//! `product.rs`, so all bits are those of every other set.
+//! A tile is as deep as the number of inputs that share a scale: 16 or 32. The vectors of the kernel set do
+//! the rest: integer scales, then factors. Everything that a tile adds up is an integer, and floats are
+//! treated as in `product.rs`, so all bits are those of every other set.
 
 use super::decode::{DecodeScratch, decode};
 use super::format::{Layout, with_format};
@@ -20,14 +20,15 @@ use crate::layout::{LANES, TILE_ROWS};
 use crate::sets::{ByteSums, ByteTiles, IntLanes, Lanes, N_TILES};
 use crate::weights::Dtype;
 
-/// The number of rows from which tiles are used. Fewer rows are left to vectors, whose work grows with the rows, while
-/// putting tiles together costs the same for any number of rows. The number is calculated from the instructions that
-/// each way takes, and not measured.
+/// The number of rows from which tiles are used. Fewer rows are left to vectors, whose work grows with the
+/// rows, while putting tiles together costs the same for any number of rows. The number is calculated from
+/// the instructions that each way takes, and not measured.
 ///
-/// AMX multiplies sixteen rows at once. `smmla` multiplies four: a tile of 32 inputs takes 104 vector instructions for
-/// them (64 products, 24 to put rows and sums together, 16 scalings) and 32 more to arrange the weights, once for all
-/// rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight rows take 240 instead of 352. Four
-/// to seven rows gain less or nothing, and products pass through memory on the way.
+/// AMX multiplies sixteen rows at once. `smmla` multiplies four: a tile of 32 inputs takes 104 vector
+/// instructions for them (64 products, 24 to put rows and sums together, 16 scalings) and 32 more to arrange
+/// the weights, once for all rows, where `sdot` takes 176 (128 products, 32 broadcasts, 16 scalings). Eight
+/// rows take 240 instead of 352. Four to seven rows gain less or nothing, and products pass through memory on
+/// the way.
 pub(crate) const TILES_FROM: usize = 8;
 
 /// Returns the depth of the tiles of `dtype`, which is the number of quads that share a scale.
@@ -38,8 +39,8 @@ pub(crate) const fn depth_of(dtype: Dtype) -> usize {
 /// Adds the products of any number of rows. The bits are those of [`super::product::rows_product`].
 ///
 /// # Safety
-/// The caller runs with the features that `L` needs, whose sums are wide, and `unit` is set up for the depth of the
-/// type's tiles.
+/// The caller runs with the features that `L` needs, whose sums are wide, and `unit` is set up for the depth
+/// of the type's tiles.
 ///
 /// # Panics
 /// Panics where [`super::product::rows_product`] does.
@@ -54,8 +55,8 @@ pub(crate) unsafe fn tiled_product<L: Lanes>(
     let layout = Layout::of(dtype);
     let mut blocks = Blocks::new(product);
     while let Some((block, n_units, x, totals)) = blocks.next() {
-        // SAFETY: block and rows are there, with room for sixteen rows behind every row, and the caller promises the
-        // features.
+        // SAFETY: block and rows are there, with room for sixteen rows behind every row, and the caller
+        // promises the features.
         unsafe {
             with_format!(dtype, F => decode::<F, L>(block, n_units, scratch));
             unit.arrange(&mut scratch.quads[..n_units * layout.unit / 4]);

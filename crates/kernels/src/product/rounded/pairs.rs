@@ -1,8 +1,8 @@
 //! Products of rounded inputs pair by pair, on processors with AVX-512 BF16 and on 64-bit Arm with `bf16`.
 //!
-//! One instruction adds, in every lane, the products of a pair of weights with a pair of activations, and so does
-//! twice the work of a multiply-add of `f32`. A panel holds pairs as the instruction reads them, and a pair of
-//! activations is broadcast from its tile:
+//! One instruction adds, in every lane, the products of a pair of weights with a pair of activations, and so
+//! does twice the work of a multiply-add of `f32`. A panel holds pairs as the instruction reads them, and a
+//! pair of activations is broadcast from its tile:
 //!
 //! ```text
 //! weights      a vector of a panel     [16 outputs][2] bf16                  64 bytes
@@ -10,16 +10,17 @@
 //! sums         a row, a panel          [16 outputs] f32, as many rows as registers hold
 //! ```
 //!
-//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair. On x86
-//! the second of a pair is added before the first; on Arm the sum of both is added. So a row has the same bits
-//! whatever surrounds it, but other bits than on sets that read exact inputs, and other bits than by tiles.
+//! **One order of every sum.** A sum is one chain over all inputs from the first to the last, pair by pair.
+//! On x86 the second of a pair is added before the first; on Arm the sum of both is added. So a row has the
+//! same bits whatever surrounds it, but other bits than on sets that read exact inputs, and other bits than
+//! by tiles.
 
 use super::rows::RoundedProduct;
 use crate::layout::{AHEAD, GROUP, K_BLOCK, LANES, STEP, TILE_ROWS};
 use crate::sets::{PairSums, Tile};
 
-/// Runs a product. The K blocks are the outer loop, so that a panel's part stays in the first-level cache while the
-/// rows pass over it.
+/// Runs a product. The K blocks are the outer loop, so that a panel's part stays in the first-level cache
+/// while the rows pass over it.
 ///
 /// # Safety
 /// The caller runs with the features that `S` needs.
@@ -40,8 +41,8 @@ pub(crate) unsafe fn multiply<S: PairSums>(product: RoundedProduct<'_>) {
             let left = panels.end - panel;
             // SAFETY: the caller promises the features, and panels and tiles have these steps.
             let n = unsafe {
-                // A row is one chain per panel, in which each addition waits for the one before. With few rows,
-                // several panels run side by side.
+                // A row is one chain per panel, in which each addition waits for the one before. With few
+                // rows, several panels run side by side.
                 match (rows.len(), left) {
                     (1, 4..) => few::<S, 1, 4>([0, 1, 2, 3].map(|c| w(panel + c)), x(0), totals, per_panel),
                     (1, 2..) => few::<S, 1, 2>([w(panel), w(panel + 1)], x(0), totals, per_panel),
@@ -62,8 +63,8 @@ pub(crate) unsafe fn multiply<S: PairSums>(product: RoundedProduct<'_>) {
     }
 }
 
-/// Takes the first `R` rows of tiles against a block of `C` panels, whose totals are `per_panel` apart, and returns
-/// `C`.
+/// Takes the first `R` rows of tiles against a block of `C` panels, whose totals are `per_panel` apart, and
+/// returns `C`.
 ///
 /// # Safety
 /// The caller runs with the features that `S` needs, and each of `w` has as many steps as `x`.
@@ -79,8 +80,8 @@ unsafe fn few<S: PairSums, const R: usize, const C: usize>(
     C
 }
 
-/// Takes the first `totals.len()` rows of tiles against a block of a panel. There are only a few heights of strips,
-/// because each is a copy of the inner loop.
+/// Takes the first `totals.len()` rows of tiles against a block of a panel. There are only a few heights of
+/// strips, because each is a copy of the inner loop.
 ///
 /// # Safety
 /// The caller runs with the features that `S` needs, and `w` has as many steps as `x`.

@@ -9,8 +9,8 @@ use crate::sets::Tile;
 use std::ops::Range;
 
 /// The product of the rows `rows` with the panels `panels`, of which there are at most
-/// [`GROUP`](crate::layout::GROUP), to be added to `totals`: `[panel][row][lane]` with as many rows per panel as fit.
-/// Rows begin at a row tile. Totals of the rows that fill up the last tile are zero.
+/// [`GROUP`](crate::layout::GROUP), to be added to `totals`: `[panel][row][lane]` with as many rows per panel
+/// as fit. Rows begin at a row tile. Totals of the rows that fill up the last tile are zero.
 pub(crate) struct RoundedProduct<'a> {
     pub(crate) weight: &'a Packed,
     pub(crate) panels: Range<usize>,
@@ -19,8 +19,8 @@ pub(crate) struct RoundedProduct<'a> {
     pub(crate) totals: &'a mut [[f32; LANES]],
 }
 
-/// Rows of activations `[n_rows, n_in]` as tiles, `[row tile of 16][step of 32 inputs]`. The memory is kept when the
-/// rows are filled again.
+/// Rows of activations `[n_rows, n_in]` as tiles, `[row tile of 16][step of 32 inputs]`. The memory is kept
+/// when the rows are filled again.
 #[derive(Clone, Default)]
 pub(crate) struct Rounded {
     n_rows: usize,
@@ -37,8 +37,8 @@ impl Rounded {
     /// Panics if rows are not whole steps.
     pub(crate) fn reset(&mut self, n_rows: usize, n_in: usize) {
         assert!(n_in.is_multiple_of(STEP), "a row is whole steps");
-        // Nobody writes to the rows that fill up a tile, so in the same shape they are still zero. Decoding would
-        // otherwise clear fifteen rows for each row that it fills.
+        // Nobody writes to the rows that fill up a tile, so in the same shape they are still zero. Decoding
+        // would otherwise clear fifteen rows for each row that it fills.
         if (self.n_rows, self.n_in) != (n_rows, n_in) {
             (self.n_rows, self.n_in) = (n_rows, n_in);
             self.tiles.clear();
@@ -69,8 +69,8 @@ impl Rounded {
     }
 }
 
-/// Returns the bits of the nearest `bf16`, ties to even; NaN stays NaN. The function has no branches, so that loops
-/// over it become vectors.
+/// Returns the bits of the nearest `bf16`, ties to even; NaN stays NaN. The function has no branches, so that
+/// loops over it become vectors.
 #[inline(always)]
 pub(crate) fn to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
@@ -96,7 +96,8 @@ mod tests {
         }
     }
 
-    /// The numbers are integers that a `bf16` holds exactly; one input and one `Rounded` are used again and again.
+    /// The numbers are integers that a `bf16` holds exactly; one input and one `Rounded` are used again and
+    /// again.
     #[test]
     fn every_element_lies_in_its_place_and_all_others_are_zero() {
         let cpu = Cpu::new(Isa::TWINS[0], 2);

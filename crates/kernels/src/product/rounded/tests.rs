@@ -1,4 +1,5 @@
-//! Tests of whole products with rounded inputs: of the twins everywhere, and of the instructions where they exist.
+//! Tests of whole products with rounded inputs: of the twins everywhere, and of the instructions where they
+//! exist.
 
 use crate::machine::{Cpu, Isa};
 use crate::plain;
@@ -37,8 +38,8 @@ fn product(cpu: &Cpu, weight: &Packed, x: &Input, bias: Option<&[f32]>) -> Vec<f
     out
 }
 
-/// Compares the product with the f64 twin: of the rounded inputs, up to what an f32 sum loses (as in `linear.rs`);
-/// and of the inputs themselves, up to half a unit in the last of eight bits of each.
+/// Compares the product with the f64 twin: of the rounded inputs, up to what an f32 sum loses (as in
+/// `linear.rs`); and of the inputs themselves, up to half a unit in the last of eight bits of each.
 fn check(n_rows: usize, n_out: usize, n_in: usize) {
     let (x, bias, w) = (numbers(n_rows * n_in, 3), numbers(n_out, 5), weights(n_out, n_in));
     let exact = plain::linear(&x, &w, Some(&bias));

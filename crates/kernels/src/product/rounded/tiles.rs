@@ -1,7 +1,7 @@
 //! Products of rounded inputs by tiles, on the matrix unit of Xeons since 2023 (AMX).
 //!
-//! A tile is 16 rows of 64 bytes. The unit multiplies a tile of activations with a tile of weights and adds the
-//! products to a tile of sums, `[16 rows][16 outputs] += [16 rows][32 inputs] · [32 inputs][16 outputs]`:
+//! A tile is 16 rows of 64 bytes. The unit multiplies a tile of activations with a tile of weights and adds
+//! the products to a tile of sums, `[16 rows][16 outputs] += [16 rows][32 inputs] · [32 inputs][16 outputs]`:
 //!
 //! ```text
 //! activations  [row tile of 16][step of 32 inputs]        A: [16 rows][32 inputs] bf16        1 KB
@@ -9,15 +9,15 @@
 //! totals       [panel][row tile of 16]                    C: [16 rows][16 outputs] f32        1 KB
 //! ```
 //!
-//! **One order of every sum.** Tiles are always whole, since missing rows are zero, and a sum stays in one tile from
-//! the first input to the last. So here too a row has the same bits whatever surrounds it, but other bits than on
-//! other kernel sets.
+//! **One order of every sum.** Tiles are always whole, since missing rows are zero, and a sum stays in one
+//! tile from the first input to the last. So here too a row has the same bits whatever surrounds it, but
+//! other bits than on other kernel sets.
 //!
-//! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals) is shared by
-//! the unit (`sets/amx/unit.rs`) and its twin in software (`sets/twins/tiles.rs`), and tested through the twin. The
-//! unit has run all tests in an emulated processor under Linux (`tools/emulate.sh`), and not yet in a real one. It is
-//! offered only after its products have equalled the twin's (`sets/amx/detect.rs`). Products of bytes, for quantised
-//! weights, are in `quant/tiles.rs`.
+//! **What has been run.** Everything around the unit (rounding, layout, edges, blocks of tiles, totals) is
+//! shared by the unit (`sets/amx/unit.rs`) and its twin in software (`sets/twins/tiles.rs`), and tested
+//! through the twin. The unit has run all tests in an emulated processor under Linux (`tools/emulate.sh`),
+//! and not yet in a real one. It is offered only after its products have equalled the twin's
+//! (`sets/amx/detect.rs`). Products of bytes, for quantised weights, are in `quant/tiles.rs`.
 
 use super::rows::RoundedProduct;
 use crate::layout::{GROUP, TILE_ROWS};

@@ -1,7 +1,7 @@
 //! The test whether this process may use the matrix unit.
 //!
-//! The unit is offered only after its products have equalled the twin's. That is why detection, alone among the
-//! code that is not a test, runs the twin.
+//! The unit is offered only after its products have equalled the twin's. That is why detection, alone among
+//! the code that is not a test, runs the twin.
 
 use super::unit::{ByteTileUnit, TileUnit};
 use crate::layout::{LANES, TILE_ROWS};
@@ -52,9 +52,9 @@ unsafe fn xcr0() -> u64 {
     unsafe { _xgetbv(0) }
 }
 
-/// Asks Linux to let this process use tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`. Linux before 5.16
-/// does not know the request, sandboxes may refuse it, and it is refused where a thread has an alternate signal
-/// stack that would not hold the registers.
+/// Asks Linux to let this process use tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`. Linux before
+/// 5.16 does not know the request, sandboxes may refuse it, and it is refused where a thread has an alternate
+/// signal stack that would not hold the registers.
 fn request_permission() -> bool {
     const ARCH_PRCTL: isize = 158;
     const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
@@ -96,8 +96,8 @@ fn is_equal_to_twin(unit: &mut impl FloatTiles) -> bool {
     products(unit, &a, &b, before) == products(&mut TileTwin, &a, &b, before)
 }
 
-/// Returns true if products of bytes equal the twin's, for both depths and for fewer tiles than go side by side.
-/// The processor must have the unit, and the process must be allowed to use it.
+/// Returns true if products of bytes equal the twin's, for both depths and for fewer tiles than go side by
+/// side. The processor must have the unit, and the process must be allowed to use it.
 fn is_equal_to_byte_twin() -> bool {
     const STRIDE: usize = 4 * 8 * N_TILES + 12;
     let mut state = 1u32;

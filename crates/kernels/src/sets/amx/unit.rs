@@ -24,8 +24,9 @@ struct Config {
 }
 
 impl Config {
-    /// Returns the configuration for tiles of `depth` quads. Tiles 0 to 3 for sums, and 6 and 7 for weights with
-    /// `depth` rows, have rows of 64 bytes. Tiles 4 and 5 for activations have rows of `4 · depth` bytes.
+    /// Returns the configuration for tiles of `depth` quads. Tiles 0 to 3 for sums, and 6 and 7 for weights
+    /// with `depth` rows, have rows of 64 bytes. Tiles 4 and 5 for activations have rows of `4 · depth`
+    /// bytes.
     const fn of_depth(depth: usize) -> Config {
         let mut config =
             Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
@@ -106,8 +107,8 @@ impl ByteTileUnit {
     }
 }
 
-/// Prefetches the tile of weights that a stream reaches two steps later. A tile is sixteen cache lines, and four
-/// streams at a time defeat the processor's own prefetching.
+/// Prefetches the tile of weights that a stream reaches two steps later. A tile is sixteen cache lines, and
+/// four streams at a time defeat the processor's own prefetching.
 macro_rules! prefetch_tile {
     ($stream:literal) => {
         prefetch_tile!($stream, "2048", "2112", "2176", "2240", "2304", "2368", "2432", "2496",
@@ -127,8 +128,8 @@ impl FloatTiles for TileUnit {
             "all streams have the same number of steps"
         );
         let [[s00, s01], [s10, s11]] = sums;
-        // SAFETY: the unit is set up on this thread, of which `self` is the proof. It reads `n_steps` tiles of
-        // each stream and writes whole tiles of sums. Prefetches may point anywhere.
+        // SAFETY: the unit is set up on this thread, of which `self` is the proof. It reads `n_steps` tiles
+        // of each stream and writes whole tiles of sums. Prefetches may point anywhere.
         unsafe {
             asm!(
                 "tileloadd tmm0, [{s00} + {row}*1]",

@@ -9,9 +9,9 @@
 //! products                                                     C: [2 rows][2 outputs] i32
 //! ```
 //!
-//! A decoded block lies by quads, so it is rearranged once for all rows. Then four rows against sixteen outputs
-//! are sixteen registers of sums, beside two registers of activations and one of weights. Unsigned codes are
-//! below 128, so they read the same as signed ones.
+//! A decoded block lies by quads, so it is rearranged once for all rows. Then four rows against sixteen
+//! outputs are sixteen registers of sums, beside two registers of activations and one of weights. Unsigned
+//! codes are below 128, so they read the same as signed ones.
 
 use crate::layout::LANES;
 use crate::sets::tiles::{ByteSums, ByteTiles};

@@ -1,11 +1,11 @@
-//! The twin of `bfdot` of 64-bit Arm, which does what the architecture says of the instruction (`BFDotAdd`), in
-//! the same order.
+//! The twin of `bfdot` of 64-bit Arm, which does what the architecture says of the instruction (`BFDotAdd`),
+//! in the same order.
 //!
 //! Both products are exact. Their sum is rounded, and so is its sum with the number that was there before.
 //! Rounding cuts off the bits that are too many for an `f32` and, if they were not zero, sets the last bit
-//! ("to odd"). Denormal numbers are taken for zero, and none are made. None of this depends on how the process
-//! has set its floating-point unit, except for `FPCR.EBF` of processors with `FEAT_EBF16`. That bit is 0 unless
-//! somebody sets it; sums would then be rounded once, and as all other sums are.
+//! ("to odd"). Denormal numbers are taken for zero, and none are made. None of this depends on how the
+//! process has set its floating-point unit, except for `FPCR.EBF` of processors with `FEAT_EBF16`. That bit
+//! is 0 unless somebody sets it; sums would then be rounded once, and as all other sums are.
 
 use super::pairs::{Rule, flush};
 
@@ -37,7 +37,8 @@ fn add_to_odd(a: f32, b: f32) -> f32 {
     if !sum.is_finite() {
         return sum as f32;
     }
-    // Knuth's two-sum gives what rounding to an f64 lost; if that is not zero, the f64 is rounded to odd itself.
+    // Knuth's two-sum gives what rounding to an f64 lost; if that is not zero, the f64 is rounded to odd
+    // itself.
     let b_there = sum - a;
     let lost = (a - (sum - b_there)) + (b - b_there);
     let mut bits = sum.to_bits();

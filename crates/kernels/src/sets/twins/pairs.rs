@@ -116,8 +116,8 @@ mod tests {
         }
     }
 
-    /// Compares one step of an instruction with its twin on pairs of any bits, among which special numbers are
-    /// more frequent than by chance.
+    /// Compares one step of an instruction with its twin on pairs of any bits, among which special numbers
+    /// are more frequent than by chance.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn check_equal<T: PairSums<Pairs = [u32; LANES]>>(
         instruction: impl Fn(&[f32; LANES], &[u32; LANES], u32) -> [f32; LANES],

@@ -3,8 +3,8 @@
 use crate::layout::LANES;
 use crate::sets::tiles::{ByteSums, ByteTiles, FloatTiles, Sums, Tile};
 
-/// The twin of AMX on tiles of `bf16`. Tests run whole products through the twin, and the unit must agree with
-/// it before it is used.
+/// The twin of AMX on tiles of `bf16`. Tests run whole products through the twin, and the unit must agree
+/// with it before it is used.
 pub(crate) struct TileTwin;
 
 impl FloatTiles for TileTwin {
@@ -31,9 +31,9 @@ impl FloatTiles for TileTwin {
     }
 }
 
-/// Does the work of one instruction. For each row and output, the products with the even and with the odd inputs
-/// are summed up from zero by fused multiply-adds. The two sums are added, and the result is added to the sum
-/// that was there.
+/// Does the work of one instruction. For each row and output, the products with the even and with the odd
+/// inputs are summed up from zero by fused multiply-adds. The two sums are added, and the result is added to
+/// the sum that was there.
 fn add_step(a: &Tile, b: &Tile, sums: &mut Sums) {
     for (a, sums) in a.0.iter().zip(sums) {
         let mut halves = [[0.0; 2]; LANES];
@@ -102,8 +102,8 @@ mod tests {
     use crate::layout::{STEP, TILE_ROWS};
     use half::bf16;
 
-    /// Returns one sum by the twin: the products of the first row of activations, `products[step][input]`, with
-    /// weights of one. Other inputs are zero.
+    /// Returns one sum by the twin: the products of the first row of activations, `products[step][input]`,
+    /// with weights of one. Other inputs are zero.
     fn twin_sum(before: f32, products: &[&[f32]]) -> f32 {
         let (mut a, mut b): (Vec<Tile>, Vec<Tile>) = Default::default();
         for products in products {
