@@ -8,10 +8,7 @@ use source::{crates, none};
 
 /// The wings of each crate from the ground up. A wing may use those before it and no other.
 const WINGS: &[(&str, &[&str])] = &[
-    (
-        "kernels",
-        &["layout", "sets", "weights", "machine", "product", "rows", "attention", "dispatch", "plain"],
-    ),
+    ("kernels", &["layout", "weights", "sets", "machine", "rows", "product", "attention", "plain"]),
     ("engine", &["error", "config", "steering", "text", "checkpoint", "forward", "load", "run"]),
     (
         "steering",

@@ -153,7 +153,7 @@ impl Ops {
     pub(crate) fn unit(&self, x: &Loan, unit: &Unit) -> Rows {
         let mut hidden = self.shelf.input();
         let (up, gate) = (unit.up.parts(), unit.gate.as_ref().map(Linear::parts));
-        let first = kernels::Unit { up, gate, activation: unit.activation };
+        let first = kernels::Mlp { up, gate, activation: unit.activation };
         kernels::hidden(&self.cpu, x, first, &mut hidden);
         self.linear(&hidden, &unit.down)
     }
