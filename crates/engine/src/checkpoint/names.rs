@@ -1,7 +1,7 @@
 //! What Hugging Face checkpoints call the parameters of a model, and how they lie there.
 
-use crate::Config;
-use crate::params::{Param, Part};
+use super::params::{Param, Part};
+use crate::config::Config;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -14,7 +14,6 @@
 //! file that changed has no pack. A pack appears under its name only when all of it is on the disk. What
 //! goes wrong with packs costs time, never the model: weights are then packed into memory.
 
-use crate::weights::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -294,6 +293,11 @@ fn tidy(dir: &Path, source: &Source) {
     };
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(|path| is_useless(path)).for_each(|path| drop(fs::remove_file(path)));
+}
+
+/// Returns bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The parameters of a model: which there are, and their shapes. What a checkpoint calls them is in
 //! `names.rs` and `gguf/tensors.rs`.
 
-use crate::Config;
-use crate::config::{NormKind, QkNorm};
+use crate::config::{Config, NormKind, QkNorm};
 use smallvec::{SmallVec, smallvec};
 
 /// A part of the model that has a weight, and perhaps a bias.
@@ -159,6 +158,11 @@ pub(crate) fn parameters(config: &Config) -> Vec<(Param, Shape)> {
     params
 }
 
+/// Returns the number of weights of a model, by shape.
+pub fn n_parameters(config: &Config) -> usize {
+    parameters(config).iter().map(|(_, shape)| shape.n_elements()).sum()
+}
+
 /// The parts of a block, but for those of its experts.
 fn parts_of_block(config: &Config, layer: usize) -> Vec<Part> {
     let mut parts = vec![Part::Q, Part::K, Part::V, Part::O];
@@ -186,4 +190,19 @@ fn parts_of_block(config: &Config, layer: usize) -> Vec<Part> {
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn parameters_are_counted_by_shape() {
+        let json = r#"{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "intermediate_size": 128, "vocab_size": 100}"#;
+        let config = Config::parse(json, None, Path::new("m")).unwrap();
+        let block = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64;
+        assert_eq!(n_parameters(&config), 2 * 100 * 64 + 2 * block + 64);
+    }
 }

@@ -1,6 +1,7 @@
 //! The tokens that a tokenizer puts around a text.
 
-use crate::{Error, template};
+use super::templates;
+use crate::error::Error;
 use std::path::Path;
 use tokenizers::processors::template::{SpecialToken, Template, TemplateProcessing};
 
@@ -24,7 +25,7 @@ pub(super) fn flagged(
     tokenizer: &tokenizers::Tokenizer,
 ) -> Result<Option<TemplateProcessing>, Error> {
     let path = dir.join("tokenizer_config.json");
-    let Some(fields) = template::fields(&path)? else { return Ok(None) };
+    let Some(fields) = templates::fields(&path)? else { return Ok(None) };
     let class = fields.get("tokenizer_class").and_then(|it| it.as_str()).unwrap_or_default();
     let class = class.strip_suffix("Fast").unwrap_or(class);
     let Some((_, bos)) = FLAGGED.iter().find(|(name, _)| *name == class) else { return Ok(None) };
@@ -33,7 +34,7 @@ pub(super) fn flagged(
     if add_bos.is_none() && add_eos.is_none() {
         return Ok(None);
     }
-    let names = template::special_tokens(dir)?;
+    let names = templates::special_tokens(dir)?;
     let token = |name: &str| {
         let text = names.get(name)?;
         Some((&text[..], tokenizer.token_to_id(text)?))
@@ -50,7 +51,7 @@ pub(super) fn flagged(
 ///
 /// # Errors
 /// What the library has against it.
-pub(crate) fn around(
+pub(super) fn around(
     before: Option<(&str, u32)>,
     behind: Option<(&str, u32)>,
 ) -> Result<TemplateProcessing, String> {
@@ -72,7 +73,7 @@ pub(crate) fn around(
 
 #[cfg(test)]
 mod tests {
-    use crate::Tokenizer;
+    use crate::text::Tokenizer;
 
     /// Words `a` and `b`, bos and eos; its own rule puts eos behind a text.
     const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "normalizer": null,

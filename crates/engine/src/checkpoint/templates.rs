@@ -1,7 +1,6 @@
-//! Where a model keeps its chat template.
+//! Where the folder of a model keeps its chat template, and what it calls its special tokens.
 
-use crate::Error;
-use crate::gguf::Gguf;
+use crate::error::Error;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,35 +14,32 @@ const VARIABLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A template as its model has it.
-pub(crate) struct Found {
-    pub(crate) source: String,
+pub(super) struct Found {
+    pub(super) source: String,
     /// `bos_token` and its like.
     pub(super) variables: BTreeMap<String, String>,
     /// The file that it is in.
     pub(super) path: PathBuf,
 }
 
-/// Looks into a folder or a GGUF file.
-pub(crate) fn find(path: &Path) -> Result<Option<Found>, Error> {
-    let found = if path.is_file() { in_gguf(path)? } else { in_folder(path)? };
-    match found {
-        Some(found) if found.source.len() > MAX_LEN => {
-            let reason = format!("is longer than {MAX_LEN} bytes, which no chat template is");
-            Err(Error::Template { path: found.path, reason })
-        }
-        found => Ok(found),
+/// Looks into a folder.
+pub(super) fn find(dir: &Path) -> Result<Option<Found>, Error> {
+    in_folder(dir)?.map(checked).transpose()
+}
+
+/// Refuses a template that is too long to be one.
+pub(super) fn checked(found: Found) -> Result<Found, Error> {
+    if found.source.len() > MAX_LEN {
+        let reason = format!("is longer than {MAX_LEN} bytes, which no chat template is");
+        return Err(Error::Template { path: found.path, reason });
     }
+    Ok(found)
 }
 
 /// What the folder of a model calls its special tokens: `bos_token` and its like.
-pub(crate) fn special_tokens(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn special_tokens(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
     let fields = fields(&dir.join("tokenizer_config.json"))?;
     Ok(fields.as_ref().map(variables).unwrap_or_default())
-}
-
-fn in_gguf(path: &Path) -> Result<Option<Found>, Error> {
-    let Some((source, variables)) = Gguf::open(path)?.chat_template()? else { return Ok(None) };
-    Ok(Some(Found { source, variables, path: path.to_owned() }))
 }
 
 fn in_folder(dir: &Path) -> Result<Option<Found>, Error> {
@@ -98,7 +94,7 @@ fn variables(fields: &Map<String, Value>) -> BTreeMap<String, String> {
 }
 
 /// The fields of a JSON file, if it is there.
-pub(crate) fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
+pub(super) fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
     let Some(text) = read(path)? else { return Ok(None) };
     match serde_json::from_str(&text) {
         Ok(Value::Object(fields)) => Ok(Some(fields)),

@@ -1,10 +1,11 @@
 //! The tensors of a checkpoint, mapped, never copied. Safetensors, one file or shards, are opened here;
 //! GGUF files in `gguf.rs`.
 
-use crate::names::{self, Cut, Source};
-use crate::packs::Packs;
-use crate::params::{Param, parameters};
-use crate::{Config, Error};
+use super::names::{self, Cut, Source};
+use super::packs::{PackCache, Packs, hex};
+use super::params::{Param, parameters};
+use crate::config::Config;
+use crate::error::Error;
 use safetensors::tensor::{Metadata, SafeTensors};
 use sha2::{Digest, Sha256};
 use std::{
@@ -131,6 +132,17 @@ impl Weights {
         }
         self.shards.push(bytes);
         Ok(())
+    }
+
+    /// Says where packed matrices are kept from one start to the next, and who is told how far packing is.
+    pub(crate) fn pack_into(&mut self, cache: Option<PackCache>, progress: Option<Progress>) {
+        self.loading.packs = cache.and_then(|cache| cache.open(&self.files));
+        self.loading.progress = progress;
+    }
+
+    /// Says that only sizes are wanted: no matrix is read.
+    pub(crate) fn only_count(&mut self) {
+        self.loading.outline = true;
     }
 
     /// Bytes of all files together.
@@ -369,8 +381,4 @@ fn shards_of(index: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
         ));
     }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,12 +1,17 @@
 //! The ragged batch: rows of many sequences, packed without padding.
 
-use crate::{Session, Steering};
+use super::session::Session;
+use crate::steering::Steering;
 use smallvec::SmallVec;
 use std::ops::Range;
 use whipstaff_kernels::BLOCK_LEN;
 
 /// Sequences that a batch holds without allocating: decoding a few costs nothing but arithmetic.
 const INLINE: usize = 8;
+
+/// Rows per forward pass that keep the weights' cost shared and the activations small: with the
+/// 1B shape, 512 rows of the widest activation are 32 MB.
+pub const ROW_BUDGET: usize = 512;
 
 /// Rows to run, and the sessions that they extend.
 #[derive(Default)]

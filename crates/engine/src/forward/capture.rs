@@ -1,6 +1,8 @@
 //! Taps that read: rows kept as they are, or summed on the fly.
 
-use crate::{Hook, Rows, Site, Tap};
+use super::rows::Rows;
+use super::tap::{Hook, Tap};
+use crate::steering::Site;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -1,8 +1,7 @@
 //! Mixtures of experts (Shazeer et al. 2017): each row goes to a few of many MLPs.
 
-use crate::Rows;
-use crate::ops::{Experts, Ops};
-use crate::rows::Loan;
+use super::ops::{Experts, Ops};
+use super::rows::{Loan, Rows};
 use smallvec::SmallVec;
 
 /// One row's way to one expert, and the weight of what comes back.
@@ -29,13 +28,13 @@ impl Ops {
         for group in routes.chunk_by(|a, b| a.expert == b.expert) {
             let mut gathered = self.shelf.input();
             gathered.fill_gathered(x, group.iter().map(|route| route.row));
-            let from = self.unit(&gathered, &experts.units[group[0].expert]);
+            let from = self.mlp(&gathered, &experts.mlps[group[0].expert]);
             for (i, route) in group.iter().enumerate() {
                 add_scaled(out.row_mut(route.row), from.row(i), route.weight);
             }
         }
-        if let Some((switch, unit)) = &experts.shared {
-            let (open, from) = (self.linear(x, switch), self.unit(x, unit));
+        if let Some((switch, mlp)) = &experts.shared {
+            let (open, from) = (self.linear(x, switch), self.mlp(x, mlp));
             for row in 0..out.n_rows() {
                 let weight = 1.0 / (1.0 + (-open.row(row)[0]).exp());
                 add_scaled(out.row_mut(row), from.row(row), weight);

@@ -1,7 +1,8 @@
 //! The logit lens: directions of the stream, read by the final norm and the head as if each were all of it.
 
-use crate::ops::Norm;
-use crate::{Model, Rows};
+use super::model::Model;
+use super::ops::Norm;
+use super::rows::Rows;
 
 impl Model {
     /// What directions of the stream, `[n, d_model]`, say to the head: `[n, vocab_size]`.

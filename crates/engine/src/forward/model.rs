@@ -1,17 +1,19 @@
 //! The decoder: weights and the one forward pass, in the order of the paper. Families differ in the
 //! blueprint (`config.rs`), never in another pass.
 
-use crate::gguf::Gguf;
-use crate::ops::{Experts, Linear, Norm, Ops, Unit};
-use crate::rope::{Frequencies, RopeTable};
-use crate::rows::Loan;
-use crate::{Batch, Config, Error, Hook, NoTap, PackCache, Rows, Site, Tap, Weights};
+use super::batch::Batch;
+use super::ops::{Experts, Linear, Mlp, Norm, Ops};
+use super::rope_table::RopeTable;
+use super::rows::{Loan, Rows};
+use super::session::Session;
+use super::tap::{Hook, NoTap, Tap};
+use crate::checkpoint::Weights;
+use crate::config::{Config, Frequencies};
+use crate::error::Error;
+use crate::steering::Site;
 use smallvec::SmallVec;
-use std::{
-    ops::Range,
-    path::{Path, PathBuf},
-};
-use whipstaff_kernels::{Attention, Bytes, Cpu, KvShape, Matrix};
+use std::ops::Range;
+use whipstaff_kernels::{Attention, Cpu, KvShape, Matrix};
 
 /// A loaded decoder-only model. Immutable: any number of sessions may run on it.
 pub struct Model {
@@ -32,7 +34,7 @@ pub(crate) struct Block {
     pub(crate) attn: Attn,
     pub(crate) attn_post_norm: Norm,
     pub(crate) mlp_norm: Norm,
-    pub(crate) mlp: Mlp,
+    pub(crate) mlp: FeedForward,
     pub(crate) mlp_post_norm: Norm,
 }
 
@@ -48,9 +50,9 @@ pub(crate) struct Attn {
 
 /// One MLP, or many of which each token takes a few.
 #[allow(clippy::large_enum_variant)] // one a block: nothing is gained by another indirection
-pub(crate) enum Mlp {
-    Dense(Unit),
-    Experts(Experts),
+pub(crate) enum FeedForward {
+    Dense(Mlp),
+    Routed(Experts),
 }
 
 /// Cosines and sines, one table for each rope of the model.
@@ -151,8 +153,8 @@ impl Model {
 
     fn mlp(&self, block: &Block, x: &Loan) -> Rows {
         match &block.mlp {
-            Mlp::Dense(unit) => self.ops.unit(x, unit),
-            Mlp::Experts(experts) => self.ops.experts(x, experts),
+            FeedForward::Dense(mlp) => self.ops.mlp(x, mlp),
+            FeedForward::Routed(experts) => self.ops.experts(x, experts),
         }
     }
 
@@ -212,87 +214,7 @@ fn hook<'a>(layer: usize, site: Site, batch: &'a Batch) -> Hook<'a> {
     Hook { layer, site, rows: batch.rows() }
 }
 
-/// The files of a model that are at hand as bytes, for one that is compiled in.
-#[derive(Clone, Copy)]
-pub struct ModelFiles {
-    /// `config.json`.
-    pub config: &'static str,
-    /// `generation_config.json`.
-    pub generation_config: &'static str,
-    /// `model.safetensors`.
-    pub weights: &'static [u8],
-}
-
-/// How a model is loaded.
-#[derive(Default)]
-pub struct LoadOptions {
-    /// Where packed weights are kept, if anywhere.
-    pub packs: Option<PackCache>,
-    /// Told the bytes of weights that are packed and those of all files, again and again while weights
-    /// are packed; never if a pack is there.
-    pub progress: Option<Box<dyn Fn(usize, usize) + Send + Sync>>,
-}
-
-// Loading.
 impl Model {
-    /// Loads a Hugging Face directory or a GGUF file, and packs its weights for the kernels of `cpu`.
-    ///
-    /// # Errors
-    /// Whatever is wrong with it, by file and field.
-    pub fn load(path: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
-        Model::load_with(path, cpu, LoadOptions::default())
-    }
-
-    /// [`Model::load`], with packed weights kept from one start to the next, and a report of progress.
-    ///
-    /// # Errors
-    /// As for [`Model::load`].
-    pub fn load_with(path: &Path, cpu: impl Into<Cpu>, options: LoadOptions) -> Result<Model, Error> {
-        let (config, mut weights) = Model::open(path)?;
-        weights.loading.packs = options.packs.and_then(|cache| cache.open(&weights.files));
-        weights.loading.progress = options.progress;
-        Model::new(config, weights, cpu)
-    }
-
-    /// Reads the blueprint and the headers.
-    pub(crate) fn open(path: &Path) -> Result<(Config, Weights), Error> {
-        if path.is_file() { Model::of_gguf(Gguf::open(path)?) } else { Model::open_dir(path) }
-    }
-
-    /// The same of a file that has been opened.
-    pub(crate) fn of_gguf(file: Gguf) -> Result<(Config, Weights), Error> {
-        let config = file.config()?;
-        let weights = file.into_weights(&config)?;
-        Ok((config, weights))
-    }
-
-    fn open_dir(dir: &Path) -> Result<(Config, Weights), Error> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })
-        };
-        let config = read("config.json")?;
-        let generation = dir.join("generation_config.json").exists().then(|| read("generation_config.json"));
-        let config = Config::parse(&config, generation.transpose()?.as_deref(), dir)?;
-        Ok((config, Weights::open(dir)?))
-    }
-
-    /// Loads a model from bytes that are compiled in.
-    ///
-    /// # Errors
-    /// As for [`Model::load`].
-    pub fn from_files(files: ModelFiles, cpu: impl Into<Cpu>) -> Result<Model, Error> {
-        let (config, weights) = Model::open_files(files)?;
-        Model::new(config, weights, cpu)
-    }
-
-    /// The same as [`Model::open`] for bytes that are compiled in.
-    pub(crate) fn open_files(files: ModelFiles) -> Result<(Config, Weights), Error> {
-        let dir = PathBuf::from("embedded model");
-        let config = Config::parse(files.config, Some(files.generation_config), &dir)?;
-        Ok((config, Weights::from_bytes(Bytes::from(files.weights), &dir)?))
-    }
-
     /// The blueprint.
     pub fn config(&self) -> &Config {
         &self.config
@@ -319,7 +241,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Empty`] without tokens, else as for [`Model::forward`].
-    pub fn extend(&self, session: &mut crate::Session, tokens: &[u32]) -> Result<Rows, Error> {
+    pub fn extend(&self, session: &mut Session, tokens: &[u32]) -> Result<Rows, Error> {
         let Some(last) = tokens.len().checked_sub(1) else { return Err(Error::Empty) };
         let mut batch = Batch::new();
         batch.push(session, tokens);

@@ -3,10 +3,12 @@
 //! The model is written against [`Ops`] and [`Rows`] alone. Everything about processors is below
 //! this file; another kind of device would be another body of these functions.
 
-use crate::rope::{Frequencies, RopeTable};
-use crate::rows::{Loan, Rows, Shelf};
-use crate::steering::{acts, steer};
-use crate::{Batch, Hook};
+use super::batch::Batch;
+use super::rope_table::RopeTable;
+use super::rows::{Loan, Rows, Shelf};
+use super::steer::{acts, steer};
+use super::tap::Hook;
+use crate::config::Frequencies;
 use std::sync::Arc;
 use whipstaff_kernels::{
     self as kernels, Activation, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
@@ -41,7 +43,7 @@ pub(crate) enum Norm {
 }
 
 /// An MLP: `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) · up(x))`.
-pub(crate) struct Unit {
+pub(crate) struct Mlp {
     pub(crate) gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
@@ -52,12 +54,12 @@ pub(crate) struct Unit {
 pub(crate) struct Experts {
     /// `[n_experts, d_model]`.
     pub(crate) router: Linear,
-    pub(crate) units: Vec<Unit>,
+    pub(crate) mlps: Vec<Mlp>,
     pub(crate) per_token: usize,
     /// The weights of a token's experts add up to one.
     pub(crate) normalise: bool,
     /// One for every token, with its own gate `[1, d_model]`.
-    pub(crate) shared: Option<(Linear, Unit)>,
+    pub(crate) shared: Option<(Linear, Mlp)>,
 }
 
 /// The operations, on the processor's own kernels.
@@ -150,12 +152,12 @@ impl Ops {
     }
 
     /// `[n_rows, d_model]` → `[n_rows, d_ff]` → `[n_rows, d_model]`.
-    pub(crate) fn unit(&self, x: &Loan, unit: &Unit) -> Rows {
+    pub(crate) fn mlp(&self, x: &Loan, mlp: &Mlp) -> Rows {
         let mut hidden = self.shelf.input();
-        let (up, gate) = (unit.up.parts(), unit.gate.as_ref().map(Linear::parts));
-        let first = kernels::Unit { up, gate, activation: unit.activation };
+        let (up, gate) = (mlp.up.parts(), mlp.gate.as_ref().map(Linear::parts));
+        let first = kernels::Unit { up, gate, activation: mlp.activation };
         kernels::hidden(&self.cpu, x, first, &mut hidden);
-        self.linear(&hidden, &unit.down)
+        self.linear(&hidden, &mlp.down)
     }
 
     /// Rotates the beginning of every head of every row by the row's position.

@@ -1,7 +1,7 @@
 //! One mutable timeline of tokens.
 
-use crate::Steering;
-use crate::kv::KvCache;
+use super::kv::KvCache;
+use crate::steering::Steering;
 
 /// A sequence of tokens, the keys and values computed for them, and the steering they were (and
 /// will be) computed under. The steering belongs to the session because its cache is valid under

@@ -1,18 +1,55 @@
 //! Puts a model together from a blueprint and a checkpoint.
 
-use crate::config::NormKind;
-use crate::model::{Attn, Block, Mlp, Model};
-use crate::ops::{Experts, Linear, Norm, Ops, Unit};
-use crate::params::{Param, Part};
-use crate::{Config, Error, Rope, Weights};
+use crate::checkpoint::{Checkpoint, ModelFiles, PackCache, Param, Part, Weights};
+use crate::config::{Config, NormKind, Rope};
+use crate::error::Error;
+use crate::forward::{Attn, Block, Experts, FeedForward, Linear, Mlp, Model, Norm, Ops};
+use std::path::Path;
 use whipstaff_kernels::Cpu;
 
+/// How a model is loaded.
+#[derive(Default)]
+pub struct LoadOptions {
+    /// Where packed weights are kept, if anywhere.
+    pub packs: Option<PackCache>,
+    /// Told the bytes of weights that are packed and those of all files, again and again while weights
+    /// are packed; never if a pack is there.
+    pub progress: Option<Box<dyn Fn(usize, usize) + Send + Sync>>,
+}
+
 impl Model {
+    /// Loads a Hugging Face directory or a GGUF file, and packs its weights for the kernels of `cpu`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, by file and field.
+    pub fn load(path: &Path, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        Model::load_with(path, cpu, LoadOptions::default())
+    }
+
+    /// [`Model::load`], with packed weights kept from one start to the next, and a report of progress.
+    ///
+    /// # Errors
+    /// As for [`Model::load`].
+    pub fn load_with(path: &Path, cpu: impl Into<Cpu>, options: LoadOptions) -> Result<Model, Error> {
+        let mut checkpoint = Checkpoint::open(path)?;
+        checkpoint.weights.pack_into(options.packs, options.progress);
+        Model::new(checkpoint, cpu)
+    }
+
+    /// Loads a model from bytes that are compiled in.
+    ///
+    /// # Errors
+    /// As for [`Model::load`].
+    pub fn from_files(files: ModelFiles, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        Model::new(Checkpoint::from_files(files)?, cpu)
+    }
+
     /// Puts a model together.
     ///
     /// # Errors
     /// [`Error::MissingTensors`] with every name, or [`Error::Malformed`].
-    pub fn new(config: Config, weights: Weights, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+    pub fn new(checkpoint: Checkpoint, cpu: impl Into<Cpu>) -> Result<Model, Error> {
+        let Checkpoint { config, weights } = checkpoint;
         let cpu = cpu.into();
         weights.require(&config)?;
         let load = Loader { config: &config, weights: &weights, cpu: &cpu };
@@ -69,8 +106,8 @@ impl Loader<'_> {
             attn_post_norm: norm(Part::AttnPostNorm, after)?,
             mlp_norm: norm(Part::MlpNorm, before)?,
             mlp: match config.layers[layer].routed {
-                true => Mlp::Experts(self.experts(layer)?),
-                false => Mlp::Dense(self.unit([Part::Gate, Part::Up, Part::Down], layer, None)?),
+                true => FeedForward::Routed(self.experts(layer)?),
+                false => FeedForward::Dense(self.mlp([Part::Gate, Part::Up, Part::Down], layer, None)?),
             },
             mlp_post_norm: norm(Part::MlpPostNorm, after)?,
         })
@@ -96,10 +133,10 @@ impl Loader<'_> {
     }
 
     /// The gate is there if the family has one.
-    fn unit(&self, parts: [Part; 3], layer: usize, expert: Option<usize>) -> Result<Unit, Error> {
+    fn mlp(&self, parts: [Part; 3], layer: usize, expert: Option<usize>) -> Result<Mlp, Error> {
         let linear = |part| self.linear(Param::weight(part, layer).of_expert(expert));
         let [gate, up, down] = parts;
-        Ok(Unit {
+        Ok(Mlp {
             gate: self.config.gated.then(|| linear(gate)).transpose()?,
             up: linear(up)?,
             down: linear(down)?,
@@ -110,14 +147,14 @@ impl Loader<'_> {
     fn experts(&self, layer: usize) -> Result<Experts, Error> {
         let described = self.config.experts.expect("layers that route have experts");
         let linear = |part| self.linear(Param::weight(part, layer));
-        let unit = |expert| self.unit([Part::Gate, Part::Up, Part::Down], layer, Some(expert));
+        let mlp = |expert| self.mlp([Part::Gate, Part::Up, Part::Down], layer, Some(expert));
         let shared = described.shared_d_ff.map(|_| {
             let parts = [Part::SharedGate, Part::SharedUp, Part::SharedDown];
-            Ok::<_, Error>((linear(Part::SharedSwitch)?, self.unit(parts, layer, None)?))
+            Ok::<_, Error>((linear(Part::SharedSwitch)?, self.mlp(parts, layer, None)?))
         });
         Ok(Experts {
             router: linear(Part::Router)?,
-            units: (0..described.n).map(unit).collect::<Result<_, _>>()?,
+            mlps: (0..described.n).map(mlp).collect::<Result<_, _>>()?,
             per_token: described.per_token,
             normalise: described.normalise,
             shared: shared.transpose()?,

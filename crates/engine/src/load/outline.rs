@@ -1,7 +1,9 @@
 //! What a model is and what it would take in memory, from its headers alone.
 
-use crate::gguf::Gguf;
-use crate::{Config, Error, Model, ModelFiles, Weights};
+use crate::checkpoint::{Checkpoint, Gguf, ModelFiles, TextFacts, Weights};
+use crate::config::Config;
+use crate::error::Error;
+use crate::forward::Model;
 use std::path::Path;
 use whipstaff_kernels::{BLOCK_LEN, Cpu, Isa};
 
@@ -21,15 +23,6 @@ pub struct Outline {
     tokenizer_file: u64,
 }
 
-/// What is known of a model's texts.
-#[derive(Default)]
-pub(crate) struct Texts {
-    pub(crate) has_tokenizer: bool,
-    pub(crate) has_chat_template: bool,
-    /// Bytes of the file, or of the part of one, that the tokenizer is made of.
-    pub(crate) tokenizer_file: u64,
-}
-
 /// A tokenizer in memory, in sizes of its file: 10 measured for one of 128 000 entries (10 MB).
 const TOKENIZER: u64 = 10;
 
@@ -45,23 +38,24 @@ impl Outline {
         if path.is_file() {
             let file = Gguf::open(path)?;
             let texts = file.about_texts();
-            return Outline::new(Model::of_gguf(file)?, texts?);
+            return Outline::new(Checkpoint::from_gguf(file)?, texts?);
         }
-        Outline::new(Model::open(path)?, texts(path))
+        Outline::new(Checkpoint::open(path)?, TextFacts::of_folder(path))
     }
 
-    /// Reads those of a model that is compiled in, with its tokenizer.
+    /// Reads the headers of a model that is compiled in, with its tokenizer.
     ///
     /// # Errors
     /// As for [`Model::from_files`].
     pub fn of_files(files: ModelFiles) -> Result<Outline, Error> {
-        Outline::new(Model::open_files(files)?, Texts { has_tokenizer: true, ..Texts::default() })
+        let texts = TextFacts { has_tokenizer: true, ..TextFacts::default() };
+        Outline::new(Checkpoint::from_files(files)?, texts)
     }
 
-    fn new((config, mut weights): (Config, Weights), texts: Texts) -> Result<Outline, Error> {
-        weights.loading.outline = true;
-        let model = Model::new(config, weights, Cpu::new(Isa::best(), 1))?;
-        let Texts { has_tokenizer, has_chat_template, tokenizer_file } = texts;
+    fn new(mut checkpoint: Checkpoint, texts: TextFacts) -> Result<Outline, Error> {
+        checkpoint.weights.only_count();
+        let model = Model::new(checkpoint, Cpu::new(Isa::best(), 1))?;
+        let TextFacts { has_tokenizer, has_chat_template, tokenizer_file } = texts;
         Ok(Outline { model, has_tokenizer, has_chat_template, tokenizer_file })
     }
 
@@ -118,21 +112,5 @@ impl Outline {
     /// Bytes of `rows` rows of the stream.
     pub fn stream_bytes(&self, rows: usize) -> u64 {
         (rows * self.config().d_model * size_of::<f32>()) as u64
-    }
-}
-
-/// What a Hugging Face directory says of its texts.
-fn texts(path: &Path) -> Texts {
-    let is_in = |name: &str| {
-        let text = std::fs::read_to_string(path.join(name)).ok()?;
-        let config: serde_json::Value = serde_json::from_str(&text).ok()?;
-        Some(!config.get("chat_template")?.is_null())
-    };
-    let tokenizer = std::fs::metadata(path.join("tokenizer.json"));
-    Texts {
-        has_tokenizer: tokenizer.is_ok(),
-        has_chat_template: path.join("chat_template.jinja").exists()
-            || ["tokenizer_config.json", "chat_template.json"].into_iter().any(|it| is_in(it) == Some(true)),
-        tokenizer_file: tokenizer.map_or(0, |it| it.len()),
     }
 }

@@ -1,9 +1,12 @@
 //! Generation as an iterator over events, any number of requests at once.
 
-use crate::{
-    Batch, Error, Model, NoTap, PrefixTree, ROW_BUDGET, Sampler, Sampling, Session, Steering, TextStream,
-    Tokenizer, decide,
-};
+use super::decide::decide;
+use super::prefix::PrefixTree;
+use super::sample::{Sampler, Sampling};
+use crate::error::Error;
+use crate::forward::{Batch, Model, NoTap, ROW_BUDGET, Session};
+use crate::steering::Steering;
+use crate::text::{TextStream, Tokenizer};
 use std::collections::VecDeque;
 
 /// Something to be continued.
@@ -252,8 +255,9 @@ impl Iterator for Generator<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Edit, Isa, Scope, Site, Span};
+    use crate::steering::{Edit, Scope, Site, Span};
     use std::path::Path;
+    use whipstaff_kernels::Isa;
 
     /// How many tokens of its prompt each request has left to run by itself, under steering with these spans.
     #[track_caller]

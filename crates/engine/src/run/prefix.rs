@@ -1,6 +1,7 @@
 //! What a set of texts has in common at its beginning, so that it is run once.
 
-use crate::{Batch, Error, Model, NoTap, ROW_BUDGET, Session, pack};
+use crate::error::Error;
+use crate::forward::{Batch, Model, NoTap, ROW_BUDGET, Session, pack};
 use std::ops::Range;
 
 /// A tree over the beginnings of texts. Inner runs of tokens are shared by several texts; what

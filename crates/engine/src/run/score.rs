@@ -1,6 +1,8 @@
 //! How likely a model finds given texts.
 
-use crate::{Batch, Error, Model, NoTap, PrefixTree, ROW_BUDGET, Rows, Session, pack};
+use super::prefix::PrefixTree;
+use crate::error::Error;
+use crate::forward::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, pack};
 use whipstaff_kernels::log_sum_exp;
 
 /// A text to be scored, in tokens.

@@ -1,7 +1,6 @@
 //! Which positions of a sequence are edited, and how strongly. Everything here depends on the sequence alone
 //! (its tokens, their positions, where its prompt ends), so it is the same however a sequence is batched.
 
-use crate::Row;
 use std::sync::Arc;
 
 /// When an edit acts. The default is everywhere, at full strength.
@@ -113,10 +112,10 @@ impl Scope {
     }
 
     /// What alpha is multiplied with at a row; 0 leaves it alone. `n_prompt` is the length of the prompt.
-    pub(crate) fn strength(&self, row: Row, n_prompt: usize) -> f64 {
-        let inside = self.span.contains(row.position, n_prompt)
-            && self.tokens.as_ref().is_none_or(|set| set.contains(row.token));
-        if inside { self.schedule.factor(row.position.saturating_sub(n_prompt)) } else { 0.0 }
+    pub(crate) fn strength(&self, position: usize, token: u32, n_prompt: usize) -> f64 {
+        let inside = self.span.contains(position, n_prompt)
+            && self.tokens.as_ref().is_none_or(|set| set.contains(token));
+        if inside { self.schedule.factor(position.saturating_sub(n_prompt)) } else { 0.0 }
     }
 
     /// No position before this one is changed.
@@ -186,8 +185,8 @@ mod tests {
 
     /// The strengths at positions 0 to 8 of a sequence whose prompt has five tokens; token ids are 100 + position.
     fn check(scope: Scope, want: [f64; 9]) {
-        let row = |position: usize| Row { sequence: 0, position, token: 100 + position as u32 };
-        let got: Vec<f64> = (0..9).map(|position| scope.strength(row(position), PROMPT)).collect();
+        let strength = |position: usize| scope.strength(position, 100 + position as u32, PROMPT);
+        let got: Vec<f64> = (0..9).map(strength).collect();
         assert_eq!(got, want, "{scope:?}");
         let first = want.iter().position(|x| *x != 0.0).unwrap_or(9);
         assert!(scope.first_position(PROMPT) <= first, "{scope:?}");

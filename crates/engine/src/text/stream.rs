@@ -1,6 +1,7 @@
 //! Tokens to text as they come: never half a character, never a piece of a stop string.
 
-use crate::{Error, Tokenizer};
+use super::tokenizer::Tokenizer;
+use crate::error::Error;
 
 /// Turns a stream of tokens into pieces of text that are safe to print.
 pub struct TextStream {

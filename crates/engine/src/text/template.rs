@@ -9,58 +9,19 @@
 //! template does to them, it finds what it expects, and merges across the seam happen as they should.
 
 mod environment;
-mod files;
 mod marks;
+mod message;
 mod source;
 
-use crate::{Error, Tokenizer};
+use super::tokenizer::Tokenizer;
+use crate::error::Error;
 use environment::Program;
-pub(crate) use files::{fields, find, special_tokens};
 use marks::Marks;
-use serde::{Deserialize, Serialize};
+pub use message::{Message, Role};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Who says a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Instructions in front of the conversation.
-    System,
-    /// The person.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl Role {
-    /// `system`, `user` or `assistant`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        }
-    }
-}
-
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What.
-    pub content: String,
-}
-
-impl Message {
-    /// A message.
-    pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message { role, content: content.into() }
-    }
-}
 
 /// A model's chat template, ready to be used with its tokenizer.
 pub struct ChatTemplate {
@@ -81,17 +42,6 @@ struct Marked {
 }
 
 impl ChatTemplate {
-    /// Reads the template of a Hugging Face directory or a GGUF file; `None` if it has none. In a
-    /// directory, `chat_template.jinja` goes before `tokenizer_config.json`, and that before
-    /// `chat_template.json`; of several named ones, `default` is taken.
-    ///
-    /// # Errors
-    /// [`Error::Read`], [`Error::Malformed`], or [`Error::Template`] for one that cannot be parsed.
-    pub fn load(path: &Path, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, Error> {
-        let Some(found) = files::find(path)? else { return Ok(None) };
-        ChatTemplate::new(found.source, found.variables, tokenizer, &found.path).map(Some)
-    }
-
     /// A template from its text. `variables` are the special tokens that it knows by name, such as
     /// `bos_token`; `path` names it in errors.
     ///

@@ -1,33 +1,13 @@
 //! Text to ids and back, by the `tokenizers` crate.
 
-pub(crate) mod frame;
-
-use crate::gguf::Gguf;
-use crate::{Error, TokenSet};
+use crate::error::Error;
+use crate::steering::TokenSet;
 use std::path::Path;
 
 /// A model's tokenizer.
 pub struct Tokenizer(pub(crate) tokenizers::Tokenizer);
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face directory, with what `tokenizer_config.json` says of the tokens
-    /// around a text, or the tokenizer of a GGUF file.
-    ///
-    /// # Errors
-    /// [`Error::Read`] or [`Error::Malformed`].
-    pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
-        if dir.is_file() {
-            return Ok(Tokenizer(Gguf::open(dir)?.tokenizer()?));
-        }
-        let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes, &path)?;
-        if let Some(rule) = frame::flagged(dir, &tokenizer.0)? {
-            tokenizer.0.with_post_processor(Some(rule));
-        }
-        Ok(tokenizer)
-    }
-
     /// Reads the bytes of a `tokenizer.json`; `path` names it in errors. How texts were cut and filled up in
     /// training is left aside, as by transformers.
     ///

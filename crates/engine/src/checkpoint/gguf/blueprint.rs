@@ -4,10 +4,8 @@
 
 use super::architecture::Architecture;
 use super::rope::{LONG, PER_PAIR, SHORT};
-use super::{GgufValue, GgufWriter};
-use crate::config::{LayerKind, NormKind};
-use crate::rope::is_close;
-use crate::{Config, Rope, RopeScaling};
+use super::write::{GgufValue, GgufWriter};
+use crate::config::{Config, LayerKind, NormKind, Rope, RopeScaling, is_close};
 use whipstaff_kernels::Dtype;
 
 /// Keys of a blueprint, written under the name of its architecture.

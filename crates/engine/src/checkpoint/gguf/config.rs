@@ -1,11 +1,11 @@
 //! The blueprint of a model, from the metadata of a GGUF file.
 
-use super::Gguf;
 use super::architecture::Architecture;
+use super::file::Gguf;
 use super::keys::Keys;
 use crate::config::family::{FAMILIES, Sizes};
-use crate::config::{MAX_LAYERS, MAX_SIZE, NormKind};
-use crate::{Config, Error};
+use crate::config::{Config, MAX_LAYERS, MAX_SIZE, NormKind};
+use crate::error::Error;
 
 /// Tokens that end a turn by their very name. Converted chat models often name only one of theirs in
 /// the metadata.

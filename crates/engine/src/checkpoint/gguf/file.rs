@@ -1,50 +1,20 @@
-//! GGUF files: a model of llama.cpp's in one file, weights and tokenizer, mapped and never copied.
-//!
-//! The container is a header and the tensors' bytes. The header is a magic word, a version, counts,
-//! metadata (`metadata.rs`) and one entry per tensor: name, shape, type (`ggml_type.rs`), offset. The
-//! file is data from elsewhere: every field is checked against the file before anything is sized,
-//! sliced or computed with it. What the metadata means is read by `config.rs` (the blueprint) and
-//! `tokenizer.rs`; `tensors.rs` knows how the tensors are called and how their rows lie; `parts.rs` puts
-//! models together that are in several files. `quantise.rs` writes one: `blueprint.rs`, `vocabulary.rs` and
-//! `pieces.rs` are its metadata, `write.rs` the container.
+//! The container: a header that is read and checked, and the tensors' bytes where they lie.
 
-mod architecture;
-mod blueprint;
-mod charsmap;
-mod config;
-mod ggml_type;
-mod keys;
-mod metadata;
-mod parts;
-mod pieces;
-mod quantise;
-mod reader;
-mod rope;
-mod sentencepiece;
-mod split;
-mod tensors;
-mod tokenizer;
-mod unigram;
-mod vocabulary;
-mod write;
-
-use crate::Error;
-use crate::outline::Texts;
-use ggml_type::GgmlType;
-use metadata::{Metadata, SMALLEST_ENTRY};
-pub use quantise::Quantised;
-use reader::Reader;
+use super::ggml_type::GgmlType;
+use super::metadata::{Metadata, SMALLEST_ENTRY};
+use super::reader::Reader;
+use crate::checkpoint::facts::TextFacts;
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use whipstaff_kernels::{Bytes, Dtype};
-pub use write::{GgufValue, GgufWriter};
 
 /// The first bytes of every GGUF file.
-const MAGIC: &[u8] = b"GGUF";
+pub(super) const MAGIC: &[u8] = b"GGUF";
 
 /// Where nothing else is said, tensors start at multiples of this many bytes.
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// Bytes of the smallest tensor entry: an empty name, no dimensions, a type and an offset.
 const SMALLEST_TENSOR: usize = 8 + 4 + 4 + 8;
@@ -55,41 +25,25 @@ const MAX_DIMENSIONS: u32 = 4;
 /// A GGUF file, or several that are one model, whose headers have been read and found whole.
 pub struct Gguf {
     /// The file, or the first.
-    path: PathBuf,
-    parts: Vec<(PathBuf, Bytes)>,
-    metadata: Metadata,
-    tensors: BTreeMap<String, TensorInfo>,
+    pub(super) path: PathBuf,
+    pub(super) parts: Vec<(PathBuf, Bytes)>,
+    pub(super) metadata: Metadata,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
 }
 
 /// One tensor of the model.
-struct TensorInfo {
+pub(super) struct TensorInfo {
     /// The file that it is in, as an index.
-    part: usize,
+    pub(super) part: usize,
     /// The type, or the name of one that cannot be computed with.
-    dtype: Result<Dtype, String>,
+    pub(super) dtype: Result<Dtype, String>,
     /// Row-major, the innermost dimension last: the file has them the other way round.
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     /// Its bytes in the file; empty if the type is not even known.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
 }
 
 impl Gguf {
-    /// Maps a file and reads its header; of a part of a model, those of all parts, which lie in one folder.
-    ///
-    /// # Errors
-    /// [`Error::Read`], or [`Error::Malformed`] naming the field or the part.
-    pub fn open(path: &Path) -> Result<Gguf, Error> {
-        Gguf::open_one(path)?.with_other_parts()
-    }
-
-    /// Reads the header of a file that is at hand as bytes; `path` names it in errors.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] naming the field; for a part of a model too.
-    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
-        Gguf::parse(Bytes::from(bytes), path)
-    }
-
     /// The text of a key; `None` if there is no such key.
     ///
     /// # Errors
@@ -138,31 +92,19 @@ impl Gguf {
         }
     }
 
-    /// The same for bytes that are mapped or shared.
-    pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
-        let file = Gguf::read(bytes, path)?;
-        match file.n_parts()? {
-            1 => Ok(file),
-            n => {
-                let what = format!("is {n}: the file is one part of a model; merge the parts first");
-                Err(file.metadata.error("split.count", what))
-            }
-        }
-    }
-
     /// Maps a file by itself, be it a part or not.
-    fn open_one(path: &Path) -> Result<Gguf, Error> {
+    pub(super) fn open_one(path: &Path) -> Result<Gguf, Error> {
         let bytes = Bytes::map(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Gguf::read(bytes, path)
     }
 
     /// Reads the header of a file of which only the beginning is at hand. Tensors that lie beyond it have
     /// shapes and types, but must not be asked for their elements.
-    fn of_beginning(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
+    pub(super) fn of_beginning(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
         Gguf::read_of(Bytes::from(bytes), u64::MAX, path)
     }
 
-    fn read(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
+    pub(super) fn read(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
         let file_len = bytes.len() as u64;
         Gguf::read_of(bytes, file_len, path)
     }
@@ -188,16 +130,16 @@ impl Gguf {
     }
 
     /// The file that a tensor is in.
-    fn bytes_of(&self, tensor: &TensorInfo) -> &Bytes {
+    pub(super) fn bytes_of(&self, tensor: &TensorInfo) -> &Bytes {
         &self.parts[tensor.part].1
     }
 
     /// Is there a tokenizer, is there a chat template? Most of the header is the tokenizer's.
-    pub(crate) fn about_texts(&self) -> Result<Texts, Error> {
+    pub(crate) fn about_texts(&self) -> Result<TextFacts, Error> {
         let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
         let in_first = self.tensors.values().filter(|tensor| tensor.part == 0);
         let header = in_first.map(|tensor| tensor.range.start).min().unwrap_or(self.parts[0].1.len());
-        Ok(Texts {
+        Ok(TextFacts {
             has_tokenizer: has("tokenizer.ggml.model")?,
             has_chat_template: has("tokenizer.chat_template")?,
             tokenizer_file: header as u64,
@@ -244,7 +186,7 @@ struct TensorEntry {
 
 impl TensorEntry {
     /// Reads what follows the name.
-    fn read(reader: &mut Reader, name: &str, alignment: u64) -> Result<TensorEntry, Error> {
+    pub(super) fn read(reader: &mut Reader, name: &str, alignment: u64) -> Result<TensorEntry, Error> {
         let field = format_args!("tensor `{name}`");
         let n_dimensions = reader.u32(format_args!("the number of dimensions of tensor `{name}`"))?;
         if n_dimensions > MAX_DIMENSIONS {
@@ -326,6 +268,3 @@ fn refuse_overlaps(tensors: &BTreeMap<String, TensorInfo>, reader: &Reader) -> R
         None => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,8 +3,8 @@
 use super::architecture::Architecture;
 use super::metadata::Metadata;
 use crate::config::family::{Family, Positions, Windows};
-use crate::config::{Experts, LayerKind, MAX_SIZE};
-use crate::{Config, Error};
+use crate::config::{Config, Experts, LayerKind, MAX_SIZE};
+use crate::error::Error;
 use whipstaff_kernels::Attention;
 
 /// Keys behind the architecture's name that are read, or that say nothing about the arithmetic.

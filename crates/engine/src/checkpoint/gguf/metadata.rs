@@ -1,7 +1,7 @@
 //! The metadata of a GGUF file: keys with typed values, left where they lie until they are asked for.
 
 use super::reader::Reader;
-use crate::Error;
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

@@ -4,15 +4,44 @@
 //! of how many (`split.count`), and how many tensors all have together (`split.tensors.count`); what else there
 //! is to say of the model is in the first alone.
 
-use super::Gguf;
-use crate::Error;
+use super::file::Gguf;
+use crate::error::Error;
 use std::path::{Path, PathBuf};
+use whipstaff_kernels::Bytes;
 
 const COUNT: &str = "split.count";
 const NUMBER: &str = "split.no";
 const TENSORS: &str = "split.tensors.count";
 
 impl Gguf {
+    /// Maps a file and reads its header; of a part of a model, those of all parts, which lie in one folder.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Malformed`] naming the field or the part.
+    pub fn open(path: &Path) -> Result<Gguf, Error> {
+        Gguf::open_one(path)?.with_other_parts()
+    }
+
+    /// Reads the header of a file that is at hand as bytes; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the field; for a part of a model too.
+    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Gguf, Error> {
+        Gguf::parse(Bytes::from(bytes), path)
+    }
+
+    /// Reads the header of bytes that are mapped or shared.
+    pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Gguf, Error> {
+        let file = Gguf::read(bytes, path)?;
+        match file.n_parts()? {
+            1 => Ok(file),
+            n => {
+                let what = format!("is {n}: the file is one part of a model; merge the parts first");
+                Err(file.metadata.error("split.count", what))
+            }
+        }
+    }
+
     /// How many files the model is in.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 //! `sentencepiece.rs` reads, the other way round.
 
 use super::sentencepiece::{self, SPACE};
-use super::tokenizer::{ADD_SPACE, Kind, SCORES};
-use super::{GgufValue, GgufWriter};
+use super::tokens::{ADD_SPACE, Kind, SCORES};
+use super::write::{GgufValue, GgufWriter};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
@@ -58,7 +58,7 @@ pub(super) fn write<'a>(
 fn space_before(json: &Value) -> Result<bool, String> {
     let mut prefix = false;
     for field in ["normalizer", "pre_tokenizer"] {
-        for step in super::vocabulary::steps(&json[field]) {
+        for step in steps(&json[field]) {
             let kind = step["type"].as_str().unwrap_or_default();
             let is_mark = |name: &str| step[name] == SPACE;
             let of_space = step["pattern"]["String"] == " ";
@@ -75,6 +75,24 @@ fn space_before(json: &Value) -> Result<bool, String> {
         }
     }
     Ok(prefix)
+}
+
+/// The steps of a pre-tokenizer or a normalizer, without what only concerns offsets.
+pub(super) fn steps(value: &Value) -> Vec<Value> {
+    let inside = value.get("pretokenizers").or(value.get("normalizers")).and_then(Value::as_array);
+    match (value, inside) {
+        (_, Some(inside)) => inside.iter().flat_map(steps).collect(),
+        (Value::Object(fields), None) => {
+            let mut fields = fields.clone();
+            fields.remove("trim_offsets");
+            if fields.get("type").is_some_and(|kind| kind == "ByteLevel") {
+                // As the library has it where a file leaves it out.
+                fields.entry("use_regex").or_insert(Value::Bool(true));
+            }
+            vec![Value::Object(fields)]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// A reader makes merges of scores: every way to put a piece together from two others. The original has to have

@@ -1,12 +1,16 @@
 //! A safetensors model as a GGUF file: what `tensors.rs` reads, the other way round.
 
 use super::architecture::Architecture;
+use super::file::Gguf;
 use super::tensors::{interleaved, source};
-use super::{Gguf, GgufWriter, blueprint, vocabulary};
-use crate::config::NormKind;
-use crate::names::Cut;
-use crate::params::{Param, Part, parameters};
-use crate::{Config, Error, Model, Weights};
+use super::write::GgufWriter;
+use super::{blueprint, vocabulary};
+use crate::checkpoint::folder;
+use crate::checkpoint::names::Cut;
+use crate::checkpoint::params::{Param, Part, n_parameters, parameters};
+use crate::checkpoint::weights::Weights;
+use crate::config::{Config, NormKind};
+use crate::error::Error;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -47,7 +51,7 @@ impl Quantised {
     /// whole blocks of that stay floats. So do norms, biases, learned positions and what sends tokens to experts.
     ///
     /// # Errors
-    /// As for [`Model::load`]; [`Error::Malformed`] naming what such a file cannot say.
+    /// As for [`Model::load`](crate::Model::load); [`Error::Malformed`] naming what such a file cannot say.
     ///
     /// # Panics
     /// If `dtype` is not one of F32, F16, BF16, Q8_0 and Q4_K.
@@ -58,7 +62,7 @@ impl Quantised {
             let reason = "is not a folder with safetensors: give the model that it was made from";
             return Err(Error::malformed(dir, reason));
         }
-        let (config, weights) = Model::open(dir)?;
+        let (config, weights) = folder::open(dir)?;
         weights.require(&config)?;
         let config_path = dir.join("config.json");
         let cannot = |reason: String| Error::malformed(&config_path, reason);
@@ -145,7 +149,7 @@ impl Quantised {
 
     /// Weights of the model.
     pub fn n_parameters(&self) -> usize {
-        self.config.n_parameters()
+        n_parameters(&self.config)
     }
 
     /// The bytes of the file, piece by piece, quantised by all threads of `cpu`.

@@ -1,6 +1,6 @@
 //! A cursor over the header of a GGUF file that never reads past its end.
 
-use crate::Error;
+use crate::error::Error;
 use std::fmt::Display;
 use std::path::Path;
 

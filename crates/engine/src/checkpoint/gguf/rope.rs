@@ -1,9 +1,10 @@
 //! Rotary embeddings as a GGUF file describes them.
 
-use super::Gguf;
+use super::file::Gguf;
 use super::keys::Keys;
 use crate::config::family::{Family, Positions, Windows};
-use crate::{Error, Rope, RopeScaling};
+use crate::config::{Rope, RopeScaling};
+use crate::error::Error;
 use whipstaff_kernels::Matrix;
 
 /// Factors of each pair, for short and for long texts.

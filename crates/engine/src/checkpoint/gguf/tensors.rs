@@ -1,11 +1,13 @@
 //! How the tensors of a GGUF file are called, and how their rows lie.
 
 use super::architecture::Architecture;
-use super::{Gguf, ggml_type};
-use crate::names::{Cut, Source};
-use crate::params::{Param, Part, parameters};
-use crate::weights::Tensor;
-use crate::{Config, Error, Weights};
+use super::file::Gguf;
+use super::ggml_type;
+use crate::checkpoint::names::{Cut, Source};
+use crate::checkpoint::params::{Param, Part, parameters};
+use crate::checkpoint::weights::{Tensor, Weights};
+use crate::config::Config;
+use crate::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,7 +1,13 @@
 //! Headers that are whole, and every way in which one can lie.
 
-use super::*;
-use crate::{RopeScaling, Weights};
+use super::file::{Gguf, MAGIC, TensorInfo};
+use crate::checkpoint::weights::Weights;
+use crate::config::Config;
+use crate::config::Rope;
+use crate::config::RopeScaling;
+use crate::error::Error;
+use std::path::Path;
+use whipstaff_kernels::{Bytes, Dtype};
 
 /// A GGUF file in the making.
 #[derive(Clone)]
@@ -301,7 +307,7 @@ fn llama(more: Vec<Vec<u8>>) -> Result<Gguf, Error> {
     File::new(kept.chain(more).collect(), tensors, 192 + 256).parse()
 }
 
-fn config(more: Vec<Vec<u8>>) -> Result<crate::Config, Error> {
+fn config(more: Vec<Vec<u8>>) -> Result<Config, Error> {
     let mut gguf = llama(more)?;
     gguf.tensors.remove("rope_freqs.weight");
     gguf.config()
@@ -312,7 +318,7 @@ fn what_the_metadata_leaves_out_takes_its_default() {
     let config = config(vec![]).unwrap();
     assert_eq!((config.n_heads, config.n_kv_heads, config.head_dim), (2, 2, 4));
     assert_eq!((config.d_model, config.d_ff, config.vocab_size, config.max_positions), (8, 6, 5, 64));
-    assert_eq!(config.ropes, [crate::Rope { theta: 10_000.0, dim: 4, scaling: RopeScaling::Default }]);
+    assert_eq!(config.ropes, [Rope { theta: 10_000.0, dim: 4, scaling: RopeScaling::Default }]);
     assert!(config.tied_embeddings && !config.qkv_bias && !config.o_bias && !config.mlp_bias);
     assert_eq!(config.norm_eps, 1e-5);
     assert_eq!(config.bos_token, None);

@@ -1,31 +1,28 @@
 //! The tokenizer of a GGUF file, built from its metadata as the `tokenizers` crate's own.
 
+use super::file::Gguf;
+use super::sentencepiece;
 use super::split::Rule;
-use super::{Gguf, sentencepiece};
-use crate::Error;
-use crate::tokenizer::{frame, parse};
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
+use super::tokens::{ADD_SPACE, CHARSMAP, Kind, TOKENS, Tokens};
+use crate::checkpoint::specials;
+use crate::checkpoint::templates::Found;
+use crate::error::Error;
+use crate::text::parse;
+use std::collections::BTreeMap;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, DecoderWrapper, Tokenizer, decoders};
 
 const MODEL: &str = "tokenizer.ggml.model";
-pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
-const KINDS: &str = "tokenizer.ggml.token_type";
 const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
-pub(super) const SCORES: &str = "tokenizer.ggml.scores";
-pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 
 /// `tokenizer.json` as it is, by GGUF's own specification.
 pub(super) const ORIGINAL: &str = "tokenizer.huggingface.json";
-
-pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// What templates call special tokens, and what the keys of their ids do.
 const VARIABLES: &[(&str, &str)] = &[
@@ -36,53 +33,6 @@ const VARIABLES: &[(&str, &str)] = &[
     ("sep_token", "seperator"),
     ("mask_token", "mask"),
 ];
-
-/// What a token is. The numbers are SentencePiece's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Normal,
-    Unknown,
-    /// Begins, ends or structures a text; never shown.
-    Control,
-    /// Text that is always one token.
-    UserDefined,
-    Unused,
-    /// One byte, written `<0x41>`.
-    Byte,
-}
-
-impl Kind {
-    /// The number that a file has for it.
-    pub(super) fn id(self) -> i32 {
-        match self {
-            Kind::Normal => 1,
-            Kind::Unknown => 2,
-            Kind::Control => 3,
-            Kind::UserDefined => 4,
-            Kind::Unused => 5,
-            Kind::Byte => 6,
-        }
-    }
-
-    fn from_id(id: u64) -> Option<Kind> {
-        Some(match id {
-            1 => Kind::Normal,
-            2 => Kind::Unknown,
-            3 => Kind::Control,
-            4 => Kind::UserDefined,
-            5 => Kind::Unused,
-            6 => Kind::Byte,
-            _ => return None,
-        })
-    }
-}
-
-/// The vocabulary as the file has it.
-pub(super) struct Tokens<'a> {
-    pub(super) texts: Vec<&'a str>,
-    pub(super) kinds: Vec<Kind>,
-    ids: HashMap<&'a str, u32>,
-}
 
 impl Gguf {
     /// The tokenizer: the original, where the file has it, else one that is built of the vocabulary.
@@ -137,8 +87,7 @@ impl Gguf {
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key.
-    #[allow(clippy::type_complexity)] // the text, and the tokens that it knows by name
-    pub(crate) fn chat_template(&self) -> Result<Option<(String, BTreeMap<String, String>)>, Error> {
+    pub(in crate::checkpoint) fn chat_template(&self) -> Result<Option<Found>, Error> {
         let metadata = &self.metadata;
         let Some(source) = metadata.text("tokenizer.chat_template")? else { return Ok(None) };
         let texts = metadata.texts(TOKENS)?.unwrap_or_default();
@@ -149,43 +98,7 @@ impl Gguf {
                 variables.insert((*variable).to_owned(), (*text).to_owned());
             }
         }
-        Ok(Some((source.to_owned(), variables)))
-    }
-
-    /// The ids of the control tokens.
-    pub(super) fn control_tokens(&self) -> Result<Vec<u32>, Error> {
-        let kinds = self.metadata.wholes(KINDS)?.unwrap_or_default();
-        let is_control = |(_, kind): &(u32, u64)| Kind::from_id(*kind) == Some(Kind::Control);
-        Ok((0u32..).zip(kinds).filter(is_control).map(|(id, _)| id).collect())
-    }
-
-    fn tokens(&self) -> Result<Tokens<'_>, Error> {
-        let metadata = &self.metadata;
-        let texts = metadata.texts(TOKENS)?.ok_or_else(|| metadata.missing(TOKENS))?;
-        if texts.len() > i32::MAX as usize {
-            return Err(metadata.error(TOKENS, "has more tokens than ids"));
-        }
-        let kinds = match metadata.wholes(KINDS)? {
-            Some(kinds) if kinds.len() != texts.len() => {
-                let what = format!("has {} entries, but {TOKENS} has {}", kinds.len(), texts.len());
-                return Err(metadata.error(KINDS, what));
-            }
-            Some(kinds) => {
-                let kind = |id: &u64| {
-                    Kind::from_id(*id).ok_or_else(|| metadata.error(KINDS, format!("has the unknown {id}")))
-                };
-                kinds.iter().map(kind).collect::<Result<_, _>>()?
-            }
-            None => vec![Kind::Normal; texts.len()],
-        };
-        let mut ids = HashMap::with_capacity(texts.len());
-        for (id, text) in (0u32..).zip(&texts) {
-            if let Some(first) = ids.insert(*text, id) {
-                let what = format!("has `{}` twice, as {first} and {id}", text.escape_debug());
-                return Err(metadata.error(TOKENS, what));
-            }
-        }
-        Ok(Tokens { texts, kinds, ids })
+        Ok(Some(Found { source: source.to_owned(), variables, path: self.path.clone() }))
     }
 
     /// Byte-level BPE: text is cut into pieces, bytes become letters, letters are merged.
@@ -255,17 +168,6 @@ impl Gguf {
         Ok(tokenizer)
     }
 
-    /// A score for each token.
-    pub(super) fn scores(&self, tokens: &Tokens) -> Result<Vec<f64>, Error> {
-        let metadata = &self.metadata;
-        let scores = metadata.numbers(SCORES)?.ok_or_else(|| metadata.missing(SCORES))?;
-        if scores.len() != tokens.texts.len() {
-            let what = format!("has {} entries, but {TOKENS} has {}", scores.len(), tokens.texts.len());
-            return Err(metadata.error(SCORES, what));
-        }
-        Ok(scores)
-    }
-
     /// Puts bos before a text and eos behind it, where the file or the kind of tokenizer says so.
     fn frame(
         &self,
@@ -291,7 +193,7 @@ impl Gguf {
         if let [None, None] = around {
             return Ok(());
         }
-        let rule = frame::around(around[0], around[1]).map_err(|error| self.broken(TOKENS, error))?;
+        let rule = specials::around(around[0], around[1]).map_err(|error| self.broken(TOKENS, error))?;
         tokenizer.with_post_processor(Some(rule));
         Ok(())
     }
@@ -309,15 +211,5 @@ impl Gguf {
             }
             None => Ok(()),
         }
-    }
-
-    pub(super) fn broken(&self, key: &str, error: impl Display) -> Error {
-        self.metadata.error(key, format!("makes no tokenizer: {error}"))
-    }
-}
-
-impl Tokens<'_> {
-    fn vocab(&self) -> Vocab {
-        self.ids.iter().map(|(text, id)| ((*text).to_owned(), *id)).collect()
     }
 }

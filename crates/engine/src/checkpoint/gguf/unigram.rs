@@ -1,9 +1,10 @@
 //! SentencePiece's unigram models (`t5`): of all ways to cut a text into tokens, the one whose scores add up
 //! to the most.
 
-use super::tokenizer::{ADD_SPACE, CHARSMAP, Kind, SCORES, TOKENS, Tokens};
-use super::{Gguf, charsmap, sentencepiece};
-use crate::Error;
+use super::file::Gguf;
+use super::tokens::{ADD_SPACE, CHARSMAP, Kind, SCORES, TOKENS, Tokens};
+use super::{charsmap, sentencepiece};
+use crate::error::Error;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::strip::Strip;

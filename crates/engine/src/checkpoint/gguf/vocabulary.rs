@@ -1,9 +1,15 @@
 //! A tokenizer as the metadata of a GGUF file: what `tokenizer.rs` reads, the other way round.
 
+use super::file::Gguf;
+use super::pieces;
 use super::split::Rule;
-use super::tokenizer::{Kind, ORIGINAL};
-use super::{Gguf, GgufValue, GgufWriter, pieces};
-use crate::{Config, Error, Tokenizer, template};
+use super::tokenizer::ORIGINAL;
+use super::tokens::Kind;
+use super::write::{GgufValue, GgufWriter};
+use crate::checkpoint::{folder, templates};
+use crate::config::Config;
+use crate::error::Error;
+use crate::text::Tokenizer;
 use serde_json::Value;
 use std::path::Path;
 
@@ -48,7 +54,7 @@ pub(super) fn write<'a>(
 ) -> Result<(GgufWriter<'a>, Option<String>), Error> {
     let path = dir.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let original = Tokenizer::load(dir)?;
+    let original = folder::tokenizer(dir)?;
     let wrong = |reason: String| Error::malformed(&path, reason);
     let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     check_model(&json).map_err(wrong)?;
@@ -77,7 +83,7 @@ pub(super) fn write<'a>(
     for (key, there) in [("bos", before.is_some()), ("eos", behind.is_some())] {
         writer = writer.set(&format!("tokenizer.ggml.add_{key}_token"), GgufValue::Bool(there));
     }
-    if let Some(template) = template::find(dir)? {
+    if let Some(template) = templates::find(dir)? {
         writer = writer.set("tokenizer.chat_template", GgufValue::Text(template.source));
     }
     let inexact = inexact(&json);
@@ -123,7 +129,7 @@ fn inexact(json: &Value) -> Option<String> {
     };
     let is_first = |step: &Value| step["type"] == "Metaspace" && step["prepend_scheme"] == "first";
     let first = || {
-        let found = steps(&json["pre_tokenizer"]).iter().any(is_first);
+        let found = pieces::steps(&json["pre_tokenizer"]).iter().any(is_first);
         found.then(|| {
             "a space goes before a text only where there is none, and not behind special tokens".to_owned()
         })
@@ -133,14 +139,14 @@ fn inexact(json: &Value) -> Option<String> {
 
 /// The name of the way in which text is cut.
 fn cut(json: &Value) -> Result<&'static str, String> {
-    let (pre, normalizer) = (steps(&json["pre_tokenizer"]), steps(&json["normalizer"]));
+    let (pre, normalizer) = (pieces::steps(&json["pre_tokenizer"]), pieces::steps(&json["normalizer"]));
     let ignore_merges = json["model"]["ignore_merges"] == Value::Bool(true);
     let is = |name: &&&str| {
         let Some(rule) = Rule::named(name) else { return false };
         let Ok(cut) = rule.pre_tokenizer(false) else { return false };
         let normal = rule.normalizer().map(|it| serde_json::to_value(it).unwrap_or_default());
-        steps(&serde_json::to_value(cut).unwrap_or_default()) == pre
-            && steps(&normal.unwrap_or_default()) == normalizer
+        pieces::steps(&serde_json::to_value(cut).unwrap_or_default()) == pre
+            && pieces::steps(&normal.unwrap_or_default()) == normalizer
             && rule.ignore_merges == ignore_merges
     };
     CUTS.iter().find(is).copied().ok_or_else(|| {
@@ -153,24 +159,6 @@ fn cut(json: &Value) -> Result<&'static str, String> {
             json["normalizer"]
         )
     })
-}
-
-/// The steps of a pre-tokenizer or a normalizer, without what only concerns offsets.
-pub(super) fn steps(value: &Value) -> Vec<Value> {
-    let inside = value.get("pretokenizers").or(value.get("normalizers")).and_then(Value::as_array);
-    match (value, inside) {
-        (_, Some(inside)) => inside.iter().flat_map(steps).collect(),
-        (Value::Object(fields), None) => {
-            let mut fields = fields.clone();
-            fields.remove("trim_offsets");
-            if fields.get("type").is_some_and(|kind| kind == "ByteLevel") {
-                // As the library has it where a file leaves it out.
-                fields.entry("use_regex").or_insert(Value::Bool(true));
-            }
-            vec![Value::Object(fields)]
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// Every token's text and kind, by id; rows of the embedding that are no token get a name.
@@ -243,7 +231,7 @@ fn special_tokens(
     original: &Tokenizer,
     path: &Path,
 ) -> Result<Vec<(&'static str, u32)>, Error> {
-    let names = template::special_tokens(dir)?;
+    let names = templates::special_tokens(dir)?;
     let id = |name: &str| names.get(name).and_then(|text| original.0.token_to_id(text));
     let (before, behind) = frame(original, path)?;
     let mut ids: Vec<(&str, u32)> =

@@ -3,8 +3,8 @@
 //! The layout is the one that `gguf.rs` reads, version 3, little-endian. Equal content gives equal
 //! bytes, those of the `gguf` package of Python for the same keys and tensors in the same order.
 
+use super::file::{DEFAULT_ALIGNMENT, MAGIC};
 use super::ggml_type::GgmlType;
-use super::{DEFAULT_ALIGNMENT, MAGIC};
 use std::borrow::Cow;
 use std::io::{self, Write};
 use whipstaff_kernels::Dtype;

@@ -131,7 +131,7 @@ fn a_row_that_need_not_change_keeps_its_bits() {
 #[test]
 fn operators_give_what_other_tools_give() {
     let golden: Value =
-        serde_json::from_str(include_str!("../../../../tests/golden/operators.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../../tests/golden/operators.json")).unwrap();
     let floats = |value: &Value| -> Vec<f32> {
         value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
     };

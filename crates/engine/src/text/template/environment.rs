@@ -4,7 +4,7 @@
 //! makes costs some, what it may hold in memory; depth bounds its recursion. It reaches nothing but
 //! the values it is given and the date.
 
-use super::Message;
+use super::message::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};

@@ -4,7 +4,7 @@
 //! of the conversation: so whatever becomes of the messages, a mark comes from the template. The
 //! tokenizer that reads the result knows the marks as tokens and special tokens as mere text.
 
-use crate::Error;
+use crate::error::Error;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer};
