@@ -2,13 +2,9 @@
 
 mod batch;
 mod capture;
-mod experts;
-mod kv;
 mod lens;
 mod model;
 mod ops;
-mod rope_table;
-mod rows;
 mod session;
 mod steer;
 mod tap;
@@ -17,7 +13,7 @@ pub use batch::{Batch, ROW_BUDGET, Row, RowPlan, pack};
 pub use capture::{KeepRows, SumRows};
 pub use model::Model;
 pub(crate) use model::{Attn, Block, FeedForward};
-pub(crate) use ops::{Experts, Linear, Mlp, Norm, Ops};
-pub use rows::Rows;
+pub(crate) use ops::{Experts, Linear, Mlp, Norm, Ops, Vector};
+pub use ops::{HostRows, Rows};
 pub use session::Session;
 pub use tap::{Hook, NoTap, Tap};

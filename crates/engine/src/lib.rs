@@ -29,7 +29,8 @@ pub use checkpoint::{
 pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, Rope, RopeScaling, families};
 pub use error::Error;
 pub use forward::{
-    Batch, Hook, KeepRows, Model, NoTap, ROW_BUDGET, Row, RowPlan, Rows, Session, SumRows, Tap, pack,
+    Batch, Hook, HostRows, KeepRows, Model, NoTap, ROW_BUDGET, Row, RowPlan, Rows, Session, SumRows, Tap,
+    pack,
 };
 pub use load::{LoadOptions, Outline};
 pub use run::{

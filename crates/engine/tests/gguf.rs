@@ -66,7 +66,7 @@ fn logits(model: &Model, prompt: &[u32]) -> Vec<f32> {
     batch.push(&mut session, prompt);
     let resid = model.forward(&mut batch, &mut NoTap).unwrap();
     let all: Vec<usize> = (0..prompt.len()).collect();
-    model.logits(&resid, &all).as_slice().to_vec()
+    model.host(&model.logits(&resid, &all)).as_slice().to_vec()
 }
 
 fn greedy(model: &Model, tokenizer: &Tokenizer, prompt: Vec<u32>, n: usize) -> Vec<u32> {

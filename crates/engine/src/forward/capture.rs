@@ -1,6 +1,6 @@
 //! Taps that read: rows kept as they are, or summed on the fly.
 
-use super::rows::Rows;
+use super::ops::Rows;
 use super::tap::{Hook, Tap};
 use crate::steering::Site;
 use std::collections::BTreeMap;
@@ -26,10 +26,12 @@ impl KeepRows {
 }
 
 impl Tap for KeepRows {
+    fn reads(&self, layer: usize, site: Site) -> bool {
+        self.sites.contains(&site) && self.layers.contains(&layer)
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
-        if self.sites.contains(&hook.site) && self.layers.contains(&hook.layer) {
-            self.kept.entry((hook.site, hook.layer)).or_default().push(x.clone());
-        }
+        self.kept.entry((hook.site, hook.layer)).or_default().push(x.clone());
         x
     }
 }
@@ -88,10 +90,12 @@ impl SumRows {
 }
 
 impl Tap for SumRows {
+    fn reads(&self, layer: usize, site: Site) -> bool {
+        site == self.site && self.layers.contains(&layer)
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
-        if hook.site != self.site || !self.layers.contains(&hook.layer) {
-            return x;
-        }
+        let read = hook.host(&x);
         for (i, row) in hook.rows.iter().enumerate() {
             let (slot, positions) = &self.wanted[row.sequence];
             if !positions.contains(&row.position) {
@@ -99,10 +103,10 @@ impl Tap for SumRows {
             }
             let at = self.index(*slot, hook.layer);
             let sums = &mut self.sums[at * self.d_model..][..self.d_model];
-            for (sum, x) in sums.iter_mut().zip(x.row(i)) {
+            for (sum, x) in sums.iter_mut().zip(read.row(i)) {
                 *sum += f64::from(*x);
             }
-            self.squares[at] += x.row(i).iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+            self.squares[at] += read.row(i).iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
             self.counts[at] += 1;
         }
         x

@@ -1,8 +1,7 @@
 //! The logit lens: directions of the stream, read by the final norm and the head as if each were all of it.
 
 use super::model::Model;
-use super::ops::Norm;
-use super::rows::Rows;
+use super::ops::Rows;
 
 impl Model {
     /// What directions of the stream, `[n, d_model]`, say to the head: `[n, vocab_size]`.
@@ -14,14 +13,8 @@ impl Model {
     ///
     /// A row of zeros (with LayerNorm, of equal numbers) says nothing: its logits are not finite numbers.
     pub fn unembed(&self, directions: &Rows) -> Rows {
-        let norm = match &self.norm {
-            Norm::None => &Norm::None,
-            Norm::Rms { weight, .. } => &Norm::Rms { weight: weight.clone(), eps: 0.0 },
-            Norm::Layer { weight, bias, .. } => {
-                &Norm::Layer { weight: weight.clone(), bias: vec![0.0; bias.len()], eps: 0.0 }
-            }
-        };
-        let logits = self.ops.linear(&self.ops.norm(directions, norm), &self.head);
+        let norm = self.norm.of_directions();
+        let logits = self.ops.linear(&self.ops.norm(directions, &norm), &self.head);
         self.ops.divide(logits, self.config.logit_divisor)
     }
 }

@@ -2,9 +2,7 @@
 //! blueprint (`config.rs`), never in another pass.
 
 use super::batch::Batch;
-use super::ops::{Experts, Linear, Mlp, Norm, Ops};
-use super::rope_table::RopeTable;
-use super::rows::{Loan, Rows};
+use super::ops::{Experts, HostRows, Input, Linear, Mlp, Norm, Ops, RopeTable, Rows, Table};
 use super::session::Session;
 use super::tap::{Hook, NoTap, Tap};
 use crate::checkpoint::Weights;
@@ -13,15 +11,15 @@ use crate::error::Error;
 use crate::steering::Site;
 use smallvec::SmallVec;
 use std::ops::Range;
-use whipstaff_kernels::{Attention, Cpu, KvShape, Matrix};
+use whipstaff_kernels::{Attention, Cpu, KvShape};
 
 /// A loaded decoder-only model. Immutable: any number of sessions may run on it.
 pub struct Model {
     pub(crate) config: Config,
     pub(crate) ops: Ops,
     pub(crate) weights: Weights,
-    pub(crate) embedding: Matrix,
-    pub(crate) positions: Option<Matrix>,
+    pub(crate) embedding: Table,
+    pub(crate) positions: Option<Table>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Norm,
     pub(crate) head: Linear,
@@ -102,7 +100,7 @@ impl Model {
         tap: &mut T,
     ) -> Rows {
         let at = hook(layer, Site::ResidPost, batch);
-        let resid_post = tap.at(at, self.ops.steer(leaving, at));
+        let resid_post = tapped(tap, at, self.ops.steer(leaving, at));
         self.run_blocks(batch, resid_post, layer + 1..self.config.n_layers, tap)
     }
 
@@ -119,24 +117,24 @@ impl Model {
         let (block, ops) = (&self.blocks[layer], &self.ops);
 
         let at = hook(layer, Site::ResidPre, batch);
-        let resid_pre = tap.at(at, ops.steer(x, at));
+        let resid_pre = tapped(tap, at, ops.steer(x, at));
         let beside = self.config.parallel.then(|| ops.norm(&resid_pre, &block.mlp_norm));
         let normed = ops.norm(&resid_pre, &block.attn_norm);
         let attn_out = self.attention(layer, &normed, ropes, batch);
         let attn_out = self.leaving(attn_out, &block.attn_post_norm);
         let at = hook(layer, Site::AttnOut, batch);
-        let attn_out = tap.at(at, ops.steer(attn_out, at));
+        let attn_out = tapped(tap, at, ops.steer(attn_out, at));
         let at = hook(layer, Site::ResidMid, batch);
-        let resid_mid = tap.at(at, ops.add_steered(resid_pre, &attn_out, at));
+        let resid_mid = tapped(tap, at, ops.add_steered(resid_pre, &attn_out, at));
         let normed = beside.unwrap_or_else(|| ops.norm(&resid_mid, &block.mlp_norm));
         let mlp_out = self.leaving(self.mlp(block, &normed), &block.mlp_post_norm);
         let at = hook(layer, Site::MlpOut, batch);
-        let mlp_out = tap.at(at, ops.steer(mlp_out, at));
+        let mlp_out = tapped(tap, at, ops.steer(mlp_out, at));
         let at = hook(layer, Site::ResidPost, batch);
-        tap.at(at, ops.add_steered(resid_mid, &mlp_out, at))
+        tapped(tap, at, ops.add_steered(resid_mid, &mlp_out, at))
     }
 
-    fn attention(&self, layer: usize, x: &Loan, ropes: &RopeTables, batch: &mut Batch) -> Rows {
+    fn attention(&self, layer: usize, x: &Input, ropes: &RopeTables, batch: &mut Batch) -> Rows {
         let (attn, ops, head_dim) = (&self.blocks[layer].attn, &self.ops, self.config.head_dim);
 
         let [q, k, v] = ops.linears(x, [&attn.q, &attn.k, &attn.v]);
@@ -151,7 +149,7 @@ impl Model {
         ops.linear(&mixed, &attn.o) // [n_rows, d_model]
     }
 
-    fn mlp(&self, block: &Block, x: &Loan) -> Rows {
+    fn mlp(&self, block: &Block, x: &Input) -> Rows {
         match &block.mlp {
             FeedForward::Dense(mlp) => self.ops.mlp(x, mlp),
             FeedForward::Routed(experts) => self.ops.experts(x, experts),
@@ -210,6 +208,11 @@ impl Model {
     }
 }
 
+/// Hands activations to the tap, if it reads here.
+fn tapped<T: Tap>(tap: &mut T, hook: Hook, x: Rows) -> Rows {
+    if tap.reads(hook.layer, hook.site) { tap.at(hook, x) } else { x }
+}
+
 fn hook<'a>(layer: usize, site: Site, batch: &'a Batch) -> Hook<'a> {
     Hook { layer, site, rows: batch.rows() }
 }
@@ -231,9 +234,33 @@ impl Model {
         self.ropes.iter().any(Frequencies::depend_on_length)
     }
 
-    /// The kernel set and threads that the model runs on.
+    /// Returns the kernel set and the threads of the host, for work beside the passes. It says nothing about where
+    /// rows live.
     pub fn cpu(&self) -> &Cpu {
-        &self.ops.cpu
+        self.ops.host()
+    }
+
+    /// Reads rows. Those of the processor are borrowed; those of a device are waited for and copied.
+    pub fn host<'r>(&self, rows: &'r Rows) -> HostRows<'r> {
+        rows.read()
+    }
+
+    /// Copies rows to where the model runs: `elements` is `[n_rows, width]`, row after row.
+    ///
+    /// # Panics
+    /// If they are not whole rows.
+    pub fn rows(&self, elements: &[f32], width: usize) -> Rows {
+        self.ops.rows(elements, width)
+    }
+
+    /// Returns `ln Σᵢ exp(xᵢ)` of every row of logits: `[n_rows]`.
+    pub fn log_sums(&self, logits: &Rows) -> Vec<f64> {
+        self.ops.log_sums(logits)
+    }
+
+    /// Returns the elements `which` of rows, each given by its row and its place in the row.
+    pub fn pick(&self, rows: &Rows, which: &[(usize, usize)]) -> Vec<f32> {
+        self.ops.pick(rows, which)
     }
 
     /// Runs a session on by `tokens` and returns the logits after the last: the plain way to use

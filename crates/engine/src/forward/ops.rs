@@ -1,170 +1,178 @@
 //! The seam: the operations over rows that a forward pass is made of.
 //!
-//! The model is written against [`Ops`] and [`Rows`] alone. Everything about processors is below
-//! this file; another kind of device would be another body of these functions.
+//! The model is written against [`Ops`] and the handles it gives out ([`Rows`], [`Input`], [`Weight`], [`Vector`],
+//! [`Table`], [`KvCache`]) alone. Each handle is an enum with one variant for each kind of device, and so is what an
+//! operation matches on: `cpu.rs` is the one body of today, and another device is another arm of every match here.
+
+mod cpu;
+mod kv;
+mod rope_table;
+mod rows;
+mod weights;
 
 use super::batch::Batch;
-use super::rope_table::RopeTable;
-use super::rows::{Loan, Rows, Shelf};
-use super::steer::{acts, steer};
 use super::tap::Hook;
-use crate::config::Frequencies;
-use std::sync::Arc;
-use whipstaff_kernels::{
-    self as kernels, Activation, Attention, Context, Cpu, KvBlock, KvShape, Matrix, Packed, Product,
-};
+use crate::checkpoint::{Param, Weights};
+use crate::config::{Config, Frequencies};
+use crate::error::Error;
+use cpu::Body;
+pub(crate) use kv::KvCache;
+pub(crate) use rope_table::RopeTable;
+pub(crate) use rows::Input;
+pub use rows::{HostRows, Rows};
+pub(crate) use weights::{Experts, Linear, Mlp, Norm, Table, Vector, Weight};
+use whipstaff_kernels::{Attention, Cpu, KvShape};
 
-/// A linear layer: `[n_out, n_in]`, with or without a bias `[n_out]`.
-pub(crate) struct Linear {
-    pub(crate) weight: Packed,
-    pub(crate) bias: Option<Vec<f32>>,
-}
-
-impl Linear {
-    fn parts(&self) -> (&Packed, Option<&[f32]>) {
-        (&self.weight, self.bias.as_deref())
-    }
-}
-
-/// A norm, or none.
-pub(crate) enum Norm {
-    None,
-    /// `x / rms(x) · weight`.
-    Rms {
-        weight: Vec<f32>,
-        eps: f32,
-    },
-    /// `(x - mean(x)) / std(x) · weight + bias`.
-    Layer {
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-        eps: f32,
-    },
-}
-
-/// An MLP: `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) · up(x))`.
-pub(crate) struct Mlp {
-    pub(crate) gate: Option<Linear>,
-    pub(crate) up: Linear,
-    pub(crate) down: Linear,
-    pub(crate) activation: Activation,
-}
-
-/// A mixture of experts (`experts.rs`).
-pub(crate) struct Experts {
-    /// `[n_experts, d_model]`.
-    pub(crate) router: Linear,
-    pub(crate) mlps: Vec<Mlp>,
-    pub(crate) per_token: usize,
-    /// The weights of a token's experts add up to one.
-    pub(crate) normalise: bool,
-    /// One for every token, with its own gate `[1, d_model]`.
-    pub(crate) shared: Option<(Linear, Mlp)>,
-}
-
-/// The operations, on the processor's own kernels.
+/// The operations, on the device that the model was loaded for.
 pub(crate) struct Ops {
-    pub(crate) cpu: Cpu,
-    pub(crate) shelf: Arc<Shelf>,
+    host: Cpu,
+    device: Device,
 }
 
+/// Where rows live.
+enum Device {
+    Cpu(Body),
+}
+
+// Weights.
 impl Ops {
+    /// Returns the operations on the processor's own kernels.
     pub(crate) fn new(cpu: Cpu) -> Ops {
-        Ops { cpu, shelf: Arc::default() }
+        Ops { device: Device::Cpu(Body::new(cpu.clone())), host: cpu }
     }
 
+    /// Returns the kernel set and the threads of the host, whatever device the rows live on.
+    pub(crate) fn host(&self) -> &Cpu {
+        &self.host
+    }
+
+    /// Takes a matrix for products from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is missing or has another shape; so for tables.
+    pub(crate) fn weight(&self, weights: &Weights, config: &Config, param: Param) -> Result<Weight, Error> {
+        match &self.device {
+            Device::Cpu(body) => body.weight(weights, config, param),
+        }
+    }
+
+    /// Takes a matrix whose rows are looked up from a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`Ops::weight`].
+    pub(crate) fn table(&self, weights: &Weights, config: &Config, param: Param) -> Result<Table, Error> {
+        match &self.device {
+            Device::Cpu(_) => Ok(Table::Cpu(weights.matrix(config, param)?)),
+        }
+    }
+
+    /// Takes the numbers of a norm or a bias.
+    pub(crate) fn vector(&self, values: Vec<f32>) -> Vector {
+        match &self.device {
+            Device::Cpu(_) => Vector::Cpu(values),
+        }
+    }
+}
+
+// Rows from the host and to it.
+impl Ops {
+    /// Copies rows from the host: `elements` is `[n_rows, width]`.
+    pub(crate) fn rows(&self, elements: &[f32], width: usize) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.rows(elements, width),
+        }
+    }
+
+    /// `ln Σᵢ exp(xᵢ)` of every row: `[n_rows]`.
+    pub(crate) fn log_sums(&self, x: &Rows) -> Vec<f64> {
+        match &self.device {
+            Device::Cpu(body) => body.log_sums(x),
+        }
+    }
+
+    /// The elements `which`, each given by its row and its place in the row.
+    pub(crate) fn pick(&self, x: &Rows, which: &[(usize, usize)]) -> Vec<f32> {
+        match &self.device {
+            Device::Cpu(body) => body.pick(x, which),
+        }
+    }
+
+    /// `ln Σᵢ exp(xᵢ)` of numbers that the host has.
+    pub(crate) fn host_log_sum(&self, x: &[f32]) -> f64 {
+        whipstaff_kernels::log_sum_exp(&self.host, x, x.len())[0]
+    }
+}
+
+// What a block is made of.
+impl Ops {
     /// Row `token` of the embedding for every row of the batch, times `scale`, and row `position` of the
     /// learned positions where there are any: `[n_rows, d_model]`.
     pub(crate) fn embed(
         &self,
-        embedding: &Matrix,
+        embedding: &Table,
         scale: f32,
-        positions: Option<&Matrix>,
+        positions: Option<&Table>,
         batch: &Batch,
     ) -> Rows {
-        let mut out = self.shelf.rows(batch.rows().len(), embedding.n_in);
-        for (i, row) in batch.rows().iter().enumerate() {
-            embedding.row_to_f32(row.token as usize, out.row_mut(i));
+        match &self.device {
+            Device::Cpu(body) => body.embed(embedding, scale, positions, batch),
         }
-        if let Some(positions) = positions {
-            let mut added = self.shelf.rows(out.n_rows(), embedding.n_in);
-            for (i, row) in batch.rows().iter().enumerate() {
-                positions.row_to_f32(row.position, added.row_mut(i));
-            }
-            out = self.add(out, &added);
-        }
-        self.scale(out, scale)
     }
 
     /// Cosines and sines for the position of every row.
     pub(crate) fn rope_table(&self, frequencies: &Frequencies, batch: &Batch) -> RopeTable {
-        let (n_rows, width) = (batch.rows().len(), frequencies.n_pairs());
-        let mut table =
-            RopeTable { cos: self.shelf.rows(n_rows, width), sin: self.shelf.rows(n_rows, width) };
-        for (sequence, session) in batch.sessions.iter().enumerate() {
-            let angles = frequencies.of(session.reach());
-            for row in batch.rows().span(sequence) {
-                table.set(row, batch.plan.row(row).position, &angles, frequencies.scale());
-            }
+        match &self.device {
+            Device::Cpu(body) => body.rope_table(frequencies, batch),
         }
-        table
     }
 
     /// The norm of every row, in the form that products read.
-    pub(crate) fn norm(&self, x: &Rows, norm: &Norm) -> Loan {
-        let mut loan = self.shelf.input();
-        match norm {
-            Norm::None => loan.fill(&self.cpu, x.as_slice(), x.width()),
-            Norm::Rms { weight, eps } => loan.fill_rms_norm(&self.cpu, x.as_slice(), weight, *eps),
-            Norm::Layer { weight, bias, eps } => {
-                loan.fill_layer_norm(&self.cpu, x.as_slice(), weight, bias, *eps);
-            }
+    pub(crate) fn norm(&self, x: &Rows, norm: &Norm) -> Input {
+        match &self.device {
+            Device::Cpu(body) => body.norm(x, norm),
         }
-        loan
     }
 
     /// The norm of every stretch that is as long as the norm's weight: of rows, or of the heads of rows.
-    pub(crate) fn norm_in_place(&self, mut x: Rows, norm: &Norm) -> Rows {
-        match norm {
-            Norm::None => {}
-            Norm::Rms { weight, eps } => kernels::rms_norm(&self.cpu, x.as_mut_slice(), weight, *eps),
-            Norm::Layer { .. } => unreachable!("no family has this kind of norm there"),
+    pub(crate) fn norm_in_place(&self, x: Rows, norm: &Norm) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.norm_in_place(x, norm),
         }
-        x
     }
 
     /// `[n_rows, n_in]` → `[n_rows, n_out]`.
-    pub(crate) fn linear(&self, x: &Loan, layer: &Linear) -> Rows {
+    pub(crate) fn linear(&self, x: &Input, layer: &Linear) -> Rows {
         let [out] = self.linears(x, [layer]);
         out
     }
 
     /// Several layers on one input: `[n_rows, n_in]` → `[n_rows, n_out]` each.
-    pub(crate) fn linears<const N: usize>(&self, x: &Loan, layers: [&Linear; N]) -> [Rows; N] {
-        let mut outs = layers.map(|layer| self.shelf.rows(x.n_rows(), layer.weight.n_out()));
-        let mut next = outs.iter_mut();
-        let products = layers.map(|Linear { weight, bias }| {
-            let out = next.next().expect("one for each layer").as_mut_slice();
-            Product { weight, bias: bias.as_deref(), out }
-        });
-        kernels::linear(&self.cpu, x, products);
-        outs
+    pub(crate) fn linears<const N: usize>(&self, x: &Input, layers: [&Linear; N]) -> [Rows; N] {
+        match &self.device {
+            Device::Cpu(body) => body.linears(x, layers),
+        }
     }
 
     /// `[n_rows, d_model]` → `[n_rows, d_ff]` → `[n_rows, d_model]`.
-    pub(crate) fn mlp(&self, x: &Loan, mlp: &Mlp) -> Rows {
-        let mut hidden = self.shelf.input();
-        let (up, gate) = (mlp.up.parts(), mlp.gate.as_ref().map(Linear::parts));
-        let first = kernels::Unit { up, gate, activation: mlp.activation };
-        kernels::hidden(&self.cpu, x, first, &mut hidden);
-        self.linear(&hidden, &mlp.down)
+    pub(crate) fn mlp(&self, x: &Input, mlp: &Mlp) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.mlp(x, mlp),
+        }
+    }
+
+    /// `Σ weight · expert(x)` over the experts of each row, `[n_rows, d_model]` → the same. What a row gets does not
+    /// depend on which others are there.
+    pub(crate) fn experts(&self, x: &Input, experts: &Experts) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.experts(x, experts),
+        }
     }
 
     /// Rotates the beginning of every head of every row by the row's position.
-    pub(crate) fn rope(&self, mut x: Rows, head_dim: usize, table: &RopeTable) -> Rows {
-        let (cos, sin) = (table.cos.as_slice(), table.sin.as_slice());
-        kernels::rope(&self.cpu, x.as_mut_slice(), head_dim, 2 * table.cos.width(), cos, sin);
-        x
+    pub(crate) fn rope(&self, x: Rows, head_dim: usize, table: &RopeTable) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.rope(x, head_dim, table),
+        }
     }
 
     /// Stores each row's key and value in its session's cache.
@@ -176,85 +184,50 @@ impl Ops {
         keys: &Rows,
         values: &Rows,
     ) {
-        let (plan, width) = (&batch.plan, shape.width());
-        self.cpu.for_each_mut(&mut batch.sessions, |sequence, session| {
-            let span = plan.span(sequence);
-            if !span.is_empty() {
-                let range = span.start * width..span.end * width;
-                let (keys, values) = (&keys.as_slice()[range.clone()], &values.as_slice()[range]);
-                session.cache.write(shape, layer, plan.row(span.start).position, keys, values);
-            }
-        });
+        match &self.device {
+            Device::Cpu(body) => body.write_cache(batch, layer, shape, keys, values),
+        }
     }
 
     /// Every row attends to its own sequence, up to and including itself.
-    pub(crate) fn attend(&self, q: &Rows, batch: &Batch, layer: usize, shape: Attention) -> Loan {
-        let mut out = self.shelf.rows(q.n_rows(), q.width());
-        kernels::attention(&self.cpu, shape, layer, q.as_slice(), &Caches(batch), out.as_mut_slice());
-        let mut loan = self.shelf.input();
-        loan.fill(&self.cpu, out.as_slice(), out.width());
-        loan
+    pub(crate) fn attend(&self, q: &Rows, batch: &Batch, layer: usize, shape: Attention) -> Input {
+        match &self.device {
+            Device::Cpu(body) => body.attend(q, batch, layer, shape),
+        }
     }
 
     /// `x · factor`.
-    pub(crate) fn scale(&self, mut x: Rows, factor: f32) -> Rows {
-        if factor != 1.0 {
-            x.as_mut_slice().iter_mut().for_each(|x| *x *= factor);
+    pub(crate) fn scale(&self, x: Rows, factor: f32) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.scale(x, factor),
         }
-        x
     }
 
     /// `x / divisor`.
-    pub(crate) fn divide(&self, mut x: Rows, divisor: f32) -> Rows {
-        if divisor != 1.0 {
-            x.as_mut_slice().iter_mut().for_each(|x| *x /= divisor);
+    pub(crate) fn divide(&self, x: Rows, divisor: f32) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.divide(x, divisor),
         }
-        x
     }
 
     /// `cap · tanh(x / cap)`, if there is a cap.
-    pub(crate) fn soft_cap(&self, mut x: Rows, cap: Option<f32>) -> Rows {
-        if let Some(cap) = cap {
-            kernels::soft_cap(&self.cpu, x.as_mut_slice(), cap);
+    pub(crate) fn soft_cap(&self, x: Rows, cap: Option<f32>) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.soft_cap(x, cap),
         }
-        x
     }
 
-    pub(crate) fn add(&self, mut x: Rows, y: &Rows) -> Rows {
-        let width = x.width();
-        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice(), width, |_, _| ());
-        x
-    }
-
-    /// `x + y`, steered on the way as everybody wishes at this hook.
-    pub(crate) fn add_steered(&self, mut x: Rows, y: &Rows, hook: Hook) -> Rows {
-        if !acts(hook) {
-            return self.add(x, y);
+    /// `x + y`, steered on the way as the sessions of the rows ask at this hook.
+    pub(crate) fn add_steered(&self, x: Rows, y: &Rows, hook: Hook) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.add_steered(x, y, hook),
         }
-        let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
-        kernels::add_assign(&self.cpu, x.as_mut_slice(), y.as_slice(), width, edit);
-        x
     }
 
-    /// `x`, steered as everybody wishes at this hook.
-    pub(crate) fn steer(&self, mut x: Rows, hook: Hook) -> Rows {
-        if acts(hook) {
-            let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
-            kernels::edit_rows(&self.cpu, x.as_mut_slice(), width, edit);
+    /// `x`, steered as the sessions of the rows ask at this hook.
+    pub(crate) fn steer(&self, x: Rows, hook: Hook) -> Rows {
+        match &self.device {
+            Device::Cpu(body) => body.steer(x, hook),
         }
-        x
-    }
-}
-
-/// What the rows of a batch see: their sessions' caches.
-struct Caches<'a, 's>(&'a Batch<'s>);
-
-impl Context for Caches<'_, '_> {
-    fn seen(&self, row: usize) -> usize {
-        self.0.plan.row(row).position + 1
-    }
-
-    fn block(&self, row: usize, index: usize) -> &KvBlock {
-        self.0.sessions[self.0.plan.row(row).sequence].cache.block(index)
     }
 }

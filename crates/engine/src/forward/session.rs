@@ -1,6 +1,6 @@
 //! One mutable timeline of tokens.
 
-use super::kv::KvCache;
+use super::ops::KvCache;
 use crate::steering::Steering;
 
 /// A sequence of tokens, the keys and values computed for them, and the steering they were (and

@@ -3,7 +3,7 @@
 use crate::checkpoint::{Checkpoint, ModelFiles, PackCache, Param, Part, Weights};
 use crate::config::{Config, NormKind, Rope};
 use crate::error::Error;
-use crate::forward::{Attn, Block, Experts, FeedForward, Linear, Mlp, Model, Norm, Ops};
+use crate::forward::{Attn, Block, Experts, FeedForward, Linear, Mlp, Model, Norm, Ops, Vector};
 use std::path::Path;
 use whipstaff_kernels::Cpu;
 
@@ -50,26 +50,26 @@ impl Model {
     /// [`Error::MissingTensors`] with every name, or [`Error::Malformed`].
     pub fn new(checkpoint: Checkpoint, cpu: impl Into<Cpu>) -> Result<Model, Error> {
         let Checkpoint { config, weights } = checkpoint;
-        let cpu = cpu.into();
+        let ops = Ops::new(cpu.into());
         weights.require(&config)?;
-        let load = Loader { config: &config, weights: &weights, cpu: &cpu };
+        let load = Loader { config: &config, weights: &weights, ops: &ops };
         let blocks =
             (0..config.n_layers).map(|layer| load.block(layer)).collect::<Result<Vec<Block>, Error>>()?;
         let embedding = Param::weight(Part::Embedding, 0);
         let head = if config.tied_embeddings { Part::Embedding } else { Part::Head };
-        let head = weights.packed(&cpu, &config, Param::weight(head, 0))?;
+        let head = ops.weight(&weights, &config, Param::weight(head, 0))?;
         weights.loaded();
         Ok(Model {
-            embedding: weights.matrix(&config, embedding)?,
+            embedding: ops.table(&weights, &config, embedding)?,
             positions: match config.learned_positions {
-                true => Some(weights.matrix(&config, Param::weight(Part::Positions, 0))?),
+                true => Some(ops.table(&weights, &config, Param::weight(Part::Positions, 0))?),
                 false => None,
             },
             blocks,
             norm: load.norm(Part::FinalNorm, 0)?,
             head: Linear { weight: head, bias: None },
             ropes: config.ropes.iter().map(Rope::frequencies).collect(),
-            ops: Ops::new(cpu.clone()),
+            ops,
             weights,
             config,
         })
@@ -80,7 +80,7 @@ impl Model {
 struct Loader<'a> {
     config: &'a Config,
     weights: &'a Weights,
-    cpu: &'a Cpu,
+    ops: &'a Ops,
 }
 
 impl Loader<'_> {
@@ -114,21 +114,28 @@ impl Loader<'_> {
     }
 
     fn linear(&self, param: Param) -> Result<Linear, Error> {
-        let bias = param.is_biased(self.config).then(|| self.weights.vector(self.config, param.bias()));
-        Ok(Linear { weight: self.weights.packed(self.cpu, self.config, param)?, bias: bias.transpose()? })
+        let weight = self.ops.weight(self.weights, self.config, param)?;
+        let bias = param.is_biased(self.config).then(|| self.vector(param.bias())).transpose()?;
+        Ok(Linear { weight, bias })
+    }
+
+    fn vector(&self, param: Param) -> Result<Vector, Error> {
+        Ok(self.ops.vector(self.weights.vector(self.config, param)?))
     }
 
     fn norm(&self, part: Part, layer: usize) -> Result<Norm, Error> {
         let (config, param) = (self.config, Param::weight(part, layer));
-        let mut weight = self.weights.vector(config, param)?;
         let eps = config.norm_eps;
         Ok(match config.norm {
-            NormKind::Rms => Norm::Rms { weight, eps },
+            NormKind::Rms => Norm::Rms { weight: self.vector(param)?, eps },
             NormKind::RmsPlusOne => {
+                let mut weight = self.weights.vector(config, param)?;
                 weight.iter_mut().for_each(|weight| *weight += 1.0);
-                Norm::Rms { weight, eps }
+                Norm::Rms { weight: self.ops.vector(weight), eps }
             }
-            NormKind::Layer => Norm::Layer { weight, bias: self.weights.vector(config, param.bias())?, eps },
+            NormKind::Layer => {
+                Norm::Layer { weight: self.vector(param)?, bias: self.vector(param.bias())?, eps }
+            }
         })
     }
 

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::forward::{Batch, Hook, Model, ROW_BUDGET, Rows, Session, Tap, pack};
-use crate::steering::{Gate, Pool, Steering};
+use crate::steering::{Gate, Pool, Site, Steering};
 
 /// Runs prompts unsteered as far as the gates of their steerings look, and returns the steerings decided: those
 /// without gates as they are.
@@ -71,13 +71,18 @@ struct Look<'g> {
 }
 
 impl Tap for Look<'_> {
+    fn reads(&self, layer: usize, site: Site) -> bool {
+        self.seen.iter().flatten().any(|seen| (seen.gate.layer, seen.gate.site) == (layer, site))
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
+        let read = hook.host(&x);
         for (i, row) in hook.rows.iter().enumerate() {
             let (prompt, n_prompt) = self.pass[row.sequence];
             for seen in &mut self.seen[prompt] {
                 let counts = seen.gate.pool == Pool::Mean || row.position + 1 == n_prompt;
                 if counts && seen.gate.layer == hook.layer && seen.gate.site == hook.site {
-                    seen.sum.iter_mut().zip(x.row(i)).for_each(|(sum, x)| *sum += f64::from(*x));
+                    seen.sum.iter_mut().zip(read.row(i)).for_each(|(sum, x)| *sum += f64::from(*x));
                     seen.n += 1;
                 }
             }

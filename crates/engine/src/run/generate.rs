@@ -198,15 +198,15 @@ impl<'m> Generator<'m> {
         let resid = self.model.forward(&mut batch, &mut NoTap)?;
         drop(batch);
         let logits = self.model.logits(&resid, &last_rows);
+        let logits = self.model.host(&logits);
         if logits.as_slice().iter().any(|x| x.is_nan()) {
             return Err(Error::NotANumber);
         }
         // For many small sequences, choosing and putting into words takes as long as the blocks do.
         let waiting = self.running.iter_mut().filter(|it| it.pending.is_empty());
         let mut taken: Vec<_> = waiting.map(|it| (it, None)).collect();
-        let cpu = self.model.cpu();
-        cpu.for_each_mut(&mut taken, |row, (it, event)| {
-            let token = it.sampler.choose(cpu, logits.row(row), it.session.tokens());
+        self.model.cpu().for_each_mut(&mut taken, |row, (it, event)| {
+            let token = it.sampler.choose(self.model, logits.row(row), it.session.tokens());
             *event = Some(it.take(token, self.model, self.tokenizer));
         });
         Ok(taken.into_iter().filter_map(|(_, event)| event).collect())

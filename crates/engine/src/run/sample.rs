@@ -1,9 +1,9 @@
 //! From logits to a token: a chain of filters, then a draw.
 
+use crate::forward::{Model, Ops};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::borrow::Cow;
-use whipstaff_kernels::{Cpu, log_sum_exp};
 
 /// How to choose the next token. The filters act in the order of the fields, as in transformers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,14 +40,18 @@ impl Sampler {
         Sampler { settings, rng: ChaCha8Rng::seed_from_u64(settings.seed) }
     }
 
-    /// Chooses the token that follows `seen`. Ties go to the smaller id.
-    pub fn choose(&mut self, cpu: &Cpu, logits: &[f32], seen: &[u32]) -> u32 {
+    /// Chooses the token that follows `seen`, given its logits as the host has read them. Ties go to the smaller id.
+    pub fn choose(&mut self, model: &Model, logits: &[f32], seen: &[u32]) -> u32 {
+        self.choose_by(&model.ops, logits, seen)
+    }
+
+    fn choose_by(&mut self, ops: &Ops, logits: &[f32], seen: &[u32]) -> u32 {
         let s = self.settings;
         let logits = penalised(logits, seen, s.repetition_penalty);
         if s.temperature <= 0.0 {
             return argmax(&logits);
         }
-        self.draw(&s.candidates(&Scaled::new(cpu, &logits, s.temperature)))
+        self.draw(&s.candidates(&Scaled::new(ops, &logits, s.temperature)))
     }
 
     fn draw(&mut self, candidates: &[(u32, f32)]) -> u32 {
@@ -95,12 +99,12 @@ struct Scaled {
 }
 
 impl Scaled {
-    fn new(cpu: &Cpu, logits: &[f32], temperature: f32) -> Scaled {
+    fn new(ops: &Ops, logits: &[f32], temperature: f32) -> Scaled {
         let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
         // Infinite ones are no further from themselves than others.
         let below = |x: &f32| if *x == max { 0.0 } else { (x - max) / temperature };
         let logits: Vec<f32> = logits.iter().map(below).collect();
-        let sum_exp = log_sum_exp(cpu, &logits, logits.len())[0].exp() as f32;
+        let sum_exp = ops.host_log_sum(&logits).exp() as f32;
         Scaled { logits, sum_exp }
     }
 
@@ -184,10 +188,10 @@ fn sort_likeliest(all: &mut [(u32, f32)], n: usize) {
 mod tests {
     use super::*;
     use std::ops::Range;
-    use whipstaff_kernels::Isa;
+    use whipstaff_kernels::{Cpu, Isa};
 
-    fn cpu() -> Cpu {
-        Cpu::new(Isa::best(), 1)
+    fn ops() -> Ops {
+        Ops::new(Cpu::new(Isa::best(), 1))
     }
 
     const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
@@ -195,7 +199,7 @@ mod tests {
     /// The distinct tokens that 500 draws give.
     fn drawn(settings: Sampling) -> Vec<u32> {
         let mut sampler = Sampler::new(settings);
-        let mut tokens: Vec<u32> = (0..500).map(|_| sampler.choose(&cpu(), &LOGITS, &[])).collect();
+        let mut tokens: Vec<u32> = (0..500).map(|_| sampler.choose_by(&ops(), &LOGITS, &[])).collect();
         tokens.sort_unstable();
         tokens.dedup();
         tokens
@@ -219,7 +223,7 @@ mod tests {
         // is within reach.
         let logits: Vec<f32> = (0..5000).map(|i| -(((i * 7919) % 5000) as f32) / 100.0).collect();
         let check = |temperature, n: Range<usize>, settings: Sampling| {
-            let scaled = Scaled::new(&cpu(), &logits, temperature);
+            let scaled = Scaled::new(&ops(), &logits, temperature);
             let mut all = scaled.probabilities(f32::NEG_INFINITY);
             sort_likeliest(&mut all, 5000);
             let want = settings.keep(&all, true).unwrap();
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn probabilities_are_those_of_the_softmax() {
-        let scaled = Scaled::new(&cpu(), &LOGITS, 2.0);
+        let scaled = Scaled::new(&ops(), &LOGITS, 2.0);
         let exp: Vec<f64> = LOGITS.iter().map(|x| (f64::from(*x) / 2.0).exp()).collect();
         for ((_, got), exp_x) in scaled.probabilities(f32::NEG_INFINITY).iter().zip(&exp) {
             let want = exp_x / exp.iter().sum::<f64>();
@@ -249,16 +253,16 @@ mod tests {
     fn infinite_logits_are_certain_or_impossible() {
         const INF: f32 = f32::INFINITY;
         let mut sampler = Sampler::new(Sampling { temperature: 1.0, top_p: 0.9, ..Sampling::default() });
-        assert_eq!(sampler.choose(&cpu(), &[1.0, INF, 2.0], &[]), 1);
-        assert_eq!(sampler.choose(&cpu(), &[-INF, 1.0, -INF], &[]), 1);
-        assert!(sampler.choose(&cpu(), &[-INF, -INF], &[]) < 2);
+        assert_eq!(sampler.choose_by(&ops(), &[1.0, INF, 2.0], &[]), 1);
+        assert_eq!(sampler.choose_by(&ops(), &[-INF, 1.0, -INF], &[]), 1);
+        assert!(sampler.choose_by(&ops(), &[-INF, -INF], &[]) < 2);
     }
 
     #[test]
     fn a_seed_fixes_the_draws() {
         let draws = |seed| {
             let mut sampler = Sampler::new(Sampling { temperature: 1.0, seed, ..Sampling::default() });
-            (0..50).map(|_| sampler.choose(&cpu(), &LOGITS, &[])).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.choose_by(&ops(), &LOGITS, &[])).collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));
@@ -267,8 +271,8 @@ mod tests {
     #[test]
     fn the_repetition_penalty_lowers_what_has_occurred_once() {
         let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..Sampling::default() });
-        assert_eq!(sampler.choose(&cpu(), &LOGITS, &[1, 1, 1]), 3);
-        assert_eq!(sampler.choose(&cpu(), &LOGITS, &[1, 3]), 2);
-        assert_eq!(sampler.choose(&cpu(), &[-1.0, -1.5], &[0]), 1);
+        assert_eq!(sampler.choose_by(&ops(), &LOGITS, &[1, 1, 1]), 3);
+        assert_eq!(sampler.choose_by(&ops(), &LOGITS, &[1, 3]), 2);
+        assert_eq!(sampler.choose_by(&ops(), &[-1.0, -1.5], &[0]), 1);
     }
 }

@@ -3,7 +3,6 @@
 use super::prefix::PrefixTree;
 use crate::error::Error;
 use crate::forward::{Batch, Model, NoTap, ROW_BUDGET, Rows, Session, pack};
-use whipstaff_kernels::log_sum_exp;
 
 /// A text to be scored, in tokens.
 #[derive(Clone, Debug)]
@@ -63,9 +62,14 @@ pub fn log_probs_among(model: &Model, resid: &Rows, targets: &[(usize, &[u32])])
     for targets in targets.chunks(rows_at_a_time) {
         let rows: Vec<usize> = targets.iter().map(|(row, _)| *row).collect();
         let logits = model.logits(resid, &rows);
-        let totals = log_sum_exp(model.cpu(), logits.as_slice(), logits.width());
-        scores.extend(targets.iter().enumerate().map(|(i, (_, tokens))| {
-            tokens.iter().map(|token| f64::from(logits.row(i)[*token as usize]) - totals[i]).collect()
+        let of_row = |(row, (_, tokens)): (usize, &(usize, &[u32]))| -> Vec<(usize, usize)> {
+            tokens.iter().map(|token| (row, *token as usize)).collect()
+        };
+        let wanted: Vec<(usize, usize)> = targets.iter().enumerate().flat_map(of_row).collect();
+        let (totals, picked) = (model.log_sums(&logits), model.pick(&logits, &wanted));
+        let mut picked = picked.into_iter();
+        scores.extend(targets.iter().zip(totals).map(|((_, tokens), total)| {
+            picked.by_ref().take(tokens.len()).map(|logit| f64::from(logit) - total).collect::<Vec<f64>>()
         }));
     }
     scores

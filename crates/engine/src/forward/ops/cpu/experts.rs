@@ -1,7 +1,8 @@
-//! Mixtures of experts (Shazeer et al. 2017): each row goes to a few of many MLPs.
+//! Mixtures of experts: the router's choice, and the experts' sums.
 
-use super::ops::{Experts, Ops};
-use super::rows::{Loan, Rows};
+use super::{Body, floats, floats_mut, loan, packed, row_mut};
+use crate::forward::ops::rows::{Input, Rows};
+use crate::forward::ops::weights::Experts;
 use smallvec::SmallVec;
 
 /// One row's way to one expert, and the weight of what comes back.
@@ -15,41 +16,40 @@ struct Route {
 /// Routes that are held without allocating: eight sequences, each to eight experts.
 type Routes = SmallVec<[Route; 64]>;
 
-impl Ops {
-    /// `Σ weight · expert(x)` over the experts of each row, `[n_rows, d_model]` → the same.
-    ///
-    /// Rows that go to one expert run together, so that its weights are read once. Experts add to a row
-    /// in ascending order: what a row gets does not depend on which others are there.
-    pub(crate) fn experts(&self, x: &Loan, experts: &Experts) -> Rows {
+impl Body {
+    /// Rows that go to one expert run together, so that its weights are read once. Experts add to a row in ascending
+    /// order.
+    pub(in crate::forward::ops) fn experts(&self, x: &Input, experts: &Experts) -> Rows {
         let mut routes = choose(&self.linear(x, &experts.router), experts);
         routes.sort_unstable_by_key(|route| (route.expert, route.row));
-        let mut out = self.shelf.rows(x.n_rows(), experts.router.weight.n_in());
-        out.as_mut_slice().fill(0.0);
+        let mut out = self.blank(loan(x).n_rows(), packed(&experts.router.weight).n_in());
+        floats_mut(&mut out).fill(0.0);
         for group in routes.chunk_by(|a, b| a.expert == b.expert) {
             let mut gathered = self.shelf.input();
-            gathered.fill_gathered(x, group.iter().map(|route| route.row));
-            let from = self.mlp(&gathered, &experts.mlps[group[0].expert]);
-            for (i, route) in group.iter().enumerate() {
-                add_scaled(out.row_mut(route.row), from.row(i), route.weight);
+            gathered.fill_gathered(loan(x), group.iter().map(|route| route.row));
+            let from = self.mlp(&Input::Cpu(gathered), &experts.mlps[group[0].expert]);
+            for (route, from) in group.iter().zip(floats(&from).chunks_exact(from.width())) {
+                add_scaled(row_mut(&mut out, route.row), from, route.weight);
             }
         }
         if let Some((switch, mlp)) = &experts.shared {
             let (open, from) = (self.linear(x, switch), self.mlp(x, mlp));
-            for row in 0..out.n_rows() {
-                let weight = 1.0 / (1.0 + (-open.row(row)[0]).exp());
-                add_scaled(out.row_mut(row), from.row(row), weight);
+            for (row, (open, from)) in
+                floats(&open).iter().zip(floats(&from).chunks_exact(from.width())).enumerate()
+            {
+                let weight = 1.0 / (1.0 + (-open).exp());
+                add_scaled(row_mut(&mut out, row), from, weight);
             }
         }
         out
     }
 }
 
-/// The experts of every row: those with the largest of the router's logits, `[n_rows, n_experts]`,
+/// Returns the experts of every row: those with the largest of the router's logits, `[n_rows, n_experts]`,
 /// weighted by their softmax over all experts.
 fn choose(logits: &Rows, experts: &Experts) -> Routes {
     let mut routes = Routes::new();
-    for row in 0..logits.n_rows() {
-        let logits = logits.row(row);
+    for (row, logits) in floats(logits).chunks_exact(logits.width()).enumerate() {
         let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
         let total: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
         let first = routes.len();
