@@ -84,7 +84,8 @@ impl Loaded {
             batch.push(&mut session, ids);
             let resid = self.model.forward(&mut batch, &mut NoTap)?;
             if i + 1 == passes {
-                logits = self.model.logits(&resid, &[ids.len() - 1]).as_slice().to_vec();
+                let last = self.model.logits(&resid, &[ids.len() - 1]);
+                logits = self.model.host(&last).as_slice().to_vec();
             }
         }
         Ok(logits)
@@ -162,7 +163,8 @@ impl Loaded {
             });
             let (a, b) = (a?, b?);
             for (layer, lost) in layers.iter().zip(&mut lost) {
-                let [a, b] = [&a, &b].map(|kept| &kept.get(Site::ResidPost, *layer)[0]);
+                let [a, b] = [(&self.model, &a), (&exact, &b)]
+                    .map(|(model, kept)| model.host(&kept.get(Site::ResidPost, *layer)[0]));
                 *lost += (1..ids.len()).map(|row| 1.0 - cosine(a.row(row), b.row(row))).sum::<f64>();
             }
             n_rows += ids.len() - 1;

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use whipstaff_engine::{Outline, ROW_BUDGET, Tokenizer};
+use whipstaff_engine::{Outline, ROW_BUDGET, Tokenizer, n_parameters};
 use whipstaff_steering::{Contrast, ContrastSet, asked_together, passes};
 
 /// How much may be used.
@@ -201,7 +201,7 @@ fn check_against(
         return Ok(());
     }
     let own = outline.weights().n_bytes() as u64;
-    let smaller = outline.config().n_parameters() as u64 * 9 / 16; // Q4_K: 4.5 bits per weight
+    let smaller = n_parameters(outline.config()) as u64 * 9 / 16; // Q4_K: 4.5 bits per weight
     let instead = match &work.instead {
         Some(instead) if estimate.weights + estimate.program < bytes => instead.clone(),
         _ if smaller < own * 3 / 4 => {

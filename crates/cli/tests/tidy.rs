@@ -191,7 +191,7 @@ fn libraries_have_no_global_state() {
 
 #[test]
 fn the_model_file_asks_nothing_about_processors() {
-    let file = "crates/engine/src/model.rs";
+    let file = "crates/engine/src/forward/model.rs";
     let is_wrong = |word: &str| word == "cfg" || word.contains("feature");
     none("processors are the kernels' business:", words_in(file, &code(&read(file)), is_wrong));
 }

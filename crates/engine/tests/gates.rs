@@ -39,7 +39,7 @@ fn score(model: &Model, prompt: &[u32], gate: &Gate) -> f64 {
     let (mut session, mut batch) = (Session::new(), Batch::new());
     batch.push(&mut session, prompt);
     model.forward(&mut batch, &mut kept).unwrap();
-    let rows = &kept.get(gate.site, gate.layer)[0];
+    let rows = model.host(&kept.get(gate.site, gate.layer)[0]);
     let counted: Vec<usize> = match gate.pool {
         Pool::Mean => (0..prompt.len()).collect(),
         Pool::Last => vec![prompt.len() - 1],

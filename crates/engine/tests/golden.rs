@@ -80,13 +80,13 @@ fn every_site_of_every_layer_and_the_logits_equal_transformers_on_every_kernel_s
             for site in Site::ALL {
                 for layer in &layers {
                     let name = format!("{site}.{layer}");
-                    let got = keep.get(site, *layer)[0].as_slice();
-                    check(&format!("{what} {name}"), got, &expected(&tensors, &name));
+                    let got = model.host(&keep.get(site, *layer)[0]);
+                    check(&format!("{what} {name}"), got.as_slice(), &expected(&tensors, &name));
                 }
             }
             let all: Vec<usize> = (0..batch.rows().len()).collect();
             let logits = model.logits(&resid, &all);
-            check(&format!("{what} logits"), logits.as_slice(), &expected(&tensors, "logits"));
+            check(&format!("{what} logits"), model.host(&logits).as_slice(), &expected(&tensors, "logits"));
         }
     }
 }

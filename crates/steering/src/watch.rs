@@ -154,15 +154,18 @@ struct Project<'a> {
 }
 
 impl Tap for Project<'_> {
+    fn reads(&self, layer: usize, site: Site) -> bool {
+        site == self.site && self.layers.contains(&layer)
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
-        if hook.site == self.site
-            && let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer)
-        {
+        let read = hook.host(&x);
+        if let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer) {
             let project = |row: usize| {
-                let products = x.row(row).iter().zip(&self.directions[i]).map(|(x, d)| f64::from(*x) * d);
+                let products = read.row(row).iter().zip(&self.directions[i]).map(|(x, d)| f64::from(*x) * d);
                 products.sum::<f64>()
             };
-            self.found[i].extend((0..x.n_rows()).map(project));
+            self.found[i].extend((0..read.n_rows()).map(project));
         }
         x
     }

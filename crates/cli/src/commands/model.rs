@@ -5,7 +5,7 @@ use crate::memory::{Estimate, Size, Work};
 use crate::output::{Tone, paint, print_line, printable};
 use serde_json::json;
 use std::num::NonZeroUsize;
-use whipstaff_engine::{Outline, ROW_BUDGET};
+use whipstaff_engine::{Outline, ROW_BUDGET, n_parameters};
 
 /// Without `--context`, memory is estimated for so many tokens at most.
 const CONTEXT: usize = 4096;
@@ -28,7 +28,7 @@ pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
         });
         return print_line(
             &json!({
-                "name": found.name, "family": config.family, "parameters": config.n_parameters(),
+                "name": found.name, "family": config.family, "parameters": n_parameters(config),
                 "d_model": config.d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
                 "n_kv_heads": config.n_kv_heads, "head_dim": config.head_dim, "d_ff": config.d_ff,
                 "vocab_size": config.vocab_size, "max_positions": config.max_positions,
@@ -42,7 +42,7 @@ pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
         );
     }
     let yes = |is_there| if is_there { "yes" } else { "no" };
-    let parameters = config.n_parameters();
+    let parameters = n_parameters(config);
     let rows = [
         ("family", config.family.clone()),
         ("parameters", format!("{parameters} ({})", short(parameters as f64))),
