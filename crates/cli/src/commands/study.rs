@@ -145,7 +145,7 @@ impl Subject {
             set: &persona.set,
             heldout: &persona.heldout,
             neutral,
-            progress: bar,
+            watch: bar,
         };
         bench.run(&mut journal, &plan.methods, layers)?;
         Ok(journal.pair(&plan.methods, layers))
