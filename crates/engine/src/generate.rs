@@ -313,8 +313,8 @@ impl<M: Borrow<Model>, T: Borrow<Tokenizer>> Generator<M, T> {
         let (model, tokenizer): (&Model, &Tokenizer) = (self.model.borrow(), self.tokenizer.borrow());
         let mut batch = Batch::new();
         let mut last_rows = Vec::new();
-        for it in self.beginnings.ready() {
-            push(&mut batch, &mut it.session, &mut it.pending, it.n_rows);
+        for beginning in self.beginnings.ready() {
+            push(&mut batch, &mut beginning.session, &mut beginning.pending, beginning.n_rows);
         }
         for task in self.tasks.iter_mut().filter(|task| matches!(task.stage, Stage::Running)) {
             push(&mut batch, &mut task.session, &mut task.pending, task.n_rows);
