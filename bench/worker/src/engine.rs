@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use whipstaff_engine::{
-    Batch, Cpu, Edit, Generator, Isa, KeepRows, LoadOptions, Model, NoTap, PackCache, Precision, ROW_BUDGET,
-    Request, Session, Site, Steering, Tokenizer,
+    Batch, Cpu, Edit, Error, Generator, Isa, KeepRows, LoadOptions, Model, NoTap, PackCache, Precision,
+    ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
     ContrastSet, ExtractOptions, Frame, Method, ModelId, Text, TokenRule, Unwatched, extract, measure_cosine,
@@ -109,9 +109,10 @@ impl Loaded {
         let mut tokens = vec![Vec::new(); steerings.len()];
         let mut waiting = steerings.len();
         let mut first = 0.0;
-        for event in Generator::new(&self.model, &self.tokenizer, steerings.iter().map(request))? {
-            let event = event?;
-            let tokens: &mut Vec<u32> = &mut tokens[event.request];
+        let generator = Generator::new(&self.model, &self.tokenizer);
+        for event in generator.with_requests(steerings.iter().map(request))? {
+            let event = event.map_err(Error::from)?;
+            let tokens: &mut Vec<u32> = &mut tokens[event.request.index()];
             tokens.extend(event.token);
             waiting -= usize::from(tokens.len() == 1);
             if waiting == 0 && first == 0.0 {

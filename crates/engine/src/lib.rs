@@ -34,7 +34,7 @@ pub use forward::{
 };
 pub use load::{LoadOptions, Outline};
 pub use run::{
-    Continuation, Event, Finish, Generator, PrefixTree, Prefixes, Request, Sampler, Sampling, decide,
+    Continuation, Event, Finish, Generator, PrefixTree, Prefixes, Request, RequestError, RequestId, Sampler, Sampling, decide,
     log_probs, log_probs_among, score,
 };
 pub use steering::{

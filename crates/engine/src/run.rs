@@ -7,7 +7,7 @@ mod sample;
 mod score;
 
 pub use decide::decide;
-pub use generate::{Event, Finish, Generator, Request};
+pub use generate::{Event, Finish, Generator, Request, RequestError, RequestId};
 pub use prefix::{PrefixTree, Prefixes};
 pub use sample::{Sampler, Sampling};
 pub use score::{Continuation, log_probs, log_probs_among, score};

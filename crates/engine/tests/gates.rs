@@ -133,9 +133,9 @@ fn gated_requests_run_as_if_they_had_no_gate_or_no_edit() {
             ..Request::default()
         });
         let mut tokens = vec![Vec::new(); 2];
-        for event in Generator::new(&model, &tokenizer, requests).unwrap() {
+        for event in Generator::new(&model, &tokenizer).with_requests(requests).unwrap() {
             let event = event.unwrap();
-            tokens[event.request].extend(event.token);
+            tokens[event.request.index()].extend(event.token);
         }
         tokens
     };

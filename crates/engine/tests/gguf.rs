@@ -71,7 +71,7 @@ fn logits(model: &Model, prompt: &[u32]) -> Vec<f32> {
 
 fn greedy(model: &Model, tokenizer: &Tokenizer, prompt: Vec<u32>, n: usize) -> Vec<u32> {
     let request = Request { prompt, max_tokens: n, ..Request::default() };
-    let events = Generator::new(model, tokenizer, [request]).unwrap();
+    let events = Generator::new(model, tokenizer).with_requests([request]).unwrap();
     events.filter_map(|event| event.unwrap().token).collect()
 }
 

@@ -100,9 +100,8 @@ fn greedy_tokens_equal_transformers() {
         let golden = golden(case);
         let request =
             Request { prompt: golden.prompt_ids, max_tokens: golden.greedy.len(), ..Request::default() };
-        let events: Vec<Event> =
-            Generator::new(&model, &tokenizer, [request]).unwrap().collect::<Result<_, _>>().unwrap();
-        let tokens: Vec<u32> = events.iter().filter_map(|event| event.token).collect();
+        let events = Generator::new(&model, &tokenizer).with_requests([request]).unwrap();
+        let tokens: Vec<u32> = events.filter_map(|event| event.unwrap().token).collect();
         assert_eq!(tokens, golden.greedy, "{case}");
     }
 }

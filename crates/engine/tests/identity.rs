@@ -115,15 +115,14 @@ fn requests_generated_together_equal_requests_generated_one_by_one() {
         steering: steering(&model, i % 3, [0.0, 1.0, -1.0][i]),
         sampling: Sampling { temperature: 0.8, top_p: 0.9, seed: i as u64, ..Sampling::default() },
         max_tokens: [12, 5, 9][i],
-        stop: Vec::new(),
-        stop_tokens: Vec::new(),
+        ..Request::default()
     };
     let run = |requests: Vec<Request>| -> Vec<Vec<u32>> {
         let n = requests.len();
         let mut tokens = vec![Vec::new(); n];
-        for event in Generator::new(&model, &tokenizer, requests).unwrap() {
+        for event in Generator::new(&model, &tokenizer).with_requests(requests).unwrap() {
             let event = event.unwrap();
-            tokens[event.request].extend(event.token);
+            tokens[event.request.index()].extend(event.token);
         }
         tokens
     };

@@ -251,9 +251,9 @@ fn a_cache_is_not_used_under_a_steering_that_would_have_changed_it() {
 fn generated(model: &Model, requests: Vec<Request>) -> Vec<Vec<u32>> {
     let tokenizer = Tokenizer::load(&folder()).unwrap();
     let mut tokens = vec![Vec::new(); requests.len()];
-    for event in Generator::new(model, &tokenizer, requests).unwrap() {
+    for event in Generator::new(model, &tokenizer).with_requests(requests).unwrap() {
         let event = event.unwrap();
-        tokens[event.request].extend(event.token);
+        tokens[event.request.index()].extend(event.token);
     }
     tokens
 }

@@ -83,28 +83,47 @@ pub fn ask_under_each(
         max_tokens: asking.max_tokens,
         stop: asking.frame.stops(),
         stop_tokens: stop_tokens.clone(),
+        log_probs: false,
     };
-    let all: Vec<(&Steering, usize)> =
-        steerings.iter().flat_map(|steering| (0..questions.len()).map(move |i| (steering, i))).collect();
-    let mut answers = Vec::with_capacity(all.len());
-    for some in all.chunks(together(model, longest)) {
-        let requests = some.iter().map(|(steering, i)| request(steering, *i)).collect();
-        answers.extend(run(model, tokenizer, requests)?);
-        watch.advance(some.len())?;
-    }
-    let mut answers = answers.into_iter();
+    let requests =
+        steerings.iter().flat_map(|steering| (0..questions.len()).map(move |i| request(steering, i)));
+    let generator = Generator::new(model, tokenizer);
+    let mut answers = run(generator, requests, together(model, longest), watch)?.into_iter();
     Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())
 }
 
-fn run(model: &Model, tokenizer: &Tokenizer, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
+/// Returns the answers to `requests`, of which at most `n_together` run at a time.
+fn run(
+    mut generator: Generator<&Model, &Tokenizer>,
+    mut requests: impl Iterator<Item = Request>,
+    n_together: usize,
+    watch: &dyn Watch,
+) -> Result<Vec<Answer>, Error> {
     let empty = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
-    let mut answers = vec![empty; requests.len()];
-    for event in Generator::new(model, tokenizer, requests)? {
-        let event = event?;
-        let answer = &mut answers[event.request];
-        answer.text += &event.text;
-        answer.tokens.extend(event.token);
-        answer.finish = event.finish.unwrap_or(answer.finish);
+    let mut answers: Vec<Answer> = Vec::new();
+    // Requests follow several at a time, since those that are admitted together share what their prompts share.
+    let n_following = n_together.div_ceil(4);
+    loop {
+        let n_free = n_together.saturating_sub(generator.n_running());
+        if n_free >= n_following {
+            for request in requests.by_ref().take(n_free) {
+                generator.admit(request)?;
+                answers.push(empty.clone());
+            }
+        }
+        if generator.is_idle() {
+            break;
+        }
+        let mut n_ended = 0;
+        for event in generator.step() {
+            let event = event.map_err(whipstaff_engine::Error::from)?;
+            let answer = &mut answers[event.request.index()];
+            answer.text += &event.text;
+            answer.tokens.extend(event.token);
+            answer.finish = event.finish.unwrap_or(answer.finish);
+            n_ended += usize::from(event.finish.is_some());
+        }
+        watch.advance(n_ended)?;
     }
     answers.iter_mut().for_each(|answer| answer.text = answer.text.trim().to_owned());
     Ok(answers)

@@ -258,6 +258,11 @@ impl Model {
         self.ops.log_sums(logits)
     }
 
+    /// Returns `ln Σᵢ exp(xᵢ)` of one row of logits that has been read: `[vocab_size]`.
+    pub fn log_sum(&self, logits: &[f32]) -> f64 {
+        self.ops.host_log_sum(logits)
+    }
+
     /// Returns the elements `which` of rows, each given by its row and its place in the row.
     pub fn pick(&self, rows: &Rows, which: &[(usize, usize)]) -> Vec<f32> {
         self.ops.pick(rows, which)

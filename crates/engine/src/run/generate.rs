@@ -1,29 +1,56 @@
-//! Generation as an iterator over events, any number of requests at once.
+//! Generation: requests that join and leave between steps, and the events of their answers.
 
-use super::decide::decide;
-use super::prefix::PrefixTree;
-use super::sample::{Sampler, Sampling};
+mod beginning;
+mod schedule;
+mod task;
+
+use super::decide::look;
+use super::sample::Sampling;
 use crate::error::Error;
 use crate::forward::{Batch, Model, NoTap, ROW_BUDGET, Session};
 use crate::steering::Steering;
-use crate::text::{TextStream, Tokenizer};
+use crate::text::Tokenizer;
+use beginning::Beginnings;
+use schedule::share;
+use std::borrow::Borrow;
 use std::collections::VecDeque;
+use std::fmt;
+use task::{Stage, Task};
 
-/// Something to be continued.
+/// A prompt to be continued.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The tokens to continue, at least one.
     pub prompt: Vec<u32>,
-    /// The steering it runs under; what follows the prompt is its answer.
+    /// The steering that the request runs under; what follows the prompt is its answer.
     pub steering: Steering,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// At most this many new tokens.
+    /// The most new tokens.
     pub max_tokens: usize,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
-    /// Tokens that end the answer, beside the model's own.
+    /// Tokens that end the answer, besides the model's own.
     pub stop_tokens: Vec<u32>,
+    /// Whether events carry log-probabilities.
+    pub log_probs: bool,
+}
+
+/// Tells a request from all others that its generator has admitted or will admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// Returns how many requests the generator had admitted before this one.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Why an answer ended.
@@ -42,213 +69,310 @@ pub enum Finish {
 /// One token of one request, or its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Index of the request, in the order given.
-    pub request: usize,
+    /// The request.
+    pub request: RequestId,
     /// The token, a stop token included.
     pub token: Option<u32>,
-    /// The text that became certain with it.
+    /// The token's log-probability under the steered model, in nats, before penalties, temperature and filters; if
+    /// the request asked for it.
+    pub log_prob: Option<f64>,
+    /// The text that became certain with the token.
     pub text: String,
     /// Set on the last event of a request.
     pub finish: Option<Finish>,
 }
 
-/// Runs requests side by side: the weights are read once per step for all of them. A request's
-/// tokens do not depend on the others.
-pub struct Generator<'m> {
-    model: &'m Model,
-    tokenizer: &'m Tokenizer,
-    running: Vec<Running>,
-    prepared: bool,
-    events: VecDeque<Event>,
+/// An error that ended requests in the middle of their answers; no event of theirs follows.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct RequestError {
+    /// The requests that ended: the one whose error it is, or, if a whole step failed, all.
+    pub requests: Vec<RequestId>,
+    /// What went wrong.
+    pub error: Error,
 }
 
-struct Running {
-    request: usize,
-    session: Session,
-    /// Tokens chosen or given, but not run yet.
-    pending: Vec<u32>,
-    sampler: Sampler,
-    text: TextStream,
-    stop_tokens: Vec<u32>,
-    max_tokens: usize,
-    n_generated: usize,
+impl From<RequestError> for Error {
+    fn from(failed: RequestError) -> Error {
+        failed.error
+    }
 }
 
-impl<'m> Generator<'m> {
-    /// Prepares the requests; nothing runs until the first event is asked for.
+/// Runs requests side by side: each step reads the weights once for all of them.
+///
+/// Requests may be admitted and cancelled between any two steps. What a request is answered, bit for bit, depends
+/// on the request alone: not on the others, on when it was admitted, or on how its prompt was cut into pieces.
+///
+/// The generator borrows or owns its model and tokenizer: `Generator<&Model, &Tokenizer>` serves a function, and
+/// `Generator<Arc<Model>, Arc<Tokenizer>>` can be sent to a thread and kept there.
+///
+/// It is an iterator over events. The iterator ends when no request is left, and goes on once another is admitted.
+/// An error belongs to the requests that it names, and the others go on. A loop that serves calls
+/// [`step`](Generator::step) instead.
+///
+/// ```
+/// use std::{path::Path, sync::Arc};
+/// use whipstaff_engine::{Finish, Generator, Isa, Model, Request, Tokenizer};
+///
+/// let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+/// let model = Arc::new(Model::load(&folder, Isa::best())?);
+/// let tokenizer = Arc::new(Tokenizer::load(&folder)?);
+/// let request = |text: &str| {
+///     Ok::<_, whipstaff_engine::Error>(Request {
+///         prompt: tokenizer.encode(text)?,
+///         max_tokens: 4,
+///         ..Request::default()
+///     })
+/// };
+///
+/// let mut generator = Generator::new(model.clone(), tokenizer.clone());
+/// let printer = generator.admit(request("Where is the printer?")?)?;
+/// for event in generator.step() {
+///     assert_eq!(event?.request, printer);
+/// }
+/// // Another request joins, and the first one is no longer wanted.
+/// let stairs = generator.admit(request("Where are the stairs?")?)?;
+/// generator.cancel(printer);
+/// let events = generator.collect::<Result<Vec<_>, _>>()?;
+/// assert!(events.iter().all(|event| event.request == stairs));
+/// assert!(events.last().is_some_and(|event| event.finish == Some(Finish::Length)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Generator<M, T> {
+    model: M,
+    tokenizer: T,
+    chunk: usize,
+    n_admitted: u64,
+    n_steps: u64,
+    /// In order of admission.
+    tasks: Vec<Task>,
+    beginnings: Beginnings,
+    /// The request that decodes first in the next step.
+    turn: RequestId,
+    events: VecDeque<Result<Event, RequestError>>,
+}
+
+impl<M: Borrow<Model>, T: Borrow<Tokenizer>> Generator<M, T> {
+    /// Returns a generator without requests.
+    pub fn new(model: M, tokenizer: T) -> Generator<M, T> {
+        Generator {
+            model,
+            tokenizer,
+            chunk: ROW_BUDGET,
+            n_admitted: 0,
+            n_steps: 0,
+            tasks: Vec::new(),
+            beginnings: Beginnings::default(),
+            turn: RequestId(0),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Limits how many tokens of prompts run in one step beside requests that are being answered: that is how long
+    /// these ever wait. Less makes them steadier and prompts slower. It is [`ROW_BUDGET`] unless it is set, and
+    /// at least 1.
+    #[must_use]
+    pub fn with_chunk(self, n_tokens: usize) -> Generator<M, T> {
+        Generator { chunk: n_tokens.max(1), ..self }
+    }
+
+    /// Admits several requests, whose [indices](RequestId::index) are those of their order.
     ///
     /// # Errors
-    /// [`Error::Empty`] or [`Error::TooLong`] for a prompt that cannot run.
-    pub fn new(
-        model: &'m Model,
-        tokenizer: &'m Tokenizer,
+    /// As for [`Generator::admit`].
+    pub fn with_requests(
+        mut self,
         requests: impl IntoIterator<Item = Request>,
-    ) -> Result<Generator<'m>, Error> {
-        let max = model.config().max_positions;
-        let mut running = Vec::new();
-        for (request, it) in requests.into_iter().enumerate() {
-            if it.prompt.is_empty() {
-                return Err(Error::Empty);
-            }
-            if it.prompt.len() > max {
-                return Err(Error::TooLong { tokens: it.prompt.len(), max });
-            }
-            it.steering.check(model.config())?;
-            let mut session = Session::steered(it.steering).with_prompt(it.prompt.len());
-            session.expect(it.prompt.len());
-            running.push(Running {
-                request,
-                session,
-                pending: it.prompt,
-                sampler: Sampler::new(it.sampling),
-                text: TextStream::new(&it.stop),
-                stop_tokens: it.stop_tokens,
-                max_tokens: it.max_tokens,
-                n_generated: 0,
-            });
+    ) -> Result<Generator<M, T>, Error> {
+        for request in requests {
+            self.admit(request)?;
         }
-        let mut generator = Generator { model, tokenizer, running, prepared: false, events: VecDeque::new() };
-        generator.running.retain(|it| {
-            let nothing_to_do = it.max_tokens == 0;
-            if nothing_to_do {
-                let finish = Some(Finish::Length);
-                generator.events.push_back(Event {
-                    request: it.request,
-                    token: None,
-                    text: String::new(),
-                    finish,
-                });
-            }
-            !nothing_to_do
+        Ok(self)
+    }
+
+    /// Admits a request, which takes part from the next step on. Prompts that are admitted before the same step run
+    /// what they have in common once, as far as no steering changes it.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::TooLong`] or [`Error::UnknownToken`] for a prompt that cannot run, and
+    /// [`Error::SteeringMismatch`] for a steering that does not fit the model. Other requests are not affected.
+    pub fn admit(&mut self, request: Request) -> Result<RequestId, Error> {
+        check(self.model.borrow(), &request)?;
+        let id = RequestId(self.n_admitted);
+        self.n_admitted += 1;
+        if request.max_tokens == 0 {
+            let (text, finish) = (String::new(), Some(Finish::Length));
+            self.events.push_back(Ok(Event { request: id, token: None, log_prob: None, text, finish }));
+        } else {
+            self.tasks.push(Task::new(id, self.n_steps, request));
+        }
+        Ok(id)
+    }
+
+    /// Ends a request: it takes part in no further step, and no event of it follows. Returns false if it had ended
+    /// before.
+    pub fn cancel(&mut self, id: RequestId) -> bool {
+        let n_before = (self.tasks.len(), self.events.len());
+        self.tasks.retain(|task| task.id != id);
+        self.beginnings.retain_awaited(&self.tasks);
+        self.events.retain(|event| match event {
+            Ok(event) => event.request != id,
+            Err(failed) => failed.requests != [id],
         });
-        Ok(generator)
+        n_before != (self.tasks.len(), self.events.len())
     }
 
-    /// Before the first step: gates are decided, and what prompts have in common runs once as far as no steering
-    /// changes it.
-    fn prepare(&mut self) -> Result<(), Error> {
-        let prompts: Vec<Vec<u32>> = self.running.iter().map(|it| it.pending.clone()).collect();
-        let prompts: Vec<&[u32]> = prompts.iter().map(|ids| &ids[..]).collect();
-        let steerings: Vec<Steering> = self.running.iter().map(|it| it.session.steering().clone()).collect();
-        let steerings = decide(self.model, &prompts, &steerings)?;
-        let plain = |i: &usize| steerings[*i].first_position(prompts[*i].len()) >= prompts[*i].len();
-        let (plain, steered): (Vec<usize>, Vec<usize>) = (0..prompts.len()).partition(plain);
-        for i in steered {
-            self.running[i].session.steering = steerings[i].clone();
-        }
-        let texts: Vec<&[u32]> = plain.iter().map(|i| prompts[*i]).collect();
-        let tree = PrefixTree::new(self.model, &texts);
-        let prefixes = tree.run(self.model, &texts, self.model.config().n_layers)?;
-        for (text, i) in plain.into_iter().enumerate() {
-            let shared = prefixes.session(text).with_prompt(prompts[i].len());
-            let it = &mut self.running[i];
-            it.session = shared.fork_before(steerings[i].clone());
-            it.session.expect(prompts[i].len());
-            it.pending.drain(..tree.shared_len(text));
-        }
-        Ok(())
+    /// Returns how many requests will take part in the next step.
+    pub fn n_running(&self) -> usize {
+        self.tasks.len()
     }
 
-    /// Plan rows, run them, sample, emit.
-    fn step(&mut self) -> Result<(), Error> {
-        if !std::mem::replace(&mut self.prepared, true) {
-            self.prepare()?;
-        }
-        let plan = self.plan();
-        for event in self.run(&plan)? {
-            self.events.push_back(event?);
-        }
-        let events = &self.events;
-        let finished = |it: &Running| events.iter().any(|e| e.request == it.request && e.finish.is_some());
-        self.running.retain(|it| !finished(it));
-        Ok(())
+    /// Returns true if there is nothing to do and no event to take before another request is admitted.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.events.is_empty()
     }
 
-    /// How many pending tokens of each request run in this step: single tokens of answers first,
-    /// so that a long prompt never holds up a running answer, then pieces of prompts.
-    fn plan(&self) -> Vec<usize> {
-        let mut free = ROW_BUDGET;
-        let mut plan = vec![0; self.running.len()];
-        let decoding_first = [true, false];
-        for decoding in decoding_first {
-            for (n, it) in plan.iter_mut().zip(&self.running) {
-                if (it.pending.len() == 1) == decoding {
-                    *n = it.pending.len().min(free);
-                    free -= *n;
-                }
+    /// Runs one step and returns its events, after those that were not taken before: at most one for each request,
+    /// and none for those whose prompts have not run to the end.
+    ///
+    /// A step is one pass over at most [`ROW_BUDGET`] tokens, of which answers come first and prompts share the
+    /// rest; and before it, while gates are undecided, a pass as far as the gates look, over a part of that rest.
+    pub fn step(&mut self) -> impl Iterator<Item = Result<Event, RequestError>> {
+        self.advance();
+        std::iter::from_fn(|| self.events.pop_front())
+    }
+
+    /// Lets requests join, plans rows, runs them, chooses tokens and makes the events.
+    fn advance(&mut self) {
+        self.join();
+        self.plan();
+        if let Err(error) = self.decide().and_then(|()| self.run()) {
+            let requests = self.tasks.drain(..).map(|task| task.id).collect();
+            self.beginnings.clear();
+            self.events.push_back(Err(RequestError { requests, error }));
+        }
+        self.n_steps += 1;
+    }
+
+    /// Lets each group run whose gates are all decided.
+    fn join(&mut self) {
+        for group in self.tasks.chunk_by_mut(|a, b| a.group == b.group) {
+            if group.iter().all(|task| matches!(task.stage, Stage::Decided)) {
+                self.beginnings.join(group, self.model.borrow());
             }
         }
-        plan
+    }
+
+    /// Plans how many tokens of each request and each shared beginning run in this step: single tokens of answers
+    /// first, so that a long prompt never holds up an answer, then pieces of prompts.
+    fn plan(&mut self) {
+        self.tasks.iter_mut().for_each(|task| task.n_rows = 0);
+        let mut free = ROW_BUDGET;
+        let first = self.tasks.partition_point(|task| task.id < self.turn);
+        let (before, after) = self.tasks.split_at_mut(first);
+        for task in after.iter_mut().chain(before).filter(|task| task.is_decoding()) {
+            if free == 0 {
+                self.turn = task.id;
+                break;
+            }
+            task.n_rows = 1;
+            free -= 1;
+        }
+        let is_answering = free < ROW_BUDGET;
+        if is_answering {
+            free = free.min(self.chunk);
+        }
+        let beginnings = self.beginnings.ready().map(|it| (it.pending.len(), &mut it.n_rows));
+        let prompts = self.tasks.iter_mut().map(|task| (task.n_prompt_left(), &mut task.n_rows));
+        let mut prompts: Vec<_> = beginnings.chain(prompts.filter(|(n_left, _)| *n_left > 0)).collect();
+        share(&mut prompts, free);
+    }
+
+    /// Shows the planned pieces of prompts to the gates that are undecided.
+    fn decide(&mut self) -> Result<(), Error> {
+        let mut looking = Vec::new();
+        for task in self.tasks.iter_mut().filter(|task| task.n_rows > 0) {
+            if let Stage::Deciding(decision) = &mut task.stage {
+                let tokens = &task.pending[decision.n_run()..][..task.n_rows];
+                looking.push((&mut **decision, tokens));
+            }
+        }
+        if !looking.is_empty() {
+            look(self.model.borrow(), looking)?;
+            self.tasks.iter_mut().for_each(Task::settle);
+        }
+        Ok(())
     }
 
     /// Runs the planned rows, and goes on with each request whose pending tokens are done.
-    fn run(&mut self, plan: &[usize]) -> Result<Vec<Result<Event, Error>>, Error> {
+    fn run(&mut self) -> Result<(), Error> {
+        let (model, tokenizer): (&Model, &Tokenizer) = (self.model.borrow(), self.tokenizer.borrow());
         let mut batch = Batch::new();
         let mut last_rows = Vec::new();
-        for (it, n) in self.running.iter_mut().zip(plan) {
-            if *n == 0 {
-                continue;
-            }
-            let tokens: Vec<u32> = it.pending.drain(..n).collect();
-            batch.push(&mut it.session, &tokens);
-            if it.pending.is_empty() {
+        for beginning in self.beginnings.ready() {
+            push(&mut batch, &mut beginning.session, &mut beginning.pending, beginning.n_rows);
+        }
+        for task in self.tasks.iter_mut().filter(|task| matches!(task.stage, Stage::Running)) {
+            push(&mut batch, &mut task.session, &mut task.pending, task.n_rows);
+            if task.pending.is_empty() {
                 last_rows.push(batch.rows().len() - 1);
             }
         }
-        let resid = self.model.forward(&mut batch, &mut NoTap)?;
+        if batch.rows().is_empty() {
+            return Ok(());
+        }
+        let resid = model.forward(&mut batch, &mut NoTap)?;
         drop(batch);
-        let logits = self.model.logits(&resid, &last_rows);
-        let logits = self.model.host(&logits);
-        if logits.as_slice().iter().any(|x| x.is_nan()) {
-            return Err(Error::NotANumber);
-        }
+        let logits = model.logits(&resid, &last_rows);
+        let logits = model.host(&logits);
         // For many small sequences, choosing and putting into words takes as long as the blocks do.
-        let waiting = self.running.iter_mut().filter(|it| it.pending.is_empty());
-        let mut taken: Vec<_> = waiting.map(|it| (it, None)).collect();
-        self.model.cpu().for_each_mut(&mut taken, |row, (it, event)| {
-            let token = it.sampler.choose(self.model, logits.row(row), it.session.tokens());
-            *event = Some(it.take(token, self.model, self.tokenizer));
+        let waiting = self.tasks.iter_mut().filter(|task| task.pending.is_empty());
+        let mut chosen: Vec<_> = waiting.map(|task| (task, None)).collect();
+        model.cpu().for_each_mut(&mut chosen, |row, (task, event)| {
+            *event = Some(task.choose(logits.row(row), model, tokenizer));
         });
-        Ok(taken.into_iter().filter_map(|(_, event)| event).collect())
+        for (task, event) in chosen {
+            let failed = |error| RequestError { requests: vec![task.id], error };
+            self.events.extend(event.map(|event| event.map_err(failed)));
+        }
+        self.tasks.retain(|task| !task.has_ended);
+        self.beginnings.hand_on(&mut self.tasks);
+        Ok(())
     }
 }
 
-impl Running {
-    /// Takes a chosen token: text, and whether the answer ends with it.
-    fn take(&mut self, token: u32, model: &Model, tokenizer: &Tokenizer) -> Result<Event, Error> {
-        self.n_generated += 1;
-        self.pending.push(token);
-        let eos = model.config().eos_tokens.contains(&token) || self.stop_tokens.contains(&token);
-        let mut text = if eos { String::new() } else { self.text.push(token, tokenizer)? };
-        let finish = if eos {
-            Some(Finish::Eos)
-        } else if self.text.stopped() {
-            Some(Finish::Stop)
-        } else if self.n_generated >= self.max_tokens {
-            Some(Finish::Length)
-        } else if self.session.tokens().len() + 1 > model.config().max_positions {
-            Some(Finish::Context)
-        } else {
-            None
-        };
-        if finish.is_some() {
-            text += &self.text.finish(tokenizer)?;
-        }
-        Ok(Event { request: self.request, token: Some(token), text, finish })
+/// Refuses a request that cannot run on a model.
+fn check(model: &Model, request: &Request) -> Result<(), Error> {
+    let (config, prompt) = (model.config(), &request.prompt);
+    let (vocab_size, max) = (config.vocab_size, config.max_positions);
+    if prompt.is_empty() {
+        return Err(Error::Empty);
+    }
+    if prompt.len() > max {
+        return Err(Error::TooLong { tokens: prompt.len(), max });
+    }
+    if let Some(id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
+        return Err(Error::UnknownToken { id: *id, vocab_size });
+    }
+    request.steering.check(config)
+}
+
+/// Makes the next `n` pending tokens of a session rows of a batch.
+fn push<'a>(batch: &mut Batch<'a>, session: &'a mut Session, pending: &mut Vec<u32>, n: usize) {
+    if n > 0 {
+        batch.push(session, &pending[..n]);
+        pending.drain(..n);
     }
 }
 
-impl Iterator for Generator<'_> {
-    type Item = Result<Event, Error>;
+impl<M: Borrow<Model>, T: Borrow<Tokenizer>> Iterator for Generator<M, T> {
+    type Item = Result<Event, RequestError>;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.events.is_empty() && !self.running.is_empty() {
-            if let Err(error) = self.step() {
-                self.running.clear();
-                return Some(Err(error));
-            }
+    fn next(&mut self) -> Option<Result<Event, RequestError>> {
+        while self.events.is_empty() && !self.tasks.is_empty() {
+            self.advance();
         }
-        self.events.pop_front().map(Ok)
+        self.events.pop_front()
     }
 }
 
@@ -257,27 +381,31 @@ mod tests {
     use super::*;
     use crate::steering::{Edit, Scope, Site, Span};
     use std::path::Path;
+    use std::sync::Arc;
     use whipstaff_kernels::Isa;
+
+    type Owned = Generator<Arc<Model>, Arc<Tokenizer>>;
+
+    fn generator() -> Owned {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+        let model = Model::load(&dir, Isa::best()).unwrap();
+        Generator::new(Arc::new(model), Arc::new(Tokenizer::load(&dir).unwrap()))
+    }
+
+    fn request(n_prompt: u32, span: Option<Span>, max_tokens: usize) -> Request {
+        let edit = Edit::add(1, Site::ResidPost, vec![1.0; 64]);
+        let scope = |span| Scope { span, ..Scope::default() };
+        let steering = Steering::new(span.map(|span| Edit { scope: scope(span), ..edit }));
+        Request { prompt: (0..n_prompt).collect(), steering, max_tokens, ..Request::default() }
+    }
 
     /// How many tokens of its prompt each request has left to run by itself, under steering with these spans.
     #[track_caller]
     fn check(spans: &[Option<Span>], want: &[usize]) {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
-        let (model, tokenizer) = (Model::load(&dir, Isa::best()).unwrap(), Tokenizer::load(&dir).unwrap());
-        let steering = |span: &Option<Span>| {
-            let edit = Edit::add(1, Site::ResidPost, vec![1.0; 64]);
-            let scope = |span| Scope { span, ..Scope::default() };
-            Steering::new(span.map(|span| Edit { scope: scope(span), ..edit }))
-        };
-        let request = |span| Request {
-            prompt: (0..70).collect(),
-            steering: steering(span),
-            max_tokens: 1,
-            ..Request::default()
-        };
-        let mut generator = Generator::new(&model, &tokenizer, spans.iter().map(request)).unwrap();
-        generator.prepare().unwrap();
-        let left: Vec<usize> = generator.running.iter().map(|it| it.pending.len()).collect();
+        let requests = spans.iter().map(|span| request(70, *span, 1));
+        let mut generator = generator().with_requests(requests).unwrap();
+        generator.join();
+        let left: Vec<usize> = generator.tasks.iter().map(|task| task.pending.len()).collect();
         assert_eq!(left, want, "{spans:?}");
     }
 
@@ -288,5 +416,35 @@ mod tests {
         check(&[None, all, answer], &[1, 70, 1]);
         check(&[all, all, Some(Span::Prompt)], &[70, 70, 70]);
         check(&[answer], &[70]);
+    }
+
+    #[test]
+    fn a_beginning_is_dropped_with_the_last_request_that_waits_for_it() {
+        let requests = [request(70, None, 1), request(70, None, 1), request(10, None, 1)];
+        let mut generator = generator().with_requests(requests).unwrap();
+        generator.join();
+        assert_eq!(generator.beginnings.len(), 1);
+        for (id, n_beginnings) in [(0, 1), (2, 1), (1, 0)] {
+            assert!(generator.cancel(RequestId(id)));
+            assert_eq!(generator.beginnings.len(), n_beginnings);
+        }
+        assert!(generator.is_idle());
+    }
+
+    #[test]
+    fn answers_take_turns_when_there_are_more_of_them_than_rows() {
+        let requests = (0..ROW_BUDGET + 100).map(|_| request(1, None, 3));
+        let mut generator = generator().with_requests(requests).unwrap();
+        let mut n_tokens = vec![0; ROW_BUDGET + 100];
+        for _ in 0..2 {
+            generator.step().for_each(|event| n_tokens[event.unwrap().request.index()] += 1);
+        }
+        assert!(n_tokens.iter().all(|n| [1, 2].contains(n)), "{n_tokens:?}");
+    }
+
+    #[test]
+    fn a_generator_that_owns_its_model_can_be_sent_to_a_thread() {
+        fn is_send<T: Send + 'static>(_: &T) {}
+        is_send(&generator());
     }
 }

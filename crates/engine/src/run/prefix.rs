@@ -8,16 +8,16 @@ use std::ops::Range;
 /// follows the last one is a text's own.
 pub struct PrefixTree {
     /// Shared runs; a run stands after the one that it continues.
-    runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
     /// For every text, the run that it continues, and how many of its tokens that covers.
     texts: Vec<(Option<usize>, usize)>,
 }
 
 /// Tokens `range` of text `text`, after the tokens of `parent`.
-struct Run {
-    parent: Option<usize>,
-    text: usize,
-    range: Range<usize>,
+pub(crate) struct Run {
+    pub(crate) parent: Option<usize>,
+    pub(crate) text: usize,
+    pub(crate) range: Range<usize>,
 }
 
 /// Sharing a run means one more pass over the weights before what follows it can run, which costs
@@ -46,6 +46,11 @@ impl PrefixTree {
     /// Tokens that run once and stand for those of several texts.
     pub fn n_shared(&self) -> usize {
         self.runs.iter().map(|run| run.range.len()).sum()
+    }
+
+    /// Returns the last of the shared runs that text `text` begins with, if it shares any.
+    pub(crate) fn last_run(&self, text: usize) -> Option<usize> {
+        self.texts[text].0
     }
 
     /// How many tokens at the beginning of text `text` are shared.

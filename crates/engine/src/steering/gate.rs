@@ -1,7 +1,4 @@
-//! Conditions on a prompt: a steering with gates becomes one without, before anything runs under it.
-//!
-//! A gate is decided from the unsteered prompt, for every sequence by itself. So there is nothing left to decide
-//! while a sequence runs, and what is said about batches, chunks and caches holds for gated steering as well.
+//! Conditions on a prompt.
 
 use super::operator::dot;
 use super::site::Site;
