@@ -8,81 +8,73 @@
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
-//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
-//! `watch`, `compose`, `interference`, `lens`.
+//! Wings, from the ground up; each uses those above it in the list and no other: `math` (numbers only), `contrasts`
+//! (what a model is given to read), `vector` (what a vector is, and its files), `fit` (contrasts to directions), `steer`
+//! (a request to a steering), `measure` (texts under steerings, numbers off them), `evidence` (does it work, how much,
+//! at what cost). Below them all stand `error`, `progress`, `passes` and `atomic`.
 
 #![forbid(unsafe_code)]
 
-mod answers;
-mod branches;
-mod budget;
-mod choices;
-mod classify;
-mod compose;
-mod contrasts;
-mod control;
-mod cosine;
-mod dial;
-mod divergence;
+mod atomic;
 mod error;
-mod extract;
-pub mod figure;
-mod file;
-mod frame;
-mod instruction;
-mod interference;
-mod judge;
-mod layers;
-mod lens;
-mod linalg;
-mod margin;
-mod measured;
-mod methods;
+mod passes;
 mod progress;
-mod random;
-mod receipt;
-mod recommend;
-mod replay;
-pub mod report;
-mod schema;
 mod sealed;
-mod stats;
-pub mod study;
-pub mod sweep;
-mod tokens;
-mod vector;
-mod watch;
-mod words;
 
-pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
-pub use budget::{Solved, solve_kl};
-pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
-pub use classify::{Classifier, Leaning};
-pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, same_gaps, shared_layers};
-pub use contrasts::{Contrast, ContrastSet};
-pub use control::Convention;
-pub use cosine::{CosineTable, measure_cosine};
-pub use dial::{Dose, Unit, combine};
-pub use divergence::{Divergence, divergences};
+mod math;
+
+/// For `study/words`.
+mod stats {
+    pub(crate) use crate::math::mean;
+}
+
+mod contrasts;
+
+mod vector;
+
+mod fit;
+
+mod steer;
+
+mod measure;
+
+mod evidence;
+
+pub mod figure;
+pub mod report;
+
+/// Methods and layers compared at equal cost, for any models and personas, and against prompting.
+pub mod study {
+    mod drawn;
+    mod words;
+
+    pub use crate::evidence::study::*;
+    pub(crate) use drawn::{asked, layers_text, percent};
+    pub use words::QUESTIONS;
+}
+
+pub use atomic::{sha256_of_file, write_atomically};
+pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, TokenRule};
 pub use error::Error;
-pub use extract::{AnswerRows, ExtractOptions, extract};
-pub use file::{FORMAT_VERSION, sha256_of_file, write_atomically};
-pub use frame::{Frame, FrameId};
-pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
-pub use interference::{Interference, Moved, interference};
-pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Rubric, Verdicts, judge_all};
-pub use layers::LayerSpec;
-pub use lens::{Lens, Pushed, lens};
-pub use measured::{Measured, measured};
-pub use methods::Method;
-pub use progress::{Remark, RemarkKind, Unwatched, Watch};
-pub use receipt::{
-    Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt, repetition,
+pub use evidence::{
+    Interference, Moved, PERPLEXITY_BUDGET, ReceiptOptions, Solved, interference, receipt, recommend,
+    solve_kl, sweep,
 };
-pub use recommend::{PERPLEXITY_BUDGET, recommend};
-pub use replay::{Text, passes};
-pub use schema::{FieldError, GateRequest, SteerSpec};
-pub use tokens::TokenRule;
-pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
-pub use watch::{Ruler, Watched, midpoints, rulers, watch};
+pub use fit::{AnswerRows, ExtractOptions, Method, extract};
+pub use math::{Measured, measured};
+pub use measure::{
+    Answer, Asking, Choice, ChoiceScore, ChoiceSet, Choosing, Classifier, CosineTable, Divergence, Judge,
+    JudgeReply, Leaning, Lens, LocalJudge, Pushed, Rating, Rubric, Ruler, Text, Verdicts, Watched, ask,
+    ask_under_each, asked_together, divergences, judge_all, lens, measure_cosine, midpoints, neutral_texts,
+    perplexities, repetition, rulers, watch,
+};
+pub use passes::passes;
+pub use progress::{Remark, RemarkKind, Unwatched, Watch};
+pub use steer::{
+    Cosines, Dose, FieldError, GateRequest, GateSpec, How, Instruction, Mix, Op, Part, SteerSpec,
+    TokenFilter, combine, compose, same_gaps, shared_layers, steering_of,
+};
+pub use vector::{
+    Arm, ArmKind, Convention, Cost, Effect, FORMAT_VERSION, LayerDirection, LayerSpec, ModelId, Nuisance,
+    Orthogonal, PersonaVector, Provenance, Receipt, Recipe, RecipePart, Recommendation, Unit, Verdict,
+};

@@ -1,6 +1,6 @@
 //! How long work reports where it stands, and learns that it should stop.
 
-use crate::Error;
+use crate::error::Error;
 use std::fmt;
 
 /// Watches long work: told where it stands and what a person should know, asked whether it should go on.

@@ -78,7 +78,7 @@ impl Job<'_> {
             vector.receipt = self.receipt(&vector, &rows, set, heldout)?;
             return Ok(vector);
         }
-        let Some((most, rest)) = plan::split(set) else {
+        let Some((most, rest)) = set.split() else {
             self.bar.clear();
             note("too few contrasts to choose layers and alpha on: give at least four, or --heldout");
             return Ok(vector);
@@ -144,5 +144,5 @@ fn find_heldout(args: &ExtractArgs) -> Option<PathBuf> {
     if args.recommend == 0 && args.evidence.receipt == 0 {
         return None;
     }
-    args.heldout.clone().or_else(|| plan::heldout_beside(&args.contrasts))
+    args.heldout.clone().or_else(|| ContrastSet::heldout_beside(&args.contrasts))
 }

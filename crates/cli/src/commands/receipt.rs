@@ -11,7 +11,7 @@ use std::sync::Arc;
 use whipstaff_engine::{Continuation, TokenSet};
 use whipstaff_steering::{
     AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
-    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, receipt as measure,
+    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, neutral_texts, receipt as measure,
 };
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
@@ -119,27 +119,11 @@ pub fn neutral(loaded: &Loaded, path: Option<&Path>) -> Result<Vec<Continuation>
         None if loaded.embedded => return Ok(Vec::new()),
         None => include_str!("../../../../contrasts/neutral.txt").to_owned(),
     };
-    let (tokenizer, max) = (loaded.tokenizer()?, loaded.model.config().max_positions);
-    let mut texts = Vec::new();
-    for paragraph in text.split("\n\n").map(str::trim).filter(|it| !it.is_empty()) {
-        texts.extend(windows(&tokenizer.encode(paragraph).map_err(whipstaff_steering::Error::from)?, max));
-    }
+    let texts = neutral_texts(&text, loaded.tokenizer()?, loaded.model.config().max_positions)?;
     match (path, texts.is_empty()) {
         (Some(path), true) => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
         _ => Ok(texts),
     }
-}
-
-/// The tokens of a text, each but the first to be predicted once, from at most `max` − 1 before it: windows that
-/// begin half a context before their first new token.
-fn windows(ids: &[u32], max: usize) -> Vec<Continuation> {
-    let (mut windows, mut start, mut next) = (Vec::new(), 0, 1);
-    while next < ids.len() {
-        let end = ids.len().min(start + max.max(2));
-        windows.push(Continuation { prompt: ids[start..next].to_vec(), tokens: ids[next..end].to_vec() });
-        (start, next) = (end.saturating_sub(max.max(2) / 2), end);
-    }
-    windows
 }
 
 /// A receipt for people: the verdict, the arms, the cost, what else the direction may be reading.
@@ -205,25 +189,4 @@ fn arm_line(arm: &Arm) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_token_but_the_first_is_predicted_once_from_half_a_context_at_least() {
-        let check = |len: u32, max: usize, want: &[(&[u32], &[u32])]| {
-            let got = windows(&(0..len).collect::<Vec<_>>(), max);
-            let got: Vec<(&[u32], &[u32])> = got.iter().map(|it| (&it.prompt[..], &it.tokens[..])).collect();
-            assert_eq!(got, want, "{len} tokens, {max} at a time");
-        };
-        check(0, 4, &[]);
-        check(1, 4, &[]);
-        check(2, 4, &[(&[0], &[1])]);
-        check(4, 4, &[(&[0], &[1, 2, 3])]);
-        check(5, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4])]);
-        check(8, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4, 5]), (&[4, 5], &[6, 7])]);
-        check(3, 1, &[(&[0], &[1]), (&[1], &[2])]);
-    }
 }

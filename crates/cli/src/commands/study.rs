@@ -56,7 +56,7 @@ impl Persona<'_> {
     /// Reads its contrasts; held-out ones are those given, else those beside the others, else every fourth.
     fn read(plan: &PersonaPlan) -> Result<Persona<'_>, Failure> {
         let set = ContrastSet::read(&plan.contrasts)?;
-        let beside = plan::heldout_beside(&plan.contrasts);
+        let beside = ContrastSet::heldout_beside(&plan.contrasts);
         let heldout =
             plan.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
         let few = |heldout: &ContrastSet| {
@@ -69,7 +69,7 @@ impl Persona<'_> {
         };
         let (set, heldout) = match heldout {
             Some(heldout) => (set, heldout),
-            None => plan::split(&set).unwrap_or((set.first(0), set.first(0))),
+            None => set.split().unwrap_or((set.first(0), set.first(0))),
         };
         if heldout.contrasts.len() < LEAST_CONTRASTS {
             return Err(few(&heldout));
@@ -145,7 +145,7 @@ impl Subject {
             set: &persona.set,
             heldout: &persona.heldout,
             neutral,
-            progress: bar,
+            watch: bar,
         };
         bench.run(&mut journal, &plan.methods, layers)?;
         Ok(journal.pair(&plan.methods, layers))

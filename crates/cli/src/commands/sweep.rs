@@ -20,12 +20,12 @@ use whipstaff_steering::{
 /// draw → pick a dose on one half of the contrasts and say how it does on the other.
 pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
-    let beside = plan::heldout_beside(&args.contrasts);
+    let beside = ContrastSet::heldout_beside(&args.contrasts);
     let heldout =
         args.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
     let (set, heldout) = match heldout {
         Some(heldout) => (set, heldout),
-        None => plan::split(&set).ok_or_else(|| {
+        None => set.split().ok_or_else(|| {
             let path = args.contrasts.display();
             Failure::BadInput(format!(
                 "{path}: too few contrasts to hold some out; give at least four, or --heldout"

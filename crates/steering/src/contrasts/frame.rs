@@ -1,6 +1,6 @@
 //! Frames: how a conversation becomes the text that a model continues.
 
-use crate::Error;
+use crate::error::Error;
 use std::sync::Arc;
 use whipstaff_engine::{ChatTemplate, Message, Role, Tokenizer};
 

@@ -1,9 +1,9 @@
 //! Contrasts: the same conversation with a positive and a negative answer.
 
-use crate::Error;
-use crate::file::sha256_hex;
+use crate::atomic::sha256_hex;
+use crate::error::Error;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use whipstaff_engine::{Message, Role};
 
 /// One conversation, answered from both sides of a persona.
@@ -114,19 +114,27 @@ impl ContrastSet {
         ContrastSet { contrasts, ..self.clone() }
     }
 
-    /// Cuts the set in two: three of four contrasts, and every fourth.
-    pub fn split(&self) -> (ContrastSet, ContrastSet) {
-        let part = |held_out: bool| ContrastSet {
-            contrasts: self
-                .contrasts
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| (i % 4 == 3) == held_out)
-                .map(|(_, contrast)| contrast.clone())
-                .collect(),
+    /// Cuts the set in two: three of four contrasts to fit on, and every fourth to measure on. Returns `None` if the
+    /// set has fewer than four contrasts.
+    pub fn split(&self) -> Option<(ContrastSet, ContrastSet)> {
+        let part = |held_out: bool| -> Vec<Contrast> {
+            let numbered = self.contrasts.iter().enumerate();
+            numbered.filter(|(i, _)| (i % 4 == 3) == held_out).map(|(_, contrast)| contrast.clone()).collect()
+        };
+        let held_out = ContrastSet {
+            name: format!("{} (every fourth)", self.name),
+            contrasts: part(true),
             ..self.clone()
         };
-        (part(false), part(true))
+        (!held_out.contrasts.is_empty())
+            .then(|| (ContrastSet { contrasts: part(false), ..self.clone() }, held_out))
+    }
+
+    /// Returns the path of the held-out contrasts that lie beside `F.jsonl` as `F-heldout.jsonl`, if there are any.
+    pub fn heldout_beside(contrasts: &Path) -> Option<PathBuf> {
+        let stem = contrasts.file_stem().unwrap_or_default().to_string_lossy();
+        let beside = contrasts.parent().unwrap_or(Path::new("")).join(format!("{stem}-heldout.jsonl"));
+        beside.exists().then_some(beside)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which tokens of a text are averaged.
 
-use crate::{ContrastSet, Error};
+use super::set::ContrastSet;
+use crate::error::Error;
 use std::{fmt, ops::Range, str::FromStr};
 
 /// Which tokens of an answer, or before it, are averaged.

@@ -1,6 +1,7 @@
 //! Alpha as a budget: how much of a steering moves what a model expects by so many nats.
 
-use crate::{Error, divergences};
+use crate::error::Error;
+use crate::measure::divergences;
 use whipstaff_engine::{Continuation, Model, Steering};
 
 /// How much of a steering meets a budget.

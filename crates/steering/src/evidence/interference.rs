@@ -4,11 +4,12 @@
 //! half of the way that the margin moves from −dose to +dose, in nats per token. If parts did not get into each
 //! other's way, the effect of the mix would be the sum of theirs; the interference is what it is beyond that.
 
-use crate::extract::encode;
-use crate::margin::Margins;
-use crate::random::Random;
-use crate::stats::{RESAMPLES, interval_of_mean, mean};
-use crate::{ContrastSet, Dose, Error, Frame, Watch, combine};
+use crate::contrasts::{ContrastSet, Frame, encode};
+use crate::error::Error;
+use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
+use crate::measure::Margins;
+use crate::progress::Watch;
+use crate::steer::{Dose, combine};
 use whipstaff_engine::{Model, Steering, Tokenizer};
 
 /// What parts and mix do on one contrast set.

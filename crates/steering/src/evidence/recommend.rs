@@ -9,13 +9,12 @@
 //! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
 //! and all of them decide what is near it.
 
-use crate::answers::asking_to_measure;
-use crate::extract::encode;
-use crate::margin::Margins;
-use crate::{
-    ContrastSet, Dose, Error, Frame, PersonaVector, Recommendation, Unit, Watch, ask_under_each, combine,
-    perplexities,
-};
+use crate::contrasts::{ContrastSet, Frame, encode};
+use crate::error::Error;
+use crate::measure::{Margins, ask_under_each, asking_to_measure, perplexities};
+use crate::progress::Watch;
+use crate::steer::{Dose, combine};
+use crate::vector::{PersonaVector, Recommendation, Unit};
 use whipstaff_engine::{Message, Model, Steering, Tokenizer};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.

@@ -1,13 +1,12 @@
 //! Extraction: run the contrasts, average each answer's rows, fit a direction to the averages.
 
-use crate::linalg::{dot, mean_row, minus, unit};
-use crate::random::Random;
-use crate::replay::passes;
-use crate::stats::cross_validated_auc;
-use crate::{
-    Contrast, ContrastSet, Error, Frame, LayerDirection, Method, ModelId, PersonaVector, Provenance,
-    TokenRule, Watch,
-};
+use super::methods::Method;
+use crate::contrasts::{ContrastSet, Frame, SideIds, TokenRule, encode_sides};
+use crate::error::Error;
+use crate::math::{Random, cross_validated_auc, dot, mean_row, minus, unit};
+use crate::passes::passes;
+use crate::progress::Watch;
+use crate::vector::{LayerDirection, ModelId, PersonaVector, Provenance};
 use whipstaff_engine::{
     Batch, Cpu, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
 };
@@ -164,56 +163,6 @@ fn coherence(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<f64> {
     // |Σ u|² = n + the cosines of all ordered pairs
     let sum = (units.len() > 1).then(|| mean_row(&units))?;
     Some((n * n * dot(&sum, &sum) - n) / (n * (n - 1.0)))
-}
-
-/// A contrast in tokens.
-pub(crate) struct ContrastIds {
-    pub(crate) prompt: Vec<u32>,
-    /// Positive, negative.
-    pub(crate) answers: [Vec<u32>; 2],
-}
-
-/// The contrasts of a set in tokens, each checked to fit the model's context.
-pub(crate) fn encode(
-    tokenizer: &Tokenizer,
-    frame: &Frame,
-    set: &ContrastSet,
-    max: usize,
-) -> Result<Vec<ContrastIds>, Error> {
-    let ids = |(i, contrast): (usize, &Contrast)| {
-        let texts = [&contrast.positive[..], &contrast.negative];
-        let (prompt, answers) = frame.answered_ids(tokenizer, &contrast.messages, &texts)?;
-        let answers: [Vec<u32>; 2] = answers.try_into().expect("one for each text");
-        let tokens = prompt.len() + answers[0].len().max(answers[1].len());
-        if tokens > max {
-            return Err(Error::TooLong { set: set.name.clone(), number: i + 1, tokens, max });
-        }
-        Ok(ContrastIds { prompt, answers })
-    };
-    set.contrasts.iter().enumerate().map(ids).collect()
-}
-
-/// A contrast in tokens as extraction reads it.
-struct SideIds {
-    /// Before the positive answer, before the negative one.
-    prompts: [Vec<u32>; 2],
-    answers: [Vec<u32>; 2],
-}
-
-/// As [`encode`], each answer behind what is said before it.
-fn encode_sides(
-    tokenizer: &Tokenizer,
-    frame: &Frame,
-    set: &ContrastSet,
-    max: usize,
-) -> Result<Vec<SideIds>, Error> {
-    let side = |side: usize| encode(tokenizer, frame, &set.as_read_for(side), max);
-    let pair = |(positive, negative): (ContrastIds, ContrastIds)| {
-        let [positive_answer, _] = positive.answers;
-        let [_, negative_answer] = negative.answers;
-        SideIds { prompts: [positive.prompt, negative.prompt], answers: [positive_answer, negative_answer] }
-    };
-    Ok(side(0)?.into_iter().zip(side(1)?).map(pair).collect())
 }
 
 fn rms(sums: &SumRows, layer: usize, n_slots: usize) -> f64 {

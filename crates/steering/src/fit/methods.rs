@@ -3,8 +3,7 @@
 mod lda;
 mod logistic;
 
-use crate::linalg::{combination, dot, gram, leading_eigenvector, mean_row, minus, unit};
-use crate::random::Random;
+use crate::math::{Random, combination, dot, gram, leading_eigenvector, mean_row, minus, unit};
 use std::{fmt, str::FromStr};
 
 pub(crate) use logistic::Logistic;

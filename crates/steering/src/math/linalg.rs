@@ -205,7 +205,7 @@ fn rotate(matrix: &mut Matrix, vectors: &mut Matrix, p: usize, q: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use crate::math::Random;
 
     fn rows(n: usize, d: usize, seed: u64) -> Matrix {
         let mut random = Random::new(seed);

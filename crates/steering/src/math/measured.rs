@@ -1,7 +1,7 @@
 //! A quantity over the items of a set, beside what it is unsteered.
 
-use crate::random::Random;
-use crate::stats::{RESAMPLES, interval_of_mean, mean};
+use super::random::Random;
+use super::stats::{RESAMPLES, interval_of_mean, mean};
 
 /// What a quantity is at one dose.
 #[derive(Clone, Debug, PartialEq)]

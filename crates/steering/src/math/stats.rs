@@ -1,7 +1,7 @@
 //! The statistics of evidence: separability, intervals, correlation. docs/REFERENCE.md has the formulas.
 
-use crate::linalg::dot;
-use crate::random::Random;
+use super::linalg::dot;
+use super::random::Random;
 
 /// Area under the ROC curve: the chance that a positive scores above a negative, ties half.
 pub(crate) fn auc(positives: &[f64], negatives: &[f64]) -> f64 {
@@ -145,7 +145,7 @@ pub(crate) fn prediction_interval(values: &[f64]) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::mean_row;
+    use crate::math::mean_row;
 
     #[test]
     fn auc_counts_wins_and_half_of_ties() {
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn intervals_and_correlations_are_those_of_scipy() {
         let cases: Vec<Golden> =
-            serde_json::from_str(include_str!("../../../tests/golden/statistics.json")).unwrap();
+            serde_json::from_str(include_str!("../../../../tests/golden/statistics.json")).unwrap();
         for it in cases {
             // Both draw 100 000 resamples, so an end is known to about a hundredth of the interval.
             let got = interval_of_mean(&it.values, 100_000, Random::new(1)).unwrap();

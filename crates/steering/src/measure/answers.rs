@@ -1,6 +1,9 @@
 //! Asking a model questions under a steering, and how natural its answers are to it unsteered.
 
-use crate::{Error, Frame, Watch};
+use crate::contrasts::Frame;
+use crate::error::Error;
+use crate::math::mean;
+use crate::progress::Watch;
 use whipstaff_engine::{
     Continuation, Finish, Generator, Message, Model, Request, Sampling, Steering, Tokenizer, score,
 };
@@ -153,4 +156,33 @@ pub(crate) fn continuations(
         Ok(Continuation { prompt: frame.prompt_ids(tokenizer, question)?, tokens: answer.tokens.clone() })
     };
     said.map(text).collect()
+}
+
+/// The mean of [`repetition`] over answers.
+pub(crate) fn mean_repetition(answers: &[Answer]) -> f64 {
+    mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>())
+}
+
+/// The share of runs of four tokens of a text that have occurred before in it.
+pub fn repetition(tokens: &[u32]) -> f64 {
+    let mut runs: Vec<&[u32]> = tokens.windows(4).collect();
+    let n = runs.len();
+    runs.sort_unstable();
+    runs.dedup();
+    if n == 0 { 0.0 } else { (n - runs.len()) as f64 / n as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetition_counts_runs_of_four_that_have_occurred() {
+        let check = |tokens: &[u32], want: f64| assert_eq!(repetition(tokens), want, "{tokens:?}");
+        check(&[], 0.0);
+        check(&[1, 1, 1], 0.0);
+        check(&[1, 2, 3, 4, 5], 0.0);
+        check(&[1, 1, 1, 1, 1], 0.5);
+        check(&[1, 2, 3, 4, 1, 2, 3, 4], 0.2);
+    }
 }

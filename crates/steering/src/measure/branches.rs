@@ -1,7 +1,7 @@
 //! Answers to prompts, several to each: what answers share runs once, unsteered and under every steering.
 
-use crate::Error;
-use crate::replay::{Replay, Text, run_keeping};
+use super::replay::{Replay, Text, run_keeping};
+use crate::error::Error;
 use std::ops::Range;
 use whipstaff_engine::{Batch, Model, NoTap, Rows, Session, Steering, log_probs};
 

@@ -1,7 +1,8 @@
 //! A small linear text classifier, for counting which way answers lean.
 
-use crate::stats::percentile;
-use crate::{ContrastSet, Error};
+use crate::contrasts::ContrastSet;
+use crate::error::Error;
+use crate::math::percentile;
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

@@ -1,9 +1,11 @@
 //! How far steering turns the stream: cosine of steered and unsteered `resid_post`.
 
+use super::replay::{Replay, Text, batches};
+use crate::error::Error;
 use crate::figure::{Curve, Panel, Point};
-use crate::replay::{Replay, Text, batches, passes};
-use crate::stats::percentile;
-use crate::{Error, Watch};
+use crate::math::percentile;
+use crate::passes::passes;
+use crate::progress::Watch;
 use std::fmt::Write;
 use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
 

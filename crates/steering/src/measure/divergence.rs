@@ -1,7 +1,8 @@
 //! How far steering moves what a model expects of given texts.
 
-use crate::Error;
-use crate::replay::{Replay, Text, batches, passes};
+use super::replay::{Replay, Text, batches};
+use crate::error::Error;
+use crate::passes::passes;
 use whipstaff_engine::{Continuation, Model, NoTap, Rows, Steering};
 
 /// What steering does to the next-token distributions along texts.

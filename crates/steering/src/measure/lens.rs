@@ -1,8 +1,9 @@
 //! What a direction says in words: the tokens of the vocabulary that it pushes up and down, by the logit lens
 //! (nostalgebraist 2020; of parameters and directions: Dar et al. 2022, 2209.02535).
 
-use crate::stats::{deviation, mean};
-use crate::{Error, PersonaVector};
+use crate::error::Error;
+use crate::math::{deviation, mean};
+use crate::vector::PersonaVector;
 use whipstaff_engine::{Model, Rows, Tokenizer};
 
 /// A direction in words.

@@ -1,10 +1,12 @@
 //! How much likelier a model finds the positive answer of a contrast than the negative one.
 
-use crate::branches::Branches;
-use crate::extract::ContrastIds;
-use crate::replay::{Text, passes};
-use crate::stats::mean;
-use crate::{Error, Watch};
+use super::branches::Branches;
+use super::replay::Text;
+use crate::contrasts::ContrastIds;
+use crate::error::Error;
+use crate::math::mean;
+use crate::passes::passes;
+use crate::progress::Watch;
 use whipstaff_engine::{Continuation, Model, Steering, score};
 
 /// Contrasts to measure margins on. A margin is the mean log-probability per token of the positive answer less

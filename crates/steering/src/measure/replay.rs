@@ -1,6 +1,6 @@
 //! Texts run once unsteered, then again from any block up, under any number of steerings at once.
 
-use crate::Error;
+use crate::error::Error;
 use std::ops::Range;
 use whipstaff_engine::{
     Batch, Continuation, Model, NoTap, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
@@ -195,21 +195,4 @@ pub(crate) fn batches<'c>(
         }
     }
     batches
-}
-
-/// Cuts texts of these lengths into passes that fit the row budget, one text at least in each.
-pub fn passes(lens: &[usize]) -> Vec<Range<usize>> {
-    let mut passes: Vec<Range<usize>> = Vec::new();
-    let mut rows = 0;
-    for (i, len) in lens.iter().enumerate() {
-        match passes.last_mut() {
-            Some(pass) if rows + len <= ROW_BUDGET => pass.end = i + 1,
-            _ => {
-                passes.push(i..i + 1);
-                rows = 0;
-            }
-        }
-        rows += len;
-    }
-    passes
 }

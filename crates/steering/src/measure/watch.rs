@@ -1,7 +1,11 @@
 //! Watching: where each token of a text stands on a vector.
 
-use crate::linalg::{dot, mean_row, unit};
-use crate::{AnswerRows, Error, PersonaVector, Text, Unit, Watch};
+use super::replay::Text;
+use crate::error::Error;
+use crate::fit::AnswerRows;
+use crate::math::{dot, mean_row, unit};
+use crate::progress::Watch;
+use crate::vector::{PersonaVector, Unit};
 use std::collections::BTreeMap;
 use whipstaff_engine::{
     Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,

@@ -1,58 +1,8 @@
 //! The dial: `h ← h + alpha · u · d` with a unit `u`, and what a dose of several vectors adds up to.
 
-use crate::control::no_statistic;
-use crate::{Error, LayerDirection, PersonaVector};
-use std::{fmt, str::FromStr};
+use crate::error::Error;
+use crate::vector::{PersonaVector, Unit, no_statistic};
 use whipstaff_engine::{Edit, Steering};
-
-/// What alpha is counted in, per layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unit {
-    /// The gap between positive and negative answers: alpha 1 is one full contrast, the raw
-    /// difference vector of the method `mean`.
-    #[default]
-    Gap,
-    /// The root mean square norm of the stream: the same fraction of it on every layer and model.
-    Rms,
-    /// 1: what repeng and llama.cpp call the coefficient.
-    Unit,
-}
-
-impl Unit {
-    /// What alpha counts, in words.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Unit::Gap => "the contrast's gap",
-            Unit::Rms => "the stream's norm",
-            Unit::Unit => "1",
-        }
-    }
-
-    /// `gap`, `rms` or `unit`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Gap => "gap",
-            Unit::Rms => "rms",
-            Unit::Unit => "unit",
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Unit {
-    type Err = String;
-    fn from_str(name: &str) -> Result<Unit, String> {
-        [Unit::Gap, Unit::Rms, Unit::Unit]
-            .into_iter()
-            .find(|unit| unit.name() == name)
-            .ok_or_else(|| format!("`{name}` is not a unit (units: gap, rms, unit)"))
-    }
-}
 
 /// A vector, how much of it, and where.
 #[derive(Clone, Debug)]
@@ -104,69 +54,4 @@ pub fn combine(doses: &[Dose<'_>], factor: f64) -> Result<Steering, Error> {
         edits.extend(Dose { alpha: dose.alpha * factor, ..dose.clone() }.edits()?);
     }
     Ok(Steering::new(edits))
-}
-
-impl PersonaVector {
-    /// The direction of a layer.
-    ///
-    /// # Errors
-    /// [`Error::Vector`] naming the layers that there are.
-    pub fn at_layer(&self, layer: usize) -> Result<&LayerDirection, Error> {
-        self.layers.get(&layer).ok_or_else(|| Error::Vector {
-            vector: self.name.clone(),
-            reason: format!("has no direction for layer {layer} (it has {})", self.layers_text()),
-        })
-    }
-
-    /// Checks that the vector fits a model's shape.
-    ///
-    /// # Errors
-    /// [`Error::Vector`] saying what differs.
-    pub fn check_fits(&self, file: &str, d_model: usize, n_layers: usize) -> Result<(), Error> {
-        let fail = |reason| Err(Error::Vector { vector: file.to_owned(), reason });
-        let its = &self.provenance.model;
-        if its.d_model != d_model {
-            return fail(format!(
-                "was made for a model with d_model {} ({}), this model has {d_model}",
-                its.d_model, its.name
-            ));
-        }
-        match self.layers.keys().next_back() {
-            Some(last) if *last >= n_layers => {
-                fail(format!("has a direction for layer {last}, this model has layers 0-{}", n_layers - 1))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The layers and alpha to use when none are given: those recommended, else the middle layer
-    /// at one full contrast; for another tool's vector all its layers, as that tool would.
-    pub fn default_dose(&self) -> (Vec<usize>, f64) {
-        match &self.recommended {
-            Some(it) => (it.layers.clone(), it.alpha),
-            None if self.is_foreign() => (self.layers.keys().copied().collect(), 1.0),
-            None => {
-                let layers: Vec<usize> = self.layers.keys().copied().collect();
-                (vec![layers[layers.len() / 2]], 1.0)
-            }
-        }
-    }
-
-    /// The layers as a person would write them: `0-15` or `3,5,7`.
-    pub fn layers_text(&self) -> String {
-        layers_text(&self.layers.keys().copied().collect::<Vec<_>>())
-    }
-}
-
-/// Layers as a person would write them: runs as ranges.
-pub(crate) fn layers_text(layers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for layer in layers {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == *layer => *end = *layer,
-            _ => runs.push((*layer, *layer)),
-        }
-    }
-    let text = |(a, b): &(usize, usize)| if a == b { a.to_string() } else { format!("{a}-{b}") };
-    runs.iter().map(text).collect::<Vec<_>>().join(",")
 }

@@ -1,7 +1,8 @@
 //! A dose of a vector with all that may be said about it: which operator, at which positions, under what condition.
 
-use crate::control::no_statistic;
-use crate::{Dose, Error, PersonaVector, Unit};
+use super::dose::Dose;
+use crate::error::Error;
+use crate::vector::{PersonaVector, Unit, no_statistic};
 use regex::Regex;
 use std::sync::Arc;
 use whipstaff_engine::{

@@ -4,7 +4,9 @@
 
 mod values;
 
-use crate::{Error, How, LayerSpec, Op, TokenFilter, Unit};
+use super::instruction::{How, Op, TokenFilter};
+use crate::error::Error;
+use crate::vector::{LayerSpec, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

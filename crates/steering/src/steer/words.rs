@@ -1,7 +1,7 @@
 //! What an instruction does, in words.
 
-use crate::dial::layers_text;
-use crate::{How, Instruction, Op, Unit};
+use super::instruction::{How, Instruction, Op};
+use crate::vector::{Unit, layers_text};
 use whipstaff_engine::{Fires, Pool, Position, Schedule, Score, Span};
 
 impl Instruction<'_> {

@@ -9,9 +9,12 @@
 //! Files that are written here also hold, under keys of our own that others ignore, everything that the
 //! vector file holds, so that the way back loses nothing.
 
-use crate::dial::layers_text;
-use crate::file::Metadata;
-use crate::{Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Unit};
+use super::file::Metadata;
+use super::layers::layers_text;
+use super::persona::{LayerDirection, ModelId, PersonaVector, Provenance};
+use super::unit::{Unit, no_statistic};
+use crate::contrasts::FrameId;
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
@@ -67,24 +70,6 @@ impl FromStr for Convention {
 }
 
 impl PersonaVector {
-    /// Reads a vector file or a control vector, and the unit in which the file's own coefficients count.
-    ///
-    /// # Errors
-    /// [`Error::Read`], or [`Error::File`] naming what is wrong.
-    pub fn read_from(path: &Path, from: Convention) -> Result<(PersonaVector, Unit), Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let fail = |reason| Error::File { path: path.to_owned(), reason };
-        if bytes.starts_with(b"GGUF") {
-            return read_control(&Gguf::from_bytes(bytes, path)?, path, from).map_err(fail);
-        }
-        if from != Convention::default() {
-            return Err(fail("is no control vector: how others count its layers makes no difference".into()));
-        }
-        let vector = PersonaVector::from_bytes(&bytes).map_err(fail)?;
-        let unit = if vector.is_foreign() { Unit::Unit } else { Unit::Gap };
-        Ok((vector, unit))
-    }
-
     /// The bytes of a control vector with the directions of some layers, each multiplied by its unit
     /// `fold`: then a coefficient of 1 elsewhere is an alpha of 1 in that unit here. With
     /// [`Unit::Unit`], the directions are written bit for bit.
@@ -135,13 +120,12 @@ impl PersonaVector {
     }
 }
 
-/// What a unit that cannot be used lacks.
-pub(crate) fn no_statistic(unit: Unit) -> String {
-    format!("was made by another tool and has no {unit}; count alpha in the unit `unit`")
-}
-
 /// The vector of a control file, and its unit.
-fn read_control(file: &Gguf, path: &Path, from: Convention) -> Result<(PersonaVector, Unit), String> {
+pub(crate) fn read_control(
+    file: &Gguf,
+    path: &Path,
+    from: Convention,
+) -> Result<(PersonaVector, Unit), String> {
     let said = |error: whipstaff_engine::Error| match error {
         whipstaff_engine::Error::Malformed { reason, .. } => reason,
         other => other.to_string(),

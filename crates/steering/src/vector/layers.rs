@@ -1,6 +1,6 @@
 //! Layers as people write them: `8`, `8,10`, `8-11`, `-1`, `50%`, `all`, `auto`.
 
-use crate::Error;
+use crate::error::Error;
 use std::{fmt, str::FromStr};
 
 /// Which layers are meant, before the number of layers is known.
@@ -125,6 +125,19 @@ fn parse_mark(text: &str) -> Option<LayerMark> {
         Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(LayerMark::Percent),
         None => text.parse().ok().map(LayerMark::Index),
     }
+}
+
+/// Layers as a person would write them: runs as ranges.
+pub(crate) fn layers_text(layers: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for layer in layers {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == *layer => *end = *layer,
+            _ => runs.push((*layer, *layer)),
+        }
+    }
+    let text = |(a, b): &(usize, usize)| if a == b { a.to_string() } else { format!("{a}-{b}") };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

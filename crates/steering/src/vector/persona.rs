@@ -1,6 +1,11 @@
 //! Persona vectors: directions with their statistics and where they came from.
 
-use crate::{FrameId, Receipt, Recipe, Unit};
+use super::layers::layers_text;
+use super::receipt::Receipt;
+use super::recipe::Recipe;
+use super::unit::Unit;
+use crate::contrasts::FrameId;
+use crate::error::Error;
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
@@ -100,15 +105,63 @@ impl PersonaVector {
     pub fn is_foreign(&self) -> bool {
         self.layers.values().any(|it| it.gap.is_none() || it.rms.is_none())
     }
-}
 
-impl PersonaVector {
     /// Drops the recommendation if it names a layer that the vector has no direction for (any more).
     pub fn drop_unfounded_recommendation(&mut self) {
         let layers = &self.layers;
         let fits =
             |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
         self.recommended = self.recommended.take().filter(fits);
+    }
+
+    /// The direction of a layer.
+    ///
+    /// # Errors
+    /// [`Error::Vector`] naming the layers that there are.
+    pub fn at_layer(&self, layer: usize) -> Result<&LayerDirection, Error> {
+        self.layers.get(&layer).ok_or_else(|| Error::Vector {
+            vector: self.name.clone(),
+            reason: format!("has no direction for layer {layer} (it has {})", self.layers_text()),
+        })
+    }
+
+    /// Checks that the vector fits a model's shape.
+    ///
+    /// # Errors
+    /// [`Error::Vector`] saying what differs.
+    pub fn check_fits(&self, file: &str, d_model: usize, n_layers: usize) -> Result<(), Error> {
+        let fail = |reason| Err(Error::Vector { vector: file.to_owned(), reason });
+        let its = &self.provenance.model;
+        if its.d_model != d_model {
+            return fail(format!(
+                "was made for a model with d_model {} ({}), this model has {d_model}",
+                its.d_model, its.name
+            ));
+        }
+        match self.layers.keys().next_back() {
+            Some(last) if *last >= n_layers => {
+                fail(format!("has a direction for layer {last}, this model has layers 0-{}", n_layers - 1))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The layers and alpha to use when none are given: those recommended, else the middle layer
+    /// at one full contrast; for another tool's vector all its layers, as that tool would.
+    pub fn default_dose(&self) -> (Vec<usize>, f64) {
+        match &self.recommended {
+            Some(it) => (it.layers.clone(), it.alpha),
+            None if self.is_foreign() => (self.layers.keys().copied().collect(), 1.0),
+            None => {
+                let layers: Vec<usize> = self.layers.keys().copied().collect();
+                (vec![layers[layers.len() / 2]], 1.0)
+            }
+        }
+    }
+
+    /// The layers as a person would write them: `0-15` or `3,5,7`.
+    pub fn layers_text(&self) -> String {
+        layers_text(&self.layers.keys().copied().collect::<Vec<_>>())
     }
 }
 

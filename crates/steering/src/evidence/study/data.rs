@@ -1,8 +1,10 @@
 //! The findings of a study as data: JSON for programs, CSV for spreadsheets.
 
-use super::{Compared, Findings, Pair, words::QUESTIONS};
-use crate::Effect;
-use crate::file::ReceiptEntry;
+use super::findings::{Compared, Findings};
+use super::pair::Pair;
+use crate::math::mean;
+use crate::study::QUESTIONS;
+use crate::vector::{Effect, ReceiptEntry};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -98,7 +100,7 @@ impl Findings {
                 );
                 for x in [
                     dose.map(|it| it.alpha),
-                    dose.map(|it| crate::stats::mean(&it.effects)),
+                    dose.map(|it| mean(&it.effects)),
                     cell.picked_on(),
                     judged.map(|it| it.effect),
                     judged.map(|it| it.right_way),

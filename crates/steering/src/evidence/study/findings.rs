@@ -1,10 +1,11 @@
 //! What the numbers of a study come to: methods side by side, one depth for all, steering against prompting.
 
-use super::{Cell, Judged, Pair, best};
-use crate::random::Random;
-use crate::stats::{RESAMPLES, interval_of_mean, mean};
-use crate::sweep::picks_on;
-use crate::{ArmKind, Divergence, Effect, Method, Verdict};
+use super::pair::{Cell, Judged, Pair, best};
+use crate::evidence::sweep::picks_on;
+use crate::fit::Method;
+use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
+use crate::measure::Divergence;
+use crate::vector::{ArmKind, Effect, Verdict};
 
 /// The answers to the three questions of a study.
 #[derive(Clone, Debug, PartialEq)]

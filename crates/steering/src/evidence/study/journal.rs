@@ -4,10 +4,12 @@
 //! digest says is measured again. Methods and layers are no part of the first line: a study that is given more of
 //! them keeps what it has. docs/FORMATS.md describes it for other tools.
 
-use super::{Cell, Measured, Pair, PairPlan, best};
-use crate::file::ReceiptEntry;
+use super::pair::{Cell, Measured, Pair, PairPlan, best};
+use crate::error::Error;
+use crate::fit::Method;
+use crate::measure::Divergence;
 use crate::sealed::{Sealed, difference, line, parse};
-use crate::{Divergence, Error, Method, Receipt};
+use crate::vector::{Receipt, ReceiptEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;

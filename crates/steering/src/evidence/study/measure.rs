@@ -1,16 +1,18 @@
 //! Measuring a pair: fit by every method, find the alpha of equal cost, measure what it does.
 
-use super::{Cell, Journal, Measured, PairPlan, best};
-use crate::answers::{asking_to_measure, continuations};
-use crate::extract::encode;
-use crate::linalg::dot;
-use crate::margin::Margins;
-use crate::random::Random;
-use crate::sweep::picks_on;
-use crate::{
-    AnswerRows, ContrastSet, Dose, Error, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
-    ReceiptOptions, TokenRule, Unit, Unwatched, Watch, ask, combine, divergences, receipt, solve_kl,
-};
+use super::journal::Journal;
+use super::pair::{Cell, Measured, PairPlan, best};
+use crate::contrasts::{ContrastSet, Frame, TokenRule, encode};
+use crate::error::Error;
+use crate::evidence::budget::solve_kl;
+use crate::evidence::receipt::{ReceiptOptions, receipt};
+use crate::evidence::sweep::picks_on;
+use crate::fit::{AnswerRows, ExtractOptions, Method};
+use crate::math::{Random, dot, mean};
+use crate::measure::{Margins, ask, asking_to_measure, continuations, divergences};
+use crate::progress::{Unwatched, Watch};
+use crate::steer::{Dose, How, combine};
+use crate::vector::{PersonaVector, Receipt, Unit};
 use std::collections::BTreeMap;
 use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
 
@@ -160,7 +162,7 @@ impl<'a> Bed<'a> {
             *cosine = fit(0).zip(fit(1)).map(|(a, b)| dot(&a, &b));
         });
         let cosines = cosines.into_iter().collect::<Option<Vec<f64>>>()?;
-        Some(crate::stats::mean(&cosines))
+        Some(mean(&cosines))
     }
 
     /// The receipt of a cell, on the half of the contrasts that it was not picked on.

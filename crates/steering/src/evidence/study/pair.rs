@@ -1,28 +1,10 @@
-//! The study: methods and layers compared at equal cost, for any models and personas, and against prompting.
-//!
-//! A pair is one persona on one model. Every method at every set of layers gets the alpha at which it moves
-//! neutral texts by the same KL, and is measured there: by that, doses can be compared whose alphas cannot.
-//! docs/REFERENCE.md says what is measured and how the three questions are answered.
+//! A persona on a model: what is measured, and the numbers that came of it.
 
-mod data;
-mod drawn;
-mod findings;
-mod journal;
-mod measure;
-mod plan;
-mod words;
-
-pub(crate) use drawn::{asked, layers_text, percent};
-pub use findings::{Compared, Curve, Depth, Findings, MethodRow, PromptRow};
-pub use journal::Journal;
-pub use measure::Bench;
-pub use plan::{EMBEDDED, PersonaPlan, StudyPlan, file_name};
-pub use words::QUESTIONS;
-
-use crate::random::Random;
-use crate::stats::{RESAMPLES, interval_of_mean, mean};
-use crate::sweep::picks_on;
-use crate::{Divergence, Method, ModelId, Receipt};
+use crate::evidence::sweep::picks_on;
+use crate::fit::Method;
+use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
+use crate::measure::Divergence;
+use crate::vector::{ModelId, Receipt};
 
 /// Everything that the numbers of a pair depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +78,7 @@ impl Cell {
 }
 
 impl Measured {
-    fn half(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
+    pub(super) fn half(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
         self.effects.iter().enumerate().filter(|(i, _)| which(*i)).map(|(_, effect)| *effect).collect()
     }
 }
@@ -131,12 +113,9 @@ impl Pair {
 }
 
 /// The cell with the largest effect on the half that doses are picked on; the first of equals.
-fn best<'c>(cells: impl Iterator<Item = &'c Cell>) -> Option<&'c Cell> {
+pub(super) fn best<'c>(cells: impl Iterator<Item = &'c Cell>) -> Option<&'c Cell> {
     cells
         .filter_map(|it| Some((it, it.picked_on()?)))
         .reduce(|a, b| if b.1 > a.1 { b } else { a })
         .map(|it| it.0)
 }
-
-#[cfg(test)]
-mod tests;

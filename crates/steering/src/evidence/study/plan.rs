@@ -1,7 +1,10 @@
 //! The file of a study: which models and personas, which methods and layers, at what cost.
 
-use crate::schema::{field, from_toml, typed};
-use crate::{Error, FieldError, LayerSpec, Method, TokenRule};
+use crate::contrasts::TokenRule;
+use crate::error::Error;
+use crate::fit::Method;
+use crate::steer::{FieldError, field, from_toml, typed};
+use crate::vector::LayerSpec;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,10 @@
 //! Plans, findings and journals of made-up numbers.
 
 use super::*;
-use crate::{Arm, ArmKind, Cost, Divergence, Effect, Error, Nuisance, Unit};
+use crate::error::Error;
+use crate::fit::Method;
+use crate::measure::Divergence;
+use crate::vector::{Arm, ArmKind, Cost, Effect, ModelId, Nuisance, Receipt, Unit};
 use std::path::Path;
 
 const METHODS: [Method; 2] = [Method::Mean, Method::Pca];

@@ -4,24 +4,11 @@
 //! picked on one half of them and judged on the other ([`pick`]). All alphas of a method at one set of
 //! layers are measured together: the blocks below run once, and their answers are written in one batch.
 
-mod journal;
-
-pub use journal::Journal;
-
-use crate::answers::{asking_to_measure, continuations};
-use crate::divergence::divergences;
-use crate::extract::encode;
-use crate::file::sha256_hex;
-use crate::margin::Margins;
-use crate::random::Random;
-use crate::receipt::mean_repetition;
-use crate::stats::{RESAMPLES, interval_of_mean, mean};
-use crate::{
-    Asking, ContrastSet, Dose, Error, Frame, Method, ModelId, PersonaVector, Text, Unit, Watch,
-    ask_under_each, combine, measure_cosine, perplexities,
-};
-use std::collections::BTreeMap;
-use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
+use crate::atomic::sha256_hex;
+use crate::fit::Method;
+use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
+use crate::vector::{ModelId, Unit};
+use whipstaff_engine::Continuation;
 
 /// Everything that a sweep's numbers depend on: another plan gives other numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +21,7 @@ pub struct SweepPlan {
     pub heldout_sha256: String,
     /// The contrasts that are measured on.
     pub n_heldout: usize,
-    /// The frame around prompts, as [`Frame::id`] names it.
+    /// The frame around prompts, as [`Frame::id`](crate::Frame::id) names it.
     pub frame: String,
     /// Which tokens are averaged.
     pub tokens: String,
@@ -162,105 +149,6 @@ pub fn digest_of(texts: &[Continuation]) -> String {
     let ids = texts.iter().flat_map(|it| it.prompt.iter().chain(&it.tokens).copied().chain([u32::MAX]));
     let bytes: Vec<u8> = ids.flat_map(u32::to_le_bytes).collect();
     sha256_hex(&bytes)
-}
-
-/// A sweep at work: what cells are measured with.
-pub struct Sweep<'a> {
-    model: &'a Model,
-    tokenizer: &'a Tokenizer,
-    vectors: &'a BTreeMap<Method, PersonaVector>,
-    plan: &'a SweepPlan,
-    frame: Frame,
-    margins: Margins<'a>,
-    plain: Vec<f64>,
-    /// Of the first half: those that a dose is picked on.
-    questions: Vec<Vec<Message>>,
-    asking: Asking,
-    unsteered_perplexity: f64,
-    neutral: Vec<Continuation>,
-    prompts: Vec<Text>,
-}
-
-impl<'a> Sweep<'a> {
-    /// Measures the unsteered model. `vectors` has one of each method of the plan; `neutral` may be empty.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
-    #[allow(clippy::too_many_arguments)] // the model, the plan, and what the plan names by digest
-    pub fn new(
-        model: &'a Model,
-        tokenizer: &'a Tokenizer,
-        vectors: &'a BTreeMap<Method, PersonaVector>,
-        plan: &'a SweepPlan,
-        frame: &Frame,
-        heldout: &ContrastSet,
-        neutral: &[Continuation],
-        watch: &dyn Watch,
-    ) -> Result<Sweep<'a>, Error> {
-        let heldout = heldout.first(plan.n_heldout);
-        let margins = Margins::new(model, &encode(tokenizer, frame, &heldout, model.config().max_positions)?);
-        watch.stage("measuring the unsteered model", margins.n_texts());
-        let plain = margins.under(&[Steering::default()], watch)?.remove(0);
-        let asked = heldout.contrasts.iter().enumerate().filter(|(i, _)| picks_on(*i));
-        let questions: Vec<Vec<Message>> = asked.map(|(_, it)| it.messages.clone()).collect();
-        let prompts =
-            questions.iter().map(|it| frame.prompt_ids(tokenizer, it)).collect::<Result<Vec<_>, Error>>()?;
-        let asking = asking_to_measure(frame, plan.seed);
-        let unsteered = ask_under_each(model, tokenizer, &questions, &[Steering::default()], &asking, watch)?;
-        let unsteered_perplexity = perplexities(model, tokenizer, frame, &questions, &unsteered)?[0];
-        let neutral = match neutral {
-            [] => continuations(tokenizer, frame, &questions, &unsteered[0])?,
-            given => given.to_vec(),
-        };
-        let prompts = prompts.iter().map(|it| Text::new(it, &[])).collect();
-        let frame = frame.clone();
-        Ok(Sweep {
-            model,
-            tokenizer,
-            vectors,
-            plan,
-            frame,
-            margins,
-            plain,
-            questions,
-            asking,
-            unsteered_perplexity,
-            neutral,
-            prompts,
-        })
-    }
-
-    /// Measures cells of one method at one set of layers, side by side. Each gives the same numbers whichever
-    /// others are measured with it.
-    ///
-    /// # Errors
-    /// As for [`Sweep::new`]; [`Error::Vector`] for layers without direction.
-    pub fn measure(&self, places: &[Place], watch: &dyn Watch) -> Result<Vec<Cell>, Error> {
-        let Sweep { model, tokenizer, plan, .. } = *self;
-        let steering = |it: &Place| {
-            let vector = &self.vectors[&it.method];
-            combine(&[Dose { vector, alpha: it.alpha, unit: plan.unit, layers: it.layers.clone() }], 1.0)
-        };
-        let steerings = places.iter().map(steering).collect::<Result<Vec<_>, Error>>()?;
-        let margins = self.margins.under(&steerings, &crate::Unwatched)?;
-        let moved = divergences(model, &self.neutral, &steerings)?;
-        let answers = ask_under_each(model, tokenizer, &self.questions, &steerings, &self.asking, watch)?;
-        let perplexity = perplexities(model, tokenizer, &self.frame, &self.questions, &answers)?;
-        let injected = places.first().map_or(&[][..], |it| &it.layers);
-        let dialled: Vec<(f64, Steering)> = places.iter().map(|it| it.alpha).zip(steerings).collect();
-        let cosines = measure_cosine(model, &self.prompts, 0, injected, &dialled, &crate::Unwatched)?;
-        let last = model.config().n_layers - 1;
-        let cell = |(i, place): (usize, &Place)| Cell {
-            place: place.clone(),
-            shifts: margins[i].iter().zip(&self.plain).map(|(margin, plain)| margin - plain).collect(),
-            kl: moved[i].kl,
-            neutral_perplexity: moved[i].perplexity_ratio,
-            answer_perplexity: perplexity[i] / self.unsteered_perplexity,
-            repetition: mean_repetition(&answers[i]),
-            cosine: cosines.mean(i, last),
-        };
-        Ok(places.iter().enumerate().map(cell).collect())
-    }
 }
 
 #[cfg(test)]

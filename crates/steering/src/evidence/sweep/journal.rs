@@ -3,8 +3,8 @@
 //! The first line is the plan. Every line carries a digest of itself: a line that was cut or edited is not
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
 
-use super::{Cell, Place, SweepPlan};
-use crate::Error;
+use super::grid::{Cell, Place, SweepPlan};
+use crate::error::Error;
 use crate::sealed::{Sealed, difference, line, parse};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

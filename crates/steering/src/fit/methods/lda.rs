@@ -1,7 +1,7 @@
 //! Fisher's linear discriminant where elements outnumber rows.
 
 use super::logistic::deviations;
-use crate::linalg::{add_scaled, combination, dot, gram, mean_row, minus, solve};
+use crate::math::{add_scaled, combination, dot, gram, mean_row, minus, solve};
 
 /// `Σ⁻¹ (mean of positives − mean of negatives)`. `Σ` is the mean of the two sides' covariances, each of
 /// standardised elements, shrunk towards a multiple of the identity by as much as Ledoit and Wolf (2004) say,
@@ -63,7 +63,7 @@ fn shrinkage(rows: &[Vec<f64>]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::norm;
+    use crate::math::norm;
 
     #[test]
     fn rows_that_do_not_vary_determine_nothing() {

@@ -1,6 +1,6 @@
 //! Logistic regression on rows that are fewer than their elements.
 
-use crate::linalg::{add_scaled, combination, dot, gram, mean_row, minus, times};
+use crate::math::{add_scaled, combination, dot, gram, mean_row, minus, times};
 
 /// `argmin_(w, b) ½ w·w + C Σ ln(1 + exp(−y (w·x + b)))` over positive rows (y = 1) and negative ones (y = −1).
 #[derive(Clone, Copy, Debug)]

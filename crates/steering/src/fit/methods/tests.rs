@@ -16,7 +16,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("../../../../tests/golden/methods.json")).unwrap()
+    serde_json::from_str(include_str!("../../../../../tests/golden/methods.json")).unwrap()
 }
 
 fn chance() -> Random {
@@ -58,7 +58,7 @@ fn the_area_under_the_curve_is_that_of_scikit_learn() {
     for case in cases() {
         let direction = Method::Mean.fit(&case.positives, &case.negatives, chance()).unwrap();
         let along = |rows: &Rows| rows.iter().map(|row| dot(row, &direction)).collect::<Vec<_>>();
-        let auc = crate::stats::auc(&along(&case.positives), &along(&case.negatives));
+        let auc = crate::math::auc(&along(&case.positives), &along(&case.negatives));
         assert!((auc - case.auc_of_mean).abs() < 1e-12);
     }
 }

@@ -1,8 +1,11 @@
 //! What a model chooses: the probabilities of the letters, every option at every letter once.
 
-use super::{Choice, ChoiceSet, letter};
-use crate::replay::{Replay, Text, batches, passes};
-use crate::{Error, Frame, Watch};
+use super::set::{Choice, ChoiceSet, letter};
+use crate::contrasts::Frame;
+use crate::error::Error;
+use crate::measure::replay::{Replay, Text, batches};
+use crate::passes::passes;
+use crate::progress::Watch;
 use whipstaff_engine::{Message, Model, NoTap, Role, Steering, Tokenizer, log_probs_among};
 
 /// Questions ready to be asked of a model.

@@ -1,13 +1,9 @@
 //! Multiple-choice questions, as CAA, Anthropic's evals and MMLU write them down.
 
-use crate::Error;
+use crate::error::Error;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-
-mod scoring;
-
-pub use scoring::{ChoiceScore, Choosing};
 
 /// A question with its options.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,8 @@
 //! A model of one's own as the judge: the probabilities of all numbers, without asking anyone.
 
-use super::{Judge, JudgeReply};
-use crate::{Error, Frame};
+use super::rating::{Judge, JudgeReply};
+use crate::contrasts::Frame;
+use crate::error::Error;
 use whipstaff_engine::{Continuation, Message, Model, Role, Tokenizer, score};
 
 /// A model that judges.

@@ -3,12 +3,12 @@
 //! One line for each reply, under the hash of all that it depends on, with a digest of itself: a line that was cut
 //! or edited is not believed and asked for again. The file is only ever added to. docs/FORMATS.md describes it.
 
-use super::{JudgeReply, Rating, distinct};
-use crate::Error;
+use super::rating::{JudgeReply, Rating};
+use crate::error::Error;
 use crate::sealed::{Sealed, line, parse};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Replies by what was asked of whom.
@@ -82,6 +82,12 @@ impl Verdicts {
 fn request(identity: &str, prompt: &str) -> String {
     let digest = Sha256::digest(format!("{identity}\0{prompt}").as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Prompts, each once.
+fn distinct(prompts: &[String]) -> impl Iterator<Item = &str> {
+    let mut seen = HashSet::new();
+    prompts.iter().map(String::as_str).filter(move |it| seen.insert(*it))
 }
 
 #[cfg(test)]

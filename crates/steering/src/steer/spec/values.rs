@@ -1,7 +1,8 @@
 //! The values of text fields: how each is written, and what it means.
 
-use super::{FieldError, field};
-use crate::{LayerSpec, Unit};
+use crate::error::Error;
+use crate::steer::spec::{FieldError, field};
+use crate::vector::{LayerSpec, Unit};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use whipstaff_engine::{Pool, Position, Schedule, Score, Site, Span};
@@ -29,7 +30,7 @@ pub(super) fn layers(value: &Value) -> Result<LayerSpec, FieldError> {
         Value::Array(items) => items.iter().map(number).collect::<Result<Vec<_>, _>>()?.join(","),
         other => number(other)?,
     };
-    text.parse().map_err(|it: crate::Error| field("layers", it.to_string()))
+    text.parse().map_err(|it: Error| field("layers", it.to_string()))
 }
 
 impl Of for Unit {

@@ -1,6 +1,6 @@
 //! The receipt as a vector file has it: docs/FORMATS.md.
 
-use crate::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt};
+use crate::vector::receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt};
 use serde::{Deserialize, Serialize};
 
 /// A receipt in JSON.

@@ -1,6 +1,6 @@
 //! The recipe of a mix as a vector file has it: docs/FORMATS.md.
 
-use crate::{Recipe, RecipePart};
+use crate::vector::recipe::{Recipe, RecipePart};
 use serde::{Deserialize, Serialize};
 
 /// A recipe in JSON.
