@@ -56,22 +56,19 @@ pub mod study {
 pub use atomic::{sha256_of_file, write_atomically};
 pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, TokenRule};
 pub use error::Error;
-pub use evidence::{
-    Interference, Moved, PERPLEXITY_BUDGET, ReceiptOptions, Solved, interference, receipt, recommend,
-    solve_kl, sweep,
-};
+pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, sweep};
 pub use fit::{AnswerRows, ExtractOptions, Method, extract};
-pub use math::{Measured, measured};
+pub use math::{Estimate, ShiftEstimate, estimate_shift};
 pub use measure::{
-    Answer, Asking, Choice, ChoiceScore, ChoiceSet, Choosing, Classifier, CosineTable, Divergence, Judge,
-    JudgeReply, Leaning, Lens, LocalJudge, Pushed, Rating, Rubric, Ruler, Text, Verdicts, Watched, ask,
-    ask_under_each, asked_together, divergences, judge_all, lens, measure_cosine, midpoints, neutral_texts,
-    perplexities, repetition, rulers, watch,
+    Answer, AskOptions, Bench, Choice, ChoiceScore, ChoiceSet, ChoiceTest, Classifier, CosineCell,
+    CosineTable, Divergence, Judge, JudgeReply, Leaning, Lens, LocalJudge, Projections, Rating, Replies,
+    Rubric, Ruler, Text, TokenPush, asked_together, divergences, judge_all, lens, measure_cosine, midpoints,
+    neutral_texts, repetition, rulers, watch,
 };
 pub use passes::passes;
 pub use progress::{Remark, RemarkKind, Unwatched, Watch};
 pub use steer::{
-    Cosines, Dose, FieldError, GateRequest, GateSpec, How, Instruction, Mix, Op, Part, SteerSpec,
+    Application, Cosines, Dose, FieldError, GateRequest, GateSpec, Instruction, Mix, Op, Part, SteerSpec,
     TokenFilter, combine, compose, same_gaps, shared_layers, steering_of,
 };
 pub use vector::{

@@ -2,6 +2,7 @@
 //! projections.
 
 mod answers;
+mod bench;
 mod branches;
 mod choices;
 mod classify;
@@ -14,15 +15,16 @@ mod neutral;
 mod replay;
 mod watch;
 
-pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities, repetition};
-pub(crate) use answers::{asking_to_measure, continuations, mean_repetition};
-pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
+pub(crate) use answers::mean_repetition;
+pub use answers::{Answer, AskOptions, asked_together, repetition};
+pub use bench::Bench;
+pub use choices::{Choice, ChoiceScore, ChoiceSet, ChoiceTest};
 pub use classify::{Classifier, Leaning};
-pub use cosine::{CosineTable, measure_cosine};
+pub use cosine::{CosineCell, CosineTable, measure_cosine};
 pub use divergence::{Divergence, divergences};
-pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Rubric, Verdicts, judge_all};
-pub use lens::{Lens, Pushed, lens};
+pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Replies, Rubric, judge_all};
+pub use lens::{Lens, TokenPush, lens};
 pub(crate) use margin::Margins;
 pub use neutral::neutral_texts;
 pub use replay::Text;
-pub use watch::{Ruler, Watched, midpoints, rulers, watch};
+pub use watch::{Projections, Ruler, midpoints, rulers, watch};

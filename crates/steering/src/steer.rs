@@ -8,6 +8,6 @@ mod words;
 
 pub use compose::{Cosines, Mix, Part, compose, same_gaps, shared_layers};
 pub use dose::{Dose, combine};
-pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
+pub use instruction::{Application, GateSpec, Instruction, Op, TokenFilter, steering_of};
 pub use spec::{FieldError, GateRequest, SteerSpec};
 pub(crate) use spec::{field, from_toml, typed};

@@ -9,13 +9,12 @@
 //! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
 //! and all of them decide what is near it.
 
-use crate::contrasts::{ContrastSet, Frame, encode};
+use crate::contrasts::ContrastSet;
 use crate::error::Error;
-use crate::measure::{Margins, ask_under_each, asking_to_measure, perplexities};
-use crate::progress::Watch;
+use crate::measure::{AskOptions, Bench, Margins};
 use crate::steer::{Dose, combine};
 use crate::vector::{PersonaVector, Recommendation, Unit};
-use whipstaff_engine::{Message, Model, Steering, Tokenizer};
+use whipstaff_engine::{Message, Steering};
 
 /// Answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
@@ -42,53 +41,56 @@ const FEW: usize = 8;
 /// The sides on which a dose is tried.
 const SIGNS: [f64; 2] = [1.0, -1.0];
 
-/// Finds the single layer with the largest effect at one full contrast; then, for that layer, for the
-/// middle half of the layers, for the upper half and for all of them, roughly the largest alpha within
-/// [`PERPLEXITY_BUDGET`]; of the two of these four with the largest effect less the logarithm of its
-/// perplexity ratio, that alpha exactly; and recommends the better one. `frame` is the one that `vector` was
-/// made in; `heldout` must not contain what `vector` was fitted on; at most `max_contrasts` of it are used.
-///
-/// # Errors
-/// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
-pub fn recommend(
-    model: &Model,
-    tokenizer: &Tokenizer,
-    vector: &PersonaVector,
-    frame: &Frame,
-    heldout: &ContrastSet,
-    max_contrasts: usize,
-    watch: &dyn Watch,
-) -> Result<Recommendation, Error> {
-    let heldout = heldout.first(max_contrasts);
-    let bench = Bench { frame: frame.clone(), model, tokenizer, vector, watch };
-    let few = heldout.evenly(FEW.max(heldout.contrasts.len() / 3));
-    let (few, all) = (bench.sample(&few)?, bench.sample(&heldout)?);
-    let layers: Vec<usize> = vector.layers.keys().copied().collect();
+impl Bench<'_> {
+    /// Recommends layers and alpha for a vector.
+    ///
+    /// Finds the single layer with the largest effect at one full contrast. For that layer, the middle half of the
+    /// layers, the upper half and all of them, it then finds roughly the largest alpha within [`PERPLEXITY_BUDGET`].
+    /// For the two of these four with the largest effect less the logarithm of their perplexity ratio, it finds that
+    /// alpha exactly, and recommends the better one.
+    ///
+    /// The bench's frame is the one that `vector` was made in. `heldout` must not contain what `vector` was fitted on;
+    /// at most `max_contrasts` of it are used.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] and [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
+    pub fn recommend(
+        &self,
+        vector: &PersonaVector,
+        heldout: &ContrastSet,
+        max_contrasts: usize,
+    ) -> Result<Recommendation, Error> {
+        let heldout = heldout.first(max_contrasts);
+        let chooser = Chooser { bench: *self, vector };
+        let few = heldout.evenly(FEW.max(heldout.contrasts.len() / 3));
+        let (few, all) = (chooser.sample(&few)?, chooser.sample(&heldout)?);
+        let layers: Vec<usize> = vector.layers.keys().copied().collect();
 
-    watch.stage("choosing a layer", few.margins.n_texts());
-    let singles: Vec<_> =
-        evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
-    let best_layer = singles[largest(&bench.margins(&few, &singles)?, effect)].0[0];
+        self.watch.stage("choosing a layer", few.margins.n_texts());
+        let singles: Vec<_> =
+            evenly(&layers, MAX_SINGLE_LAYERS).into_iter().map(|layer| (vec![layer], 1.0)).collect();
+        let best_layer = singles[largest(&chooser.margins(&few, &singles)?, effect)].0[0];
 
-    let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
-    let upper = layers[layers.len() / 2..].to_vec();
-    let rough = bench.roughly(&few, [vec![best_layer], middle, upper, layers].into())?;
-    let (nets, _) = bench.nets(&few, &rough)?;
-    let mut ranked: Vec<(Found, f64)> = rough.into_iter().zip(nets).collect();
-    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let rough = ranked.into_iter().take(FINALISTS).map(|(found, _)| found).collect();
-    let found = bench.exactly(&all, rough)?;
-    let (nets, margins) = bench.nets(&all, &found)?;
-    let best = largest(&nets, |net| *net);
-    Ok(Recommendation {
-        layers: found[best].layers.clone(),
-        alpha: found[best].alpha(),
-        best_layer,
-        n_contrasts: heldout.contrasts.len(),
-        measured_on: heldout.name,
-        margin: margins[best],
-        perplexity_ratio: found[best].ratio,
-    })
+        let middle = layers[layers.len() / 4..(layers.len() * 3).div_ceil(4)].to_vec();
+        let upper = layers[layers.len() / 2..].to_vec();
+        let rough = chooser.roughly(&few, [vec![best_layer], middle, upper, layers].into())?;
+        let (nets, _) = chooser.nets(&few, &rough)?;
+        let mut ranked: Vec<(LadderStep, f64)> = rough.into_iter().zip(nets).collect();
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let rough = ranked.into_iter().take(FINALISTS).map(|(step, _)| step).collect();
+        let finalists = chooser.exactly(&all, rough)?;
+        let (nets, margins) = chooser.nets(&all, &finalists)?;
+        let best = largest(&nets, |net| *net);
+        Ok(Recommendation {
+            layers: finalists[best].layers.clone(),
+            alpha: finalists[best].alpha(),
+            best_layer,
+            n_contrasts: heldout.contrasts.len(),
+            measured_on: heldout.name,
+            margin: margins[best],
+            perplexity_ratio: finalists[best].ratio,
+        })
+    }
 }
 
 /// Half the way that the margin moves from −alpha to +alpha.
@@ -104,21 +106,18 @@ struct Sample<'a> {
     unsteered: f64,
 }
 
-/// What doses are measured with.
-struct Bench<'a> {
-    model: &'a Model,
-    tokenizer: &'a Tokenizer,
+/// A vector whose dose is being chosen.
+struct Chooser<'a> {
+    bench: Bench<'a>,
     vector: &'a PersonaVector,
-    frame: Frame,
-    watch: &'a dyn Watch,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Chooser<'a> {
     fn sample(&self, contrasts: &ContrastSet) -> Result<Sample<'a>, Error> {
-        let ids = encode(self.tokenizer, &self.frame, contrasts, self.model.config().max_positions)?;
+        let margins = self.bench.margins(contrasts)?;
         let questions: Vec<_> = contrasts.contrasts.iter().map(|it| it.messages.clone()).collect();
         let unsteered = self.perplexities(&questions, &[Steering::default()])?[0];
-        Ok(Sample { margins: Margins::new(self.model, &ids), questions, unsteered })
+        Ok(Sample { margins, questions, unsteered })
     }
 
     fn steering(&self, layers: &[usize], alpha: f64) -> Result<Steering, Error> {
@@ -127,7 +126,7 @@ impl<'a> Bench<'a> {
 
     /// For each set of layers, the largest rung of the ladder within the budget on `sample`; the lowest if
     /// none is. Damage grows with alpha, so halving finds it.
-    fn roughly(&self, sample: &Sample, sets: Vec<Vec<usize>>) -> Result<Vec<Found>, Error> {
+    fn roughly(&self, sample: &Sample, sets: Vec<Vec<usize>>) -> Result<Vec<LadderStep>, Error> {
         let mut searches: Vec<Rough> = sets.into_iter().map(Rough::new).collect();
         self.search(sample, &mut searches)?;
         Ok(searches.into_iter().map(|it| it.found).collect())
@@ -135,7 +134,7 @@ impl<'a> Bench<'a> {
 
     /// From these on, up or down the ladder, the largest step within the budget on `sample`, with the
     /// perplexity of its answers; the lowest step if none is.
-    fn exactly(&self, sample: &Sample, from: Vec<Found>) -> Result<Vec<Found>, Error> {
+    fn exactly(&self, sample: &Sample, from: Vec<LadderStep>) -> Result<Vec<LadderStep>, Error> {
         let mut searches: Vec<Exact> = from.into_iter().map(Exact::new).collect();
         self.search(sample, &mut searches)?;
         Ok(searches.into_iter().map(Exact::found).collect())
@@ -161,7 +160,7 @@ impl<'a> Bench<'a> {
                     None => Some(trial),
                     Some(ratio) => {
                         let worse = trial.worse();
-                        search.take(Found { ratio, ..trial.step });
+                        search.take(LadderStep { ratio, ..trial.step });
                         search.next().map(|step| Trial { first: worse, ..Trial::new(step) })
                     }
                 };
@@ -171,19 +170,17 @@ impl<'a> Bench<'a> {
 
     /// How perplexing the unsteered model finds answers that are written under each steering.
     fn perplexities(&self, questions: &[Vec<Message>], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
-        let asking = asking_to_measure(&self.frame, 0);
-        self.watch.stage("choosing alpha", steerings.len() * questions.len());
-        let (model, tokenizer) = (self.model, self.tokenizer);
-        let answers = ask_under_each(model, tokenizer, questions, steerings, &asking, self.watch)?;
-        perplexities(model, tokenizer, &self.frame, questions, &answers)
+        self.bench.watch.stage("choosing alpha", steerings.len() * questions.len());
+        let answers = self.bench.ask_under_each(questions, steerings, &AskOptions::to_measure(0))?;
+        self.bench.perplexities(questions, &answers)
     }
 
     /// What each dose gains less what it costs, both in nats per token; and the margins.
-    fn nets(&self, sample: &Sample, doses: &[Found]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
-        self.watch.stage("measuring the effect", sample.margins.n_texts());
+    fn nets(&self, sample: &Sample, doses: &[LadderStep]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
+        self.bench.watch.stage("measuring the effect", sample.margins.n_texts());
         let margins = self
             .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
-        let net = |(it, margins): (&Found, &[f64; 3])| effect(margins) - it.ratio.ln();
+        let net = |(it, margins): (&LadderStep, &[f64; 3])| effect(margins) - it.ratio.ln();
         Ok((doses.iter().zip(&margins).map(net).collect(), margins))
     }
 
@@ -195,7 +192,7 @@ impl<'a> Bench<'a> {
             steerings.push(self.steering(layers, *alpha)?);
             steerings.push(self.steering(layers, -*alpha)?);
         }
-        let margins = sample.margins.under(&steerings, self.watch)?;
+        let margins = sample.margins.under(&steerings, self.bench.watch)?;
         let means: Vec<f64> = margins.iter().map(|it| it.iter().sum::<f64>() / it.len() as f64).collect();
         Ok(means[1..].chunks(2).map(|sides| [means[0], sides[0], sides[1]]).collect())
     }
@@ -203,19 +200,19 @@ impl<'a> Bench<'a> {
 
 /// A step of the ladder at a set of layers, and what its answers' perplexity is, unsteered ones' being 1.
 #[derive(Clone, Debug, PartialEq)]
-struct Found {
+struct LadderStep {
     layers: Vec<usize>,
     step: usize,
     ratio: f64,
 }
 
-impl Found {
+impl LadderStep {
     fn alpha(&self) -> f64 {
         round_2(LOWEST * STEP.powi(self.step as i32) / (self.layers.len() as f64).sqrt())
     }
 
-    fn at(&self, step: usize) -> Found {
-        Found { step, ..self.clone() }
+    fn at(&self, step: usize) -> LadderStep {
+        LadderStep { step, ..self.clone() }
     }
 
     fn is_within(&self) -> bool {
@@ -226,14 +223,14 @@ impl Found {
 /// A step that is being tried. A dose is within the budget if it is on both sides; so the side that was
 /// worse on the step before comes first, and the other is tried only if it can still matter.
 struct Trial {
-    step: Found,
+    step: LadderStep,
     first: usize,
     /// The perplexity ratio of each side.
     ratios: [Option<f64>; 2],
 }
 
 impl Trial {
-    fn new(step: Found) -> Trial {
+    fn new(step: LadderStep) -> Trial {
         Trial { step, first: 0, ratios: [None; 2] }
     }
 
@@ -261,56 +258,56 @@ impl Trial {
 /// A search for the largest alpha within the budget.
 trait Search {
     /// What to try next, if the search is not over.
-    fn next(&self) -> Option<Found>;
+    fn next(&self) -> Option<LadderStep>;
 
     /// Takes what was tried, with its ratio.
-    fn take(&mut self, tried: Found);
+    fn take(&mut self, tried: LadderStep);
 }
 
 /// Halves the ladder, rung by rung.
 struct Rough {
     /// The highest rung known to be within; the lowest stands for want of a better.
-    found: Found,
+    found: LadderStep,
     beyond: usize,
 }
 
 impl Rough {
     fn new(layers: Vec<usize>) -> Rough {
-        Rough { found: Found { layers, step: 0, ratio: 1.0 }, beyond: N_ALPHAS }
+        Rough { found: LadderStep { layers, step: 0, ratio: 1.0 }, beyond: N_ALPHAS }
     }
 }
 
 impl Search for Rough {
-    fn next(&self) -> Option<Found> {
+    fn next(&self) -> Option<LadderStep> {
         let rungs = (self.beyond - self.found.step) / RUNG;
         (rungs > 1).then(|| self.found.at(self.found.step + rungs / 2 * RUNG))
     }
 
-    fn take(&mut self, tried: Found) {
+    fn take(&mut self, tried: LadderStep) {
         if tried.is_within() { self.found = tried } else { self.beyond = tried.step }
     }
 }
 
 /// Walks step by step from near the mark until it is passed.
 struct Exact {
-    start: Found,
-    within: Option<Found>,
-    beyond: Option<Found>,
+    start: LadderStep,
+    within: Option<LadderStep>,
+    beyond: Option<LadderStep>,
 }
 
 impl Exact {
     /// Begins half a rung above what the rough search has found.
-    fn new(rough: Found) -> Exact {
+    fn new(rough: LadderStep) -> Exact {
         Exact { start: rough.at(rough.step + RUNG / 2), within: None, beyond: None }
     }
 
-    fn found(self) -> Found {
+    fn found(self) -> LadderStep {
         self.within.or(self.beyond).expect("something was tried")
     }
 }
 
 impl Search for Exact {
-    fn next(&self) -> Option<Found> {
+    fn next(&self) -> Option<LadderStep> {
         match (&self.within, &self.beyond) {
             (None, None) => Some(self.start.clone()),
             (Some(within), None) => (within.step + 1 < N_ALPHAS).then(|| within.at(within.step + 1)),
@@ -319,7 +316,7 @@ impl Search for Exact {
         }
     }
 
-    fn take(&mut self, tried: Found) {
+    fn take(&mut self, tried: LadderStep) {
         if tried.is_within() { self.within = Some(tried) } else { self.beyond = Some(tried) }
     }
 }
@@ -352,7 +349,7 @@ mod tests {
             tries += 1;
             let ratio = if step.step < limit { 1.1 } else { 2.0 };
             last_within = if ratio < 2.0 { last_within.max(step.step) } else { last_within };
-            search.take(Found { ratio, ..step });
+            search.take(LadderStep { ratio, ..step });
         }
         (last_within, tries)
     }
@@ -370,7 +367,7 @@ mod tests {
     fn the_exact_search_ends_at_the_limit_wherever_it_begins() {
         for limit in 1..=N_ALPHAS {
             for rough in (0..N_ALPHAS).step_by(RUNG) {
-                let start = Found { layers: vec![3], step: rough, ratio: 1.0 };
+                let start = LadderStep { layers: vec![3], step: rough, ratio: 1.0 };
                 let (found, tries) = run(Exact::new(start), limit);
                 assert_eq!(found, limit - 1, "limit {limit} from {rough}");
                 if rough == (limit - 1) / RUNG * RUNG {
@@ -383,7 +380,7 @@ mod tests {
     /// Ratios of a step in the order in which its sides are tried: how many it takes, and the larger one.
     #[track_caller]
     fn tried(step: usize, ratios: &[f64], want: (usize, f64)) {
-        let mut trial = Trial::new(Found { layers: vec![3], step, ratio: 1.0 });
+        let mut trial = Trial::new(LadderStep { layers: vec![3], step, ratio: 1.0 });
         let mut taken = 0;
         let larger = ratios.iter().find_map(|ratio| {
             taken += 1;
@@ -403,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_side_that_was_worse_comes_first() {
-        let step = Found { layers: vec![3], step: 5, ratio: 1.0 };
+        let step = LadderStep { layers: vec![3], step: 5, ratio: 1.0 };
         let mut trial = Trial::new(step.clone());
         assert_eq!((trial.side(), trial.take(1.2)), (0, None));
         assert_eq!((trial.side(), trial.take(1.3)), (1, Some(1.3)));
@@ -414,9 +411,9 @@ mod tests {
 
     #[test]
     fn if_every_step_is_beyond_the_lowest_is_found() {
-        let mut search = Exact::new(Found { layers: vec![3], step: 0, ratio: 1.0 });
+        let mut search = Exact::new(LadderStep { layers: vec![3], step: 0, ratio: 1.0 });
         while let Some(step) = search.next() {
-            search.take(Found { ratio: 9.0, ..step });
+            search.take(LadderStep { ratio: 9.0, ..step });
         }
         let found = search.found();
         assert_eq!((found.step, found.ratio), (0, 9.0));

@@ -13,8 +13,8 @@ mod plan;
 
 pub use findings::{Compared, Curve, Depth, Findings, MethodRow, PromptRow};
 pub use journal::Journal;
-pub use measure::Bench;
-pub use pair::{Cell, Judged, Measured, Pair, PairPlan};
+pub use measure::PairMaterial;
+pub use pair::{DoseOutcome, Judged, Pair, PairPlan, StudyCell};
 pub use plan::{EMBEDDED, PersonaPlan, StudyPlan, file_name};
 
 #[cfg(test)]

@@ -5,6 +5,6 @@ mod journal;
 mod run;
 
 pub(crate) use grid::picks_on;
-pub use grid::{Cell, Pick, Place, SweepPlan, digest_of, pick};
+pub use grid::{Pick, Place, SweepCell, SweepPlan, digest_of, pick};
 pub use journal::Journal;
 pub use run::Sweep;

@@ -1,169 +1,169 @@
 //! Asking a model questions under a steering, and how natural its answers are to it unsteered.
 
-use crate::contrasts::Frame;
+use super::bench::Bench;
 use crate::error::Error;
 use crate::math::mean;
-use crate::progress::Watch;
-use whipstaff_engine::{
-    Continuation, Finish, Generator, Message, Model, Request, Sampling, Steering, Tokenizer, score,
-};
+use whipstaff_engine::{Continuation, Finish, Generator, Message, Model, Request, Sampling, Steering, score};
 
-/// How questions are asked.
+/// The settings that questions are asked with.
 #[derive(Clone)]
-pub struct Asking {
-    /// The frame around each question.
-    pub frame: Frame,
+pub struct AskOptions {
     /// How tokens are chosen; question `i` uses the seed plus `i`.
     pub sampling: Sampling,
-    /// New tokens at most.
+    /// The number of new tokens at most.
     pub max_tokens: usize,
 }
 
-/// An answer.
+impl AskOptions {
+    /// Returns the settings for answers that something is measured on: likely ones, and no longer than it takes.
+    pub(crate) fn to_measure(seed: u64) -> AskOptions {
+        let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
+        AskOptions { sampling, max_tokens: 40 }
+    }
+}
+
+/// An answer of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Its text, without the space that joins it to the prompt.
+    /// The text, without the space that joins it to the prompt.
     pub text: String,
-    /// Its tokens, a stop token included.
+    /// The tokens, a stop token included.
     pub tokens: Vec<u32>,
-    /// Why it ended.
+    /// Why the answer ended.
     pub finish: Finish,
 }
 
-/// Memory for the keys and values of requests that decode together. More of them would share the
-/// weights among more rows.
+/// Bytes of keys and values that requests may hold which decode together. A larger budget would share the weights
+/// among more rows.
 const CACHE_BUDGET: usize = 192 << 20;
 
-/// How many requests decode together that keep so many bytes of keys and values each.
+/// Returns how many requests decode together, if each keeps `bytes_each` bytes of keys and values.
 pub fn asked_together(bytes_each: usize) -> usize {
     (CACHE_BUDGET / bytes_each.max(1)).clamp(8, 256)
 }
 
-/// How many requests of `len` tokens decode together.
+/// Returns how many requests of `len` tokens decode together.
 fn together(model: &Model, len: usize) -> usize {
     let config = model.config();
     let per_token = 2 * config.n_layers * config.n_kv_heads * config.head_dim * size_of::<f32>();
     asked_together(per_token * len.next_multiple_of(32))
 }
 
-/// Asks every question under `steering`.
-///
-/// # Errors
-/// [`Error::Engine`] for questions that the model cannot run; [`Error::Interrupted`].
-pub fn ask(
-    model: &Model,
-    tokenizer: &Tokenizer,
-    questions: &[Vec<Message>],
-    steering: &Steering,
-    asking: &Asking,
-    watch: &dyn Watch,
-) -> Result<Vec<Answer>, Error> {
-    let steerings = std::slice::from_ref(steering);
-    Ok(ask_under_each(model, tokenizer, questions, steerings, asking, watch)?.concat())
-}
-
-/// Asks every question under every steering: the answers per steering, the same as [`ask`] gives for
-/// each. They decode side by side, as many as memory allows.
-///
-/// # Errors
-/// As for [`ask`].
-pub fn ask_under_each(
-    model: &Model,
-    tokenizer: &Tokenizer,
-    questions: &[Vec<Message>],
-    steerings: &[Steering],
-    asking: &Asking,
-    watch: &dyn Watch,
-) -> Result<Vec<Vec<Answer>>, Error> {
-    let prompt = |question: &Vec<Message>| asking.frame.prompt_ids(tokenizer, question);
-    let prompts = questions.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
-    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + asking.max_tokens;
-    let stop_tokens = asking.frame.stop_tokens();
-    let request = |steering: &Steering, i: usize| Request {
-        prompt: prompts[i].clone(),
-        steering: steering.clone(),
-        sampling: Sampling { seed: asking.sampling.seed.wrapping_add(i as u64), ..asking.sampling },
-        max_tokens: asking.max_tokens,
-        stop: asking.frame.stops(),
-        stop_tokens: stop_tokens.clone(),
-    };
-    let all: Vec<(&Steering, usize)> =
-        steerings.iter().flat_map(|steering| (0..questions.len()).map(move |i| (steering, i))).collect();
-    let mut answers = Vec::with_capacity(all.len());
-    for some in all.chunks(together(model, longest)) {
-        let requests = some.iter().map(|(steering, i)| request(steering, *i)).collect();
-        answers.extend(run(model, tokenizer, requests)?);
-        watch.advance(some.len())?;
+impl Bench<'_> {
+    /// Asks every question under `steering`.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] for questions that the model cannot run; [`Error::Interrupted`].
+    pub fn ask(
+        &self,
+        questions: &[Vec<Message>],
+        steering: &Steering,
+        options: &AskOptions,
+    ) -> Result<Vec<Answer>, Error> {
+        Ok(self.ask_under_each(questions, std::slice::from_ref(steering), options)?.concat())
     }
-    let mut answers = answers.into_iter();
-    Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())
-}
 
-fn run(model: &Model, tokenizer: &Tokenizer, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
-    let empty = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
-    let mut answers = vec![empty; requests.len()];
-    for event in Generator::new(model, tokenizer, requests)? {
-        let event = event?;
-        let answer = &mut answers[event.request];
-        answer.text += &event.text;
-        answer.tokens.extend(event.token);
-        answer.finish = event.finish.unwrap_or(answer.finish);
+    /// Asks every question under every steering, and returns the answers per steering, each the same as
+    /// [`Bench::ask`] gives. They decode side by side, as many as memory allows.
+    ///
+    /// # Errors
+    /// As for [`Bench::ask`].
+    pub fn ask_under_each(
+        &self,
+        questions: &[Vec<Message>],
+        steerings: &[Steering],
+        options: &AskOptions,
+    ) -> Result<Vec<Vec<Answer>>, Error> {
+        let prompts = self.prompts(questions)?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + options.max_tokens;
+        let all: Vec<(&Steering, usize)> = steerings
+            .iter()
+            .flat_map(|steering| (0..questions.len()).map(move |question| (steering, question)))
+            .collect();
+        let mut answers = Vec::with_capacity(all.len());
+        for chunk in all.chunks(together(self.model, longest)) {
+            let requests = chunk.iter().map(|(steering, question)| {
+                self.request(&prompts[*question], *question as u64, steering, options)
+            });
+            answers.extend(self.run(requests.collect())?);
+            self.watch.advance(chunk.len())?;
+        }
+        let mut answers = answers.into_iter();
+        Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())
     }
-    answers.iter_mut().for_each(|answer| answer.text = answer.text.trim().to_owned());
-    Ok(answers)
-}
 
-/// The perplexity of each set of answers to the same questions under the unsteered model: the
-/// exponential of the mean negative log-probability over all their tokens.
-///
-/// # Errors
-/// As for [`ask`].
-pub fn perplexities(
-    model: &Model,
-    tokenizer: &Tokenizer,
-    frame: &Frame,
-    questions: &[Vec<Message>],
-    sets: &[Vec<Answer>],
-) -> Result<Vec<f64>, Error> {
-    let (mut owners, mut texts) = (Vec::new(), Vec::new());
-    for (set, answers) in sets.iter().enumerate() {
-        texts.extend(continuations(tokenizer, frame, questions, answers)?);
-        owners.resize(texts.len(), set);
+    /// Returns the request for question `i`, whose prompt is given in tokens.
+    fn request(&self, prompt: &[u32], i: u64, steering: &Steering, options: &AskOptions) -> Request {
+        Request {
+            prompt: prompt.to_vec(),
+            steering: steering.clone(),
+            sampling: Sampling { seed: options.sampling.seed.wrapping_add(i), ..options.sampling },
+            max_tokens: options.max_tokens,
+            stop: self.frame.stops(),
+            stop_tokens: self.frame.stop_tokens(),
+        }
     }
-    let mut sums = vec![(0.0, 0); sets.len()];
-    for (set, scores) in owners.into_iter().zip(score(model, &texts)?) {
-        sums[set].0 -= scores.iter().sum::<f64>();
-        sums[set].1 += scores.len();
+
+    /// Decodes all requests together.
+    fn run(&self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
+        let empty = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
+        let mut answers = vec![empty; requests.len()];
+        for event in Generator::new(self.model, self.tokenizer, requests)? {
+            let event = event?;
+            let answer = &mut answers[event.request];
+            answer.text += &event.text;
+            answer.tokens.extend(event.token);
+            answer.finish = event.finish.unwrap_or(answer.finish);
+        }
+        answers.iter_mut().for_each(|answer| answer.text = answer.text.trim().to_owned());
+        Ok(answers)
     }
-    Ok(sums.into_iter().map(|(sum, n)| (sum / n as f64).exp()).collect())
+
+    /// Returns the perplexity of each set of answers to the same questions under the unsteered model: the
+    /// exponential of the mean negative log-probability over all tokens of the set.
+    ///
+    /// # Errors
+    /// As for [`Bench::ask`].
+    pub fn perplexities(&self, questions: &[Vec<Message>], sets: &[Vec<Answer>]) -> Result<Vec<f64>, Error> {
+        let (mut owners, mut texts) = (Vec::new(), Vec::new());
+        for (set, answers) in sets.iter().enumerate() {
+            texts.extend(self.continuations(questions, answers)?);
+            owners.resize(texts.len(), set);
+        }
+        let mut sums = vec![(0.0, 0); sets.len()];
+        for (set, scores) in owners.into_iter().zip(score(self.model, &texts)?) {
+            sums[set].0 -= scores.iter().sum::<f64>();
+            sums[set].1 += scores.len();
+        }
+        Ok(sums.into_iter().map(|(sum, n)| (sum / n as f64).exp()).collect())
+    }
+
+    /// Returns the answers behind their questions, without those that have no token.
+    pub(crate) fn continuations(
+        &self,
+        questions: &[Vec<Message>],
+        answers: &[Answer],
+    ) -> Result<Vec<Continuation>, Error> {
+        let mut texts = Vec::new();
+        for (question, answer) in questions.iter().zip(answers).filter(|(_, it)| !it.tokens.is_empty()) {
+            let prompt = self.frame.prompt_ids(self.tokenizer, question)?;
+            texts.push(Continuation { prompt, tokens: answer.tokens.clone() });
+        }
+        Ok(texts)
+    }
+
+    /// Returns the questions in tokens, each up to where the model speaks.
+    pub(crate) fn prompts(&self, questions: &[Vec<Message>]) -> Result<Vec<Vec<u32>>, Error> {
+        questions.iter().map(|question| self.frame.prompt_ids(self.tokenizer, question)).collect()
+    }
 }
 
-/// How answers are written that something is measured of: likely ones, and no longer than it takes.
-pub(crate) fn asking_to_measure(frame: &Frame, seed: u64) -> Asking {
-    let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
-    Asking { frame: frame.clone(), sampling, max_tokens: 40 }
-}
-
-/// Answers behind their questions, those without a token left out.
-pub(crate) fn continuations(
-    tokenizer: &Tokenizer,
-    frame: &Frame,
-    questions: &[Vec<Message>],
-    answers: &[Answer],
-) -> Result<Vec<Continuation>, Error> {
-    let said = questions.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty());
-    let text = |(question, answer): (&Vec<Message>, &Answer)| {
-        Ok(Continuation { prompt: frame.prompt_ids(tokenizer, question)?, tokens: answer.tokens.clone() })
-    };
-    said.map(text).collect()
-}
-
-/// The mean of [`repetition`] over answers.
+/// Returns the mean of [`repetition`] over answers.
 pub(crate) fn mean_repetition(answers: &[Answer]) -> f64 {
     mean(&answers.iter().map(|it| repetition(&it.tokens)).collect::<Vec<_>>())
 }
 
-/// The share of runs of four tokens of a text that have occurred before in it.
+/// Returns the share of runs of four tokens that have occurred before in the same text.
 pub fn repetition(tokens: &[u32]) -> f64 {
     let mut runs: Vec<&[u32]> = tokens.windows(4).collect();
     let n = runs.len();

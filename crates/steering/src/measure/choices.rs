@@ -3,5 +3,5 @@
 mod scoring;
 mod set;
 
-pub use scoring::{ChoiceScore, Choosing};
+pub use scoring::{ChoiceScore, ChoiceTest};
 pub use set::{Choice, ChoiceSet};

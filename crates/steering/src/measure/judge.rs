@@ -8,4 +8,4 @@ mod replies;
 pub use local::LocalJudge;
 pub use panel::judge_all;
 pub use rating::{Judge, JudgeReply, Rating, Rubric};
-pub use replies::Verdicts;
+pub use replies::Replies;

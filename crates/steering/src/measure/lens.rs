@@ -12,9 +12,9 @@ pub struct Lens {
     /// The 0-based block.
     pub layer: usize,
     /// The tokens that rise most with a positive alpha, the highest first.
-    pub up: Vec<Pushed>,
+    pub up: Vec<TokenPush>,
     /// Those that fall most, the lowest first.
-    pub down: Vec<Pushed>,
+    pub down: Vec<TokenPush>,
     /// The standard deviation of all logits of the vocabulary: of a direction that has nothing to do with the head,
     /// the outermost of V tokens lies about √(2 ln V) of these away.
     pub deviation: f64,
@@ -22,7 +22,7 @@ pub struct Lens {
 
 /// A token that a direction pushes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pushed {
+pub struct TokenPush {
     /// Its id.
     pub id: u32,
     /// Its text, spaces as spaces, parts of characters as U+FFFD.
@@ -78,7 +78,7 @@ fn outermost(layer: usize, tokenizer: &Tokenizer, ids: &[u32], logits: &[f64], t
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
     let token = |i: &usize| {
         let (text, special) = tokenizer.token(ids[*i]).unwrap_or_default();
-        Pushed { id: ids[*i], text, special, logit: logits[*i] - center }
+        TokenPush { id: ids[*i], text, special, logit: logits[*i] - center }
     };
     Lens {
         layer,

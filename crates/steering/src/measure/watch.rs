@@ -24,7 +24,7 @@ pub struct Ruler {
 
 /// A text on a vector at one layer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Watched {
+pub struct Projections {
     /// The 0-based block.
     pub layer: usize,
     /// What the values are counted in.
@@ -33,7 +33,7 @@ pub struct Watched {
     pub values: Vec<f64>,
 }
 
-impl Watched {
+impl Projections {
     /// The mean over tokens, of which the first `skip` do not count (a bos token stands far off from all others).
     /// `None` if none is left.
     pub fn mean(&self, skip: usize) -> Option<f64> {
@@ -61,8 +61,8 @@ pub fn midpoints(
     layers.iter().map(midpoint).collect()
 }
 
-/// One ruler for each layer, all of one unit: the gap from the midpoint if midpoints are known, else the rms from
-/// zero, else, for a vector of another tool, plain numbers.
+/// Returns one ruler for each layer, all of one unit: the gap from the midpoint if midpoints are known, else the rms
+/// from zero, else, for a vector of another tool, plain numbers.
 ///
 /// # Errors
 /// [`Error::Vector`] for a layer without a direction.
@@ -70,12 +70,12 @@ pub fn rulers(
     vector: &PersonaVector,
     layers: &[usize],
     midpoints: Option<&BTreeMap<usize, f64>>,
-) -> Result<Vec<Ruler>, Error> {
+) -> Result<BTreeMap<usize, Ruler>, Error> {
     for layer in layers {
         direction(vector, *layer)?;
     }
     let sizes = |unit: Unit| -> Option<Vec<f64>> {
-        let size = |layer: &usize| vector.layers[layer].factor(unit).filter(|it| *it > 0.0);
+        let size = |layer: &usize| vector.layers[layer].factor(unit).filter(|size| *size > 0.0);
         layers.iter().map(size).collect()
     };
     let gaps = midpoints.and_then(|midpoints| {
@@ -86,12 +86,12 @@ pub fn rulers(
     let (unit, sizes, at) = gaps
         .or_else(|| sizes(Unit::Rms).map(|sizes| from_zero(Unit::Rms, sizes)))
         .unwrap_or_else(|| from_zero(Unit::Unit, vec![1.0; layers.len()]));
-    let ruler = |(size, midpoint)| Ruler { unit, size, midpoint };
-    Ok(sizes.into_iter().zip(at).map(ruler).collect())
+    let rulers = sizes.into_iter().zip(at).map(|(size, midpoint)| Ruler { unit, size, midpoint });
+    Ok(layers.iter().copied().zip(rulers).collect())
 }
 
 /// Runs a text under a steering and projects what each token leaves at the vector's site onto its direction, after
-/// steering has acted there. `rulers` has one for each of `layers`, which ascend.
+/// steering has acted there. The layers are those of `rulers`; the result has them in ascending order.
 ///
 /// # Errors
 /// [`Error::Engine`] for a text that the model cannot run, [`Error::Vector`] for a layer without a direction,
@@ -100,11 +100,10 @@ pub fn watch(
     model: &Model,
     text: &Text,
     vector: &PersonaVector,
-    layers: &[usize],
-    rulers: &[Ruler],
+    rulers: &BTreeMap<usize, Ruler>,
     steering: &Steering,
     watch: &dyn Watch,
-) -> Result<Vec<Watched>, Error> {
+) -> Result<Vec<Projections>, Error> {
     let (ids, max) = (&text.ids, model.config().max_positions);
     if ids.is_empty() {
         return Err(EngineError::Empty.into());
@@ -112,16 +111,13 @@ pub fn watch(
     if ids.len() > max {
         return Err(EngineError::TooLong { tokens: ids.len(), max }.into());
     }
-    let directions: Vec<Vec<f64>> =
-        layers.iter().map(|it| direction(vector, *it)).collect::<Result<_, _>>()?;
-    let found = vec![Vec::new(); layers.len()];
-    let mut tap = Project { site: vector.provenance.site, layers, directions, found };
+    let mut tap = Project::new(vector, rulers)?;
     let decided = decide(model, &[&ids[..text.n_prompt]], std::slice::from_ref(steering))?;
     let mut session = decided.into_iter().map(Session::steered).next().expect("one for each prompt");
     session = session.with_prompt(text.n_prompt);
     session.expect(ids.len());
     watch.stage("watching", ids.len());
-    let above = layers.iter().max().map_or(0, |last| last + 1);
+    let above = rulers.keys().next_back().map_or(0, |last| last + 1);
     for chunk in ids.chunks(ROW_BUDGET) {
         let mut batch = Batch::new();
         batch.push(&mut session, chunk);
@@ -129,14 +125,18 @@ pub fn watch(
         model.run_blocks(&mut batch, entering, 0..above, &mut tap);
         watch.advance(chunk.len())?;
     }
-    let watched = layers.iter().zip(rulers).zip(tap.found).map(|((layer, ruler), projections)| {
-        let values: Vec<f64> = projections.iter().map(|it| (it - ruler.midpoint) / ruler.size).collect();
-        match values.iter().all(|it| it.is_finite()) {
-            true => Ok(Watched { layer: *layer, ruler: *ruler, values }),
-            false => Err(Error::NotFinite { layer: *layer }),
+    rulers.iter().zip(tap.found).map(|((layer, ruler), found)| ruler.count(*layer, &found)).collect()
+}
+
+impl Ruler {
+    /// Counts projections of a layer.
+    fn count(self, layer: usize, projections: &[f64]) -> Result<Projections, Error> {
+        let values: Vec<f64> = projections.iter().map(|x| (x - self.midpoint) / self.size).collect();
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(Projections { layer, ruler: self, values }),
+            false => Err(Error::NotFinite { layer }),
         }
-    });
-    watched.collect()
+    }
 }
 
 /// The direction of a layer, of norm 1 whatever its file has.
@@ -150,24 +150,37 @@ fn direction(vector: &PersonaVector, layer: usize) -> Result<Vec<f64>, Error> {
 }
 
 /// The tap that takes projections.
-struct Project<'a> {
+struct Project {
     site: Site,
-    layers: &'a [usize],
+    layers: Vec<usize>,
+    /// One for each layer, of norm 1.
     directions: Vec<Vec<f64>>,
+    /// The projections of all tokens, for each layer.
     found: Vec<Vec<f64>>,
 }
 
-impl Tap for Project<'_> {
+impl Project {
+    fn new(vector: &PersonaVector, rulers: &BTreeMap<usize, Ruler>) -> Result<Project, Error> {
+        let layers: Vec<usize> = rulers.keys().copied().collect();
+        let directions = layers.iter().map(|layer| direction(vector, *layer)).collect::<Result<_, _>>()?;
+        let found = vec![Vec::new(); layers.len()];
+        Ok(Project { site: vector.provenance.site, layers, directions, found })
+    }
+}
+
+impl Tap for Project {
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
         if hook.site == self.site
             && let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer)
         {
-            let project = |row: usize| {
-                let products = x.row(row).iter().zip(&self.directions[i]).map(|(x, d)| f64::from(*x) * d);
-                products.sum::<f64>()
-            };
-            self.found[i].extend((0..x.n_rows()).map(project));
+            let direction = &self.directions[i];
+            self.found[i].extend((0..x.n_rows()).map(|row| project(x.row(row), direction)));
         }
         x
     }
+}
+
+/// Returns `row · direction`, summed in `f64`.
+fn project(row: &[f32], direction: &[f64]) -> f64 {
+    row.iter().zip(direction).map(|(x, d)| f64::from(*x) * d).sum()
 }

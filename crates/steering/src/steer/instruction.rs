@@ -15,7 +15,7 @@ pub struct Instruction<'v> {
     /// The vector, alpha, its unit, the layers.
     pub dose: Dose<'v>,
     /// All the rest.
-    pub how: How,
+    pub how: Application,
     /// The vector that the gate of `how` reads, if it has one.
     pub condition: Option<&'v PersonaVector>,
     /// What [`TokenFilter::resolve`] makes of the filter of `how`.
@@ -24,7 +24,7 @@ pub struct Instruction<'v> {
 
 /// How a dose is given. The default is to add it at every position.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct How {
+pub struct Application {
     /// What is done.
     pub op: Op,
     /// Does every row get its old norm back?

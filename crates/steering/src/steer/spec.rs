@@ -4,7 +4,7 @@
 
 mod values;
 
-use super::instruction::{How, Op, TokenFilter};
+use super::instruction::{Application, Op, TokenFilter};
 use crate::error::Error;
 use crate::vector::{LayerSpec, Unit};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct SteerSpec {
     /// The layers; those that the vector recommends, if they are not given.
     pub layers: Option<LayerSpec>,
     /// How it is given; its gate is `gate` still.
-    pub how: How,
+    pub how: Application,
     /// Under what condition.
     pub gate: Option<GateRequest>,
 }
@@ -227,7 +227,7 @@ impl SteerSpec {
         if !fits {
             return Err(field("alpha", format!("of `{}` must be {allowed}", op.name())));
         }
-        let how = How {
+        let how = Application {
             op,
             keeps_norm: wire.keep_norm,
             span: parse("scope", wire.scope.as_deref())?.unwrap_or_default(),

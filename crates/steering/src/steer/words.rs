@@ -1,6 +1,6 @@
 //! What an instruction does, in words.
 
-use super::instruction::{How, Instruction, Op};
+use super::instruction::{Application, Instruction, Op};
 use crate::vector::{Unit, layers_text};
 use whipstaff_engine::{Fires, Pool, Position, Schedule, Score, Span};
 
@@ -77,7 +77,7 @@ impl Op {
     }
 }
 
-impl How {
+impl Application {
     fn add_when(&self, text: &mut String) {
         match self.span {
             Span::All => {}

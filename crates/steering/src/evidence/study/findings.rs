@@ -1,6 +1,6 @@
 //! What the numbers of a study come to: methods side by side, one depth for all, steering against prompting.
 
-use super::pair::{Cell, Judged, Pair, best};
+use super::pair::{Judged, Pair, StudyCell, best};
 use crate::evidence::sweep::picks_on;
 use crate::fit::Method;
 use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
@@ -42,7 +42,7 @@ pub struct MethodRow {
     /// The paired difference from the first method on those contrasts, with 95 % of it; `None` for the first itself
     /// or too few contrasts.
     pub beyond_first: Option<(f64, [f64; 2])>,
-    /// See [`Cell::halves`].
+    /// See [`StudyCell::halves`].
     pub halves: Option<f64>,
     /// What +alpha and −alpha do to neutral texts.
     pub cost: [Divergence; 2],
@@ -152,7 +152,7 @@ fn rows(pair: &Pair, methods: &[Method], seed: u64) -> Vec<MethodRow> {
     let row = |method: &Method| {
         let cell = pair.best(Some(*method))?;
         let dose = cell.dose.as_ref()?;
-        let beyond = |first: &Cell| {
+        let beyond = |first: &StudyCell| {
             let pairs = dose.effects.iter().zip(&first.dose.as_ref()?.effects).enumerate();
             let beyond: Vec<f64> = pairs.filter(|(i, _)| !picks_on(*i)).map(|(_, (a, b))| a - b).collect();
             Some((mean(&beyond), interval_of_mean(&beyond, RESAMPLES, Random::new(seed))?))
@@ -175,7 +175,7 @@ fn rows(pair: &Pair, methods: &[Method], seed: u64) -> Vec<MethodRow> {
 impl Curve {
     fn new(pair: &Pair, method: Method) -> Curve {
         let of_method = singles((method, pair));
-        let effect = |cell: &&Cell| (cell.layers[0], cell.dose.as_ref().map(|it| mean(&it.effects)));
+        let effect = |cell: &&StudyCell| (cell.layers[0], cell.dose.as_ref().map(|it| mean(&it.effects)));
         Curve {
             model: pair.plan.model.name.clone(),
             persona: pair.plan.persona.clone(),
@@ -190,32 +190,32 @@ impl Curve {
 /// The cells of a method on a pair that are of one layer each.
 struct Singles<'p> {
     n_layers: usize,
-    cells: Vec<&'p Cell>,
+    cells: Vec<&'p StudyCell>,
 }
 
 fn singles((method, pair): (Method, &Pair)) -> Singles<'_> {
-    let is_one = |it: &&Cell| it.method == method && it.layers.len() == 1;
+    let is_one = |it: &&StudyCell| it.method == method && it.layers.len() == 1;
     Singles { n_layers: pair.plan.model.n_layers, cells: pair.cells.iter().filter(is_one).collect() }
 }
 
 impl Singles<'_> {
     /// The mean effect of a cell on one half of the contrasts.
-    fn effect(cell: &Cell, picking: bool) -> f64 {
+    fn effect(cell: &StudyCell, picking: bool) -> f64 {
         cell.dose.as_ref().map_or(0.0, |it| mean(&it.half(|i| picks_on(i) == picking)))
     }
 
     /// How deep a cell lies.
-    fn depth(&self, cell: &Cell) -> f64 {
+    fn depth(&self, cell: &StudyCell) -> f64 {
         cell.layers[0] as f64 / self.n_layers as f64
     }
 
     /// The cell nearest to a depth.
-    fn near(&self, depth: f64) -> Option<&Cell> {
-        let off = |cell: &Cell| (self.depth(cell) - depth).abs();
+    fn near(&self, depth: f64) -> Option<&StudyCell> {
+        let off = |cell: &StudyCell| (self.depth(cell) - depth).abs();
         self.cells.iter().copied().min_by(|a, b| off(a).total_cmp(&off(b)))
     }
 
-    fn picked(&self) -> Option<&Cell> {
+    fn picked(&self) -> Option<&StudyCell> {
         best(self.cells.iter().copied())
     }
 }
@@ -226,7 +226,7 @@ const DEPTHS: usize = 100;
 /// The depth at which curves have, on average, the greatest share of their own best effect.
 fn depth(curves: &[Singles]) -> Option<Depth> {
     // What does nothing anywhere has no best layer.
-    let curves: Vec<(&Singles, &Cell)> = curves
+    let curves: Vec<(&Singles, &StudyCell)> = curves
         .iter()
         .filter_map(|it| Some((it, it.picked()?)))
         .filter(|(_, picked)| Singles::effect(picked, true) > 0.0)
@@ -235,7 +235,7 @@ fn depth(curves: &[Singles]) -> Option<Depth> {
         return None;
     }
     let share = |depth: f64| {
-        let of_curve = |(it, picked): &(&Singles, &Cell)| {
+        let of_curve = |(it, picked): &(&Singles, &StudyCell)| {
             it.near(depth).map_or(0.0, |near| Singles::effect(near, true) / Singles::effect(picked, true))
         };
         curves.iter().map(of_curve).sum::<f64>()
@@ -249,7 +249,7 @@ fn depth(curves: &[Singles]) -> Option<Depth> {
     let run: Vec<f64> =
         tried.iter().skip_while(|it| it.1 < most).take_while(|it| it.1 == most).map(|it| it.0).collect();
     let common = run[run.len() / 2];
-    let total = |cell: &dyn Fn(&(&Singles, &Cell)) -> f64| curves.iter().map(cell).sum::<f64>();
+    let total = |cell: &dyn Fn(&(&Singles, &StudyCell)) -> f64| curves.iter().map(cell).sum::<f64>();
     let there = total(&|(it, _)| it.near(common).map_or(0.0, |near| Singles::effect(near, false)));
     let own = total(&|(_, picked)| Singles::effect(picked, false));
     let depths = || curves.iter().map(|(it, picked)| it.depth(picked));

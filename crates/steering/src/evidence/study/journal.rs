@@ -4,7 +4,7 @@
 //! digest says is measured again. Methods and layers are no part of the first line: a study that is given more of
 //! them keeps what it has. docs/FORMATS.md describes it for other tools.
 
-use super::pair::{Cell, Measured, Pair, PairPlan, best};
+use super::pair::{DoseOutcome, Pair, PairPlan, StudyCell, best};
 use crate::error::Error;
 use crate::fit::Method;
 use crate::measure::Divergence;
@@ -17,7 +17,7 @@ use std::path::Path;
 /// The numbers of a pair that are measured already, on disk.
 pub struct Journal {
     plan: PairPlan,
-    cells: Vec<Cell>,
+    cells: Vec<StudyCell>,
     receipt: Option<(Method, Receipt)>,
     file: Sealed,
 }
@@ -97,7 +97,7 @@ impl Journal {
     /// # Errors
     /// [`Error::File`] if the file is of another pair, naming what differs; [`Error::Read`], [`Error::Write`].
     pub fn open(path: &Path, plan: &PairPlan) -> Result<Journal, Error> {
-        let (mut cells, mut receipt): (Vec<Cell>, _) = (Vec::new(), None);
+        let (mut cells, mut receipt): (Vec<StudyCell>, _) = (Vec::new(), None);
         if let Some(text) = Sealed::read(path)? {
             let mut lines = text.lines();
             check_header(lines.next().unwrap_or_default(), plan)
@@ -130,7 +130,7 @@ impl Journal {
     /// Is the receipt of the best of these left to measure?
     pub fn lacks_receipt(&self, methods: &[Method], layers: &[Vec<usize>]) -> bool {
         let cells = self.cells(methods, layers);
-        let is_of_it = |best: &Cell| self.receipt_of(best).is_some();
+        let is_of_it = |best: &StudyCell| self.receipt_of(best).is_some();
         cells.len() < methods.len() * layers.len() || !best(cells.iter()).is_none_or(is_of_it)
     }
 
@@ -138,7 +138,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn append(&mut self, cell: Cell) -> Result<(), Error> {
+    pub fn append(&mut self, cell: StudyCell) -> Result<(), Error> {
         self.file.append(&line(&CellEntry::new(&cell), "cell"))?;
         self.cells.push(cell);
         Ok(())
@@ -162,15 +162,15 @@ impl Journal {
     }
 
     /// Those of these cells that are there.
-    pub(super) fn cells(&self, methods: &[Method], layers: &[Vec<usize>]) -> Vec<Cell> {
+    pub(super) fn cells(&self, methods: &[Method], layers: &[Vec<usize>]) -> Vec<StudyCell> {
         places(methods, layers).filter_map(|it| self.cell(&it).cloned()).collect()
     }
 
-    fn cell(&self, (method, layers): &(Method, Vec<usize>)) -> Option<&Cell> {
+    fn cell(&self, (method, layers): &(Method, Vec<usize>)) -> Option<&StudyCell> {
         self.cells.iter().find(|it| it.method == *method && it.layers == *layers)
     }
 
-    fn receipt_of(&self, cell: &Cell) -> Option<&Receipt> {
+    fn receipt_of(&self, cell: &StudyCell) -> Option<&Receipt> {
         let (method, receipt) = self.receipt.as_ref()?;
         let alpha = cell.dose.as_ref()?.alpha;
         (*method == cell.method && receipt.layers == cell.layers && receipt.alpha == alpha).then_some(receipt)
@@ -230,9 +230,9 @@ impl OfBest {
 }
 
 impl CellEntry {
-    fn new(it: &Cell) -> CellEntry {
+    fn new(it: &StudyCell) -> CellEntry {
         let cost = |it: &Divergence| CostEntry { kl: it.kl, perplexity_ratio: it.perplexity_ratio };
-        let dose = |it: &Measured| DoseEntry {
+        let dose = |it: &DoseOutcome| DoseEntry {
             alpha: it.alpha,
             plus: cost(&it.cost[0]),
             minus: cost(&it.cost[1]),
@@ -246,14 +246,14 @@ impl CellEntry {
         }
     }
 
-    fn into_cell(self) -> Option<Cell> {
+    fn into_cell(self) -> Option<StudyCell> {
         let cost = |it: CostEntry| Divergence { kl: it.kl, perplexity_ratio: it.perplexity_ratio };
-        let dose = |it: DoseEntry| Measured {
+        let dose = |it: DoseEntry| DoseOutcome {
             alpha: it.alpha,
             effects: it.effects,
             cost: [cost(it.plus), cost(it.minus)],
         };
         let method = self.method.parse().ok()?;
-        Some(Cell { method, layers: self.layers, halves: self.halves_cosine, dose: self.dose.map(dose) })
+        Some(StudyCell { method, layers: self.layers, halves: self.halves_cosine, dose: self.dose.map(dose) })
     }
 }

@@ -37,7 +37,7 @@ pub struct PairPlan {
 
 /// One method at one set of layers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct StudyCell {
     /// How the direction was fitted.
     pub method: Method,
     /// The layers that are injected.
@@ -46,12 +46,12 @@ pub struct Cell {
     /// for controls.
     pub halves: Option<f64>,
     /// What it does at the alpha that costs what the plan says; `None` if there is no such alpha.
-    pub dose: Option<Measured>,
+    pub dose: Option<DoseOutcome>,
 }
 
 /// What a dose does.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+pub struct DoseOutcome {
     /// How much, in units of the gap.
     pub alpha: f64,
     /// Half of the way that the margin of each held-out contrast moves from −alpha to +alpha, in nats per token.
@@ -60,7 +60,7 @@ pub struct Measured {
     pub cost: [Divergence; 2],
 }
 
-impl Cell {
+impl StudyCell {
     /// The effect over the half of the contrasts that doses are picked on.
     pub fn picked_on(&self) -> Option<f64> {
         self.dose.as_ref().map(|it| mean(&it.half(picks_on)))
@@ -77,7 +77,7 @@ impl Cell {
     }
 }
 
-impl Measured {
+impl DoseOutcome {
     pub(super) fn half(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
         self.effects.iter().enumerate().filter(|(i, _)| which(*i)).map(|(_, effect)| *effect).collect()
     }
@@ -100,20 +100,20 @@ pub struct Pair {
     /// What was measured.
     pub plan: PairPlan,
     /// Every method at every set of layers, in the order of the plan.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<StudyCell>,
     /// The receipt of the best of them on the half that it was not picked on; `None` if no dose was possible.
     pub receipt: Option<Receipt>,
 }
 
 impl Pair {
     /// The cell with the largest effect on the half that doses are picked on: of one method, or of all.
-    pub fn best(&self, method: Option<Method>) -> Option<&Cell> {
+    pub fn best(&self, method: Option<Method>) -> Option<&StudyCell> {
         best(self.cells.iter().filter(|it| method.is_none_or(|method| it.method == method)))
     }
 }
 
 /// The cell with the largest effect on the half that doses are picked on; the first of equals.
-pub(super) fn best<'c>(cells: impl Iterator<Item = &'c Cell>) -> Option<&'c Cell> {
+pub(super) fn best<'c>(cells: impl Iterator<Item = &'c StudyCell>) -> Option<&'c StudyCell> {
     cells
         .filter_map(|it| Some((it, it.picked_on()?)))
         .reduce(|a, b| if b.1 > a.1 { b } else { a })

@@ -27,15 +27,15 @@ fn plan(persona: &str, n_layers: usize) -> PairPlan {
 }
 
 /// A cell whose effect is `picking` on the half that doses are picked on, and about `judging` on the other.
-fn cell(method: Method, layer: usize, picking: f64, judging: f64) -> Cell {
+fn cell(method: Method, layer: usize, picking: f64, judging: f64) -> StudyCell {
     let spread = if method == Method::Mean { [-0.02, 0.01, 0.03, -0.02] } else { [0.01, -0.02, -0.02, 0.03] };
     let effects = (0..8).map(|i| if i % 2 == 0 { picking } else { judging + spread[i / 2] }).collect();
     let cost = [0.1, 0.11].map(|kl| Divergence { kl, perplexity_ratio: 1.0 + kl });
-    let dose = Some(Measured { alpha: 1.0 + layer as f64 / 3.0, effects, cost });
-    Cell { method, layers: vec![layer], halves: Some(0.9), dose }
+    let dose = Some(DoseOutcome { alpha: 1.0 + layer as f64 / 3.0, effects, cost });
+    StudyCell { method, layers: vec![layer], halves: Some(0.9), dose }
 }
 
-fn receipt(best: &Cell, steering: [f64; 2], prompting: Option<[f64; 2]>) -> Receipt {
+fn receipt(best: &StudyCell, steering: [f64; 2], prompting: Option<[f64; 2]>) -> Receipt {
     let effect = |[low, high]: [f64; 2]| {
         let mean = (low + high) / 2.0;
         Effect { plus: mean, minus: Some(-mean), mean, interval: Some([low, high]), wrong_way: 0.0 }
@@ -89,7 +89,7 @@ fn what_is_best_is_picked_on_one_half_and_judged_on_the_other() {
     let cells = vec![
         cell(Method::Mean, 0, 0.9, 0.1),
         cell(Method::Mean, 1, 0.2, 5.0),
-        Cell { dose: None, ..cell(Method::Mean, 2, 9.0, 9.0) },
+        StudyCell { dose: None, ..cell(Method::Mean, 2, 9.0, 9.0) },
     ];
     let pair = Pair { plan: plan("formal", 3), cells, receipt: None };
     let best = pair.best(None).unwrap();

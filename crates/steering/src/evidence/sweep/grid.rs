@@ -54,7 +54,7 @@ pub struct Place {
 
 /// What one dose does.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct SweepCell {
     /// Which.
     pub place: Place,
     /// By how much the margin of each held-out contrast moves, in nats per token.
@@ -71,7 +71,7 @@ pub struct Cell {
     pub cosine: f64,
 }
 
-impl Cell {
+impl SweepCell {
     /// The mean shift in the direction that alpha asks for, over all held-out contrasts.
     pub fn effect(&self) -> f64 {
         mean(&self.effects(|_| true))
@@ -97,7 +97,7 @@ pub struct Pick {
     pub interval: Option<[f64; 2]>,
     /// The share of the other half that goes the wrong way.
     pub wrong_way: f64,
-    /// What it costs: see [`Cell::answer_perplexity`].
+    /// What it costs: see [`SweepCell::answer_perplexity`].
     pub answer_perplexity: f64,
 }
 
@@ -123,8 +123,8 @@ impl SweepPlan {
 
 /// The positive alpha with the largest effect on the first half of the contrasts whose answers are at most
 /// `budget` times as perplexing, judged on the second half; `None` if no cell is within the budget.
-pub fn pick(cells: &[Cell], budget: f64, seed: u64) -> Option<Pick> {
-    let on_half = |cell: &Cell| mean(&cell.effects(picks_on));
+pub fn pick(cells: &[SweepCell], budget: f64, seed: u64) -> Option<Pick> {
+    let on_half = |cell: &SweepCell| mean(&cell.effects(picks_on));
     let within = cells.iter().filter(|it| it.place.alpha > 0.0 && it.answer_perplexity <= budget);
     let best = within.max_by(|a, b| on_half(a).total_cmp(&on_half(b)))?;
     let effects = best.effects(|i| !picks_on(i));
@@ -155,8 +155,8 @@ pub fn digest_of(texts: &[Continuation]) -> String {
 mod tests {
     use super::*;
 
-    fn cell(alpha: f64, layer: usize, shifts: &[f64], answer_perplexity: f64) -> Cell {
-        Cell {
+    fn cell(alpha: f64, layer: usize, shifts: &[f64], answer_perplexity: f64) -> SweepCell {
+        SweepCell {
             place: Place { method: Method::Mean, layers: vec![layer], alpha },
             shifts: shifts.to_vec(),
             kl: 0.1,

@@ -3,7 +3,7 @@
 //! The first line is the plan. Every line carries a digest of itself: a line that was cut or edited is not
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
 
-use super::grid::{Cell, Place, SweepPlan};
+use super::grid::{Place, SweepCell, SweepPlan};
 use crate::error::Error;
 use crate::sealed::{Sealed, difference, line, parse};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::path::Path;
 /// The cells of a plan, those that are measured already on disk.
 pub struct Journal {
     plan: SweepPlan,
-    cells: Vec<Option<Cell>>,
+    cells: Vec<Option<SweepCell>>,
     file: Sealed,
 }
 
@@ -71,7 +71,7 @@ impl Journal {
     /// [`Error::File`] if the file is of another plan, naming what differs; [`Error::Read`], [`Error::Write`].
     pub fn open(path: &Path, plan: &SweepPlan) -> Result<Journal, Error> {
         let places = plan.places();
-        let mut cells: Vec<Option<Cell>> = vec![None; places.len()];
+        let mut cells: Vec<Option<SweepCell>> = vec![None; places.len()];
         if let Some(text) = Sealed::read(path)? {
             let mut lines = text.lines();
             check_header(lines.next().unwrap_or_default(), plan)
@@ -104,7 +104,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn append(&mut self, cells: Vec<Cell>) -> Result<(), Error> {
+    pub fn append(&mut self, cells: Vec<SweepCell>) -> Result<(), Error> {
         let text: String = cells.iter().map(|it| line(&CellEntry::new(it), "cell")).collect();
         self.file.append(&text)?;
         let places = self.plan.places();
@@ -119,14 +119,14 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn finish(self) -> Result<Vec<Cell>, Error> {
+    pub fn finish(self) -> Result<Vec<SweepCell>, Error> {
         begin(self.file.path(), &self.plan, &self.cells)?;
         Ok(self.cells.into_iter().flatten().collect())
     }
 }
 
 /// The file with the plan and these cells, in its order.
-fn begin(path: &Path, plan: &SweepPlan, cells: &[Option<Cell>]) -> Result<Sealed, Error> {
+fn begin(path: &Path, plan: &SweepPlan, cells: &[Option<SweepCell>]) -> Result<Sealed, Error> {
     let mut text = line(&PlanEntry::new(plan), "sweep");
     for cell in cells.iter().flatten() {
         text += &line(&CellEntry::new(cell), "cell");
@@ -169,7 +169,7 @@ impl PlanEntry {
 }
 
 impl CellEntry {
-    fn new(it: &Cell) -> CellEntry {
+    fn new(it: &SweepCell) -> CellEntry {
         CellEntry {
             method: it.place.method.name().into(),
             layers: it.place.layers.clone(),
@@ -184,8 +184,8 @@ impl CellEntry {
         }
     }
 
-    fn into_cell(self) -> Option<Cell> {
-        Some(Cell {
+    fn into_cell(self) -> Option<SweepCell> {
+        Some(SweepCell {
             place: Place { method: self.method.parse().ok()?, layers: self.layers, alpha: self.alpha },
             shifts: self.shifts,
             kl: self.kl,
@@ -220,9 +220,9 @@ mod tests {
         }
     }
 
-    fn cell(place: &Place) -> Cell {
+    fn cell(place: &Place) -> SweepCell {
         let x = place.alpha / 3.0 + place.layers[0] as f64;
-        Cell {
+        SweepCell {
             place: place.clone(),
             shifts: vec![x, -x / 7.0],
             kl: x * x,

@@ -1,79 +1,66 @@
 //! A sweep at work.
 
-use super::grid::{Cell, Place, SweepPlan, picks_on};
-use crate::contrasts::{ContrastSet, Frame, encode};
+use super::grid::{Place, SweepCell, SweepPlan, picks_on};
+use crate::contrasts::ContrastSet;
 use crate::error::Error;
 use crate::fit::Method;
-use crate::measure::{
-    Asking, Margins, Text, ask_under_each, asking_to_measure, continuations, divergences, mean_repetition,
-    measure_cosine, perplexities,
-};
-use crate::progress::{Unwatched, Watch};
+use crate::measure::{AskOptions, Bench, Margins, Text, divergences, mean_repetition, measure_cosine};
+use crate::progress::Unwatched;
 use crate::steer::{Dose, combine};
 use crate::vector::PersonaVector;
 use std::collections::BTreeMap;
-use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
+use whipstaff_engine::{Continuation, Message, Steering};
 
 /// A sweep at work: what cells are measured with.
 pub struct Sweep<'a> {
-    model: &'a Model,
-    tokenizer: &'a Tokenizer,
+    bench: Bench<'a>,
     vectors: &'a BTreeMap<Method, PersonaVector>,
     plan: &'a SweepPlan,
-    frame: Frame,
     margins: Margins<'a>,
     plain: Vec<f64>,
-    /// Of the first half: those that a dose is picked on.
+    /// The questions of the first half of the contrasts, which doses are picked on.
     questions: Vec<Vec<Message>>,
-    asking: Asking,
+    options: AskOptions,
     unsteered_perplexity: f64,
     neutral: Vec<Continuation>,
     prompts: Vec<Text>,
 }
 
 impl<'a> Sweep<'a> {
-    /// Measures the unsteered model. `vectors` has one of each method of the plan; `neutral` may be empty.
+    /// Measures the unsteered model. `vectors` has one of each method of the plan. Without `neutral` texts, the
+    /// model's own unsteered answers are used.
     ///
     /// # Errors
-    /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
-    #[allow(clippy::too_many_arguments)] // the model, the plan, and what the plan names by digest
+    /// [`Error::TooLong`] and [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
     pub fn new(
-        model: &'a Model,
-        tokenizer: &'a Tokenizer,
-        vectors: &'a BTreeMap<Method, PersonaVector>,
+        bench: Bench<'a>,
         plan: &'a SweepPlan,
-        frame: &Frame,
+        vectors: &'a BTreeMap<Method, PersonaVector>,
         heldout: &ContrastSet,
         neutral: &[Continuation],
-        watch: &dyn Watch,
     ) -> Result<Sweep<'a>, Error> {
         let heldout = heldout.first(plan.n_heldout);
-        let margins = Margins::new(model, &encode(tokenizer, frame, &heldout, model.config().max_positions)?);
-        watch.stage("measuring the unsteered model", margins.n_texts());
-        let plain = margins.under(&[Steering::default()], watch)?.remove(0);
+        let margins = bench.margins(&heldout)?;
+        bench.watch.stage("measuring the unsteered model", margins.n_texts());
+        let plain = margins.under(&[Steering::default()], bench.watch)?.remove(0);
         let asked = heldout.contrasts.iter().enumerate().filter(|(i, _)| picks_on(*i));
         let questions: Vec<Vec<Message>> = asked.map(|(_, it)| it.messages.clone()).collect();
-        let prompts =
-            questions.iter().map(|it| frame.prompt_ids(tokenizer, it)).collect::<Result<Vec<_>, Error>>()?;
-        let asking = asking_to_measure(frame, plan.seed);
-        let unsteered = ask_under_each(model, tokenizer, &questions, &[Steering::default()], &asking, watch)?;
-        let unsteered_perplexity = perplexities(model, tokenizer, frame, &questions, &unsteered)?[0];
+        let prompts = bench.prompts(&questions)?.iter().map(|ids| Text::new(ids, &[])).collect();
+        let options = AskOptions::to_measure(plan.seed);
+        let unsteered = bench.ask_under_each(&questions, &[Steering::default()], &options)?;
+        let unsteered_perplexity = bench.perplexities(&questions, &unsteered)?[0];
         let neutral = match neutral {
-            [] => continuations(tokenizer, frame, &questions, &unsteered[0])?,
+            [] => bench.continuations(&questions, &unsteered[0])?,
             given => given.to_vec(),
         };
-        let prompts = prompts.iter().map(|it| Text::new(it, &[])).collect();
-        let frame = frame.clone();
         Ok(Sweep {
-            model,
-            tokenizer,
+            bench,
             vectors,
             plan,
-            frame,
             margins,
             plain,
             questions,
-            asking,
+            options,
             unsteered_perplexity,
             neutral,
             prompts,
@@ -81,26 +68,22 @@ impl<'a> Sweep<'a> {
     }
 
     /// Measures cells of one method at one set of layers, side by side. Each gives the same numbers whichever
-    /// others are measured with it.
+    /// other cells are measured with it.
     ///
     /// # Errors
     /// As for [`Sweep::new`]; [`Error::Vector`] for layers without direction.
-    pub fn measure(&self, places: &[Place], watch: &dyn Watch) -> Result<Vec<Cell>, Error> {
-        let Sweep { model, tokenizer, plan, .. } = *self;
-        let steering = |it: &Place| {
-            let vector = &self.vectors[&it.method];
-            combine(&[Dose { vector, alpha: it.alpha, unit: plan.unit, layers: it.layers.clone() }], 1.0)
-        };
-        let steerings = places.iter().map(steering).collect::<Result<Vec<_>, Error>>()?;
+    pub fn measure(&self, places: &[Place]) -> Result<Vec<SweepCell>, Error> {
+        let model = self.bench.model;
+        let steerings = places.iter().map(|place| self.steering(place)).collect::<Result<Vec<_>, _>>()?;
         let margins = self.margins.under(&steerings, &Unwatched)?;
         let moved = divergences(model, &self.neutral, &steerings)?;
-        let answers = ask_under_each(model, tokenizer, &self.questions, &steerings, &self.asking, watch)?;
-        let perplexity = perplexities(model, tokenizer, &self.frame, &self.questions, &answers)?;
-        let injected = places.first().map_or(&[][..], |it| &it.layers);
-        let dialled: Vec<(f64, Steering)> = places.iter().map(|it| it.alpha).zip(steerings).collect();
+        let answers = self.bench.ask_under_each(&self.questions, &steerings, &self.options)?;
+        let perplexity = self.bench.perplexities(&self.questions, &answers)?;
+        let injected = places.first().map_or(&[][..], |place| &place.layers);
+        let dialled: Vec<(f64, Steering)> = places.iter().map(|place| place.alpha).zip(steerings).collect();
         let cosines = measure_cosine(model, &self.prompts, 0, injected, &dialled, &Unwatched)?;
         let last = model.config().n_layers - 1;
-        let cell = |(i, place): (usize, &Place)| Cell {
+        let cell = |(i, place): (usize, &Place)| SweepCell {
             place: place.clone(),
             shifts: margins[i].iter().zip(&self.plain).map(|(margin, plain)| margin - plain).collect(),
             kl: moved[i].kl,
@@ -110,5 +93,10 @@ impl<'a> Sweep<'a> {
             cosine: cosines.mean(i, last),
         };
         Ok(places.iter().enumerate().map(cell).collect())
+    }
+
+    fn steering(&self, place: &Place) -> Result<Steering, Error> {
+        let (vector, unit) = (&self.vectors[&place.method], self.plan.unit);
+        combine(&[Dose { vector, alpha: place.alpha, unit, layers: place.layers.clone() }], 1.0)
     }
 }

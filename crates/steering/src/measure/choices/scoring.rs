@@ -1,16 +1,15 @@
 //! What a model chooses: the probabilities of the letters, every option at every letter once.
 
 use super::set::{Choice, ChoiceSet, letter};
-use crate::contrasts::Frame;
 use crate::error::Error;
+use crate::measure::bench::Bench;
 use crate::measure::replay::{Replay, Text, batches};
 use crate::passes::passes;
-use crate::progress::Watch;
-use whipstaff_engine::{Message, Model, NoTap, Role, Steering, Tokenizer, log_probs_among};
+use whipstaff_engine::{Message, NoTap, Role, Steering, log_probs_among};
 
-/// Questions ready to be asked of a model.
-pub struct Choosing<'m> {
-    model: &'m Model,
+/// Multiple-choice questions, laid out to be asked of a model.
+pub struct ChoiceTest<'a> {
+    bench: Bench<'a>,
     set: ChoiceSet,
     orders: Vec<Order>,
 }
@@ -38,49 +37,37 @@ pub struct ChoiceScore {
     pub first: f64,
 }
 
-impl<'m> Choosing<'m> {
+impl<'a> ChoiceTest<'a> {
     /// Lays the questions out: each in as many orders as it has options, answered with `(` and a letter.
     ///
     /// # Errors
     /// [`Error::File`] for a question that the model's context has no room for, or letters that its tokenizer
-    /// does not tell apart; whatever the frame says.
-    pub fn new(
-        model: &'m Model,
-        tokenizer: &Tokenizer,
-        frame: &Frame,
-        set: &ChoiceSet,
-    ) -> Result<Choosing<'m>, Error> {
-        let max = model.config().max_positions;
+    /// does not tell apart; the errors of [`Frame::answered_ids`](crate::Frame::answered_ids).
+    pub fn new(bench: Bench<'a>, set: &ChoiceSet) -> Result<ChoiceTest<'a>, Error> {
         let mut orders = Vec::new();
         for (i, choice) in set.choices.iter().enumerate() {
-            let fail = |reason: String| Error::File {
-                path: set.path.clone(),
-                reason: format!("{}: {reason}", choice.place),
-            };
             for turn in 0..choice.options.len() {
-                let order = Order::new(tokenizer, frame, choice, i, turn)?
-                    .ok_or_else(|| fail("the tokenizer does not tell the letters apart".into()))?;
-                let n = order.text.ids.len();
-                if n > max {
-                    return Err(fail(format!("has {n} tokens, the model's context is {max}; remove it")));
-                }
-                orders.push(order);
+                let order = Order::new(&bench, choice, i, turn)?.map_err(|reason| Error::File {
+                    path: set.path.clone(),
+                    reason: format!("{}: {reason}", choice.place),
+                });
+                orders.push(order?);
             }
         }
-        Ok(Choosing { model, set: set.clone(), orders })
+        Ok(ChoiceTest { bench, set: set.clone(), orders })
     }
 
-    /// What watch counts in one call of [`Choosing::under`].
+    /// Returns the number of texts, which is what watch counts in one call of [`ChoiceTest::under`].
     pub fn n_texts(&self) -> usize {
         self.orders.len()
     }
 
-    /// The scores of each question under each steering: `[steerings][questions]`. What lies below the first place
-    /// that a steering acts at runs once.
+    /// Scores each question under each steering: `[steerings][questions]`. The blocks below the first place that a
+    /// steering changes run once.
     ///
     /// # Errors
     /// [`Error::Engine`]; [`Error::Interrupted`].
-    pub fn under(&self, steerings: &[Steering], watch: &dyn Watch) -> Result<Vec<Vec<ChoiceScore>>, Error> {
+    pub fn under(&self, steerings: &[Steering]) -> Result<Vec<Vec<ChoiceScore>>, Error> {
         let zero = ChoiceSums::default;
         let blank = || self.set.choices.iter().map(|it| zero().for_options(it.options.len())).collect();
         let mut sums: Vec<Vec<ChoiceSums>> = steerings.iter().map(|_| blank()).collect();
@@ -88,7 +75,7 @@ impl<'m> Choosing<'m> {
         for pass in passes(&lens) {
             let orders = &self.orders[pass.clone()];
             let texts: Vec<Text> = orders.iter().map(|it| it.text.clone()).collect();
-            let replay = Replay::new(self.model, &texts)?;
+            let replay = Replay::new(self.bench.model, &texts)?;
             let all =
                 steerings.iter().enumerate().flat_map(|(s, it)| (0..orders.len()).map(move |i| (s, i, it)));
             for batch in batches(all, &lens[pass.clone()]) {
@@ -100,13 +87,13 @@ impl<'m> Choosing<'m> {
                     end += orders[*i].text.ids.len();
                     targets.push((end - 1, &orders[*i].letters[..]));
                 }
-                let found = log_probs_among(self.model, &resid, &targets);
+                let found = log_probs_among(self.bench.model, &resid, &targets);
                 for ((s, i), log_probs) in batch.into_iter().zip(found) {
                     let Order { choice, turn, .. } = orders[i];
                     sums[s][choice].add(&self.set.choices[choice], turn, &log_probs);
                 }
             }
-            watch.advance(orders.len())?;
+            self.bench.watch.advance(orders.len())?;
         }
         let score = |(sums, choice): (&ChoiceSums, &Choice)| sums.score(choice);
         Ok(sums.iter().map(|it| it.iter().zip(&self.set.choices).map(score).collect()).collect())
@@ -114,24 +101,26 @@ impl<'m> Choosing<'m> {
 }
 
 impl Order {
-    /// `None` if the letters share a token.
+    /// Lays out question `i`. Fails with what is wrong about it, which may be that the letters share a token.
     fn new(
-        tokenizer: &Tokenizer,
-        frame: &Frame,
+        bench: &Bench<'_>,
         choice: &Choice,
         i: usize,
         turn: usize,
-    ) -> Result<Option<Order>, Error> {
+    ) -> Result<Result<Order, String>, Error> {
         let answers: Vec<String> = (0..choice.options.len()).map(|at| format!("({}", letter(at))).collect();
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
         let question = [Message::new(Role::User, choice.text(turn))];
-        let (prompt, answers) = frame.answered_ids(tokenizer, &question, &answers)?;
-        Ok(split_at_letters(&answers).map(|(lead, letters)| Order {
-            choice: i,
-            turn,
-            text: Text::new(&prompt, &lead),
-            letters,
-        }))
+        let (prompt, answers) = bench.frame.answered_ids(bench.tokenizer, &question, &answers)?;
+        let Some((lead, letters)) = split_at_letters(&answers) else {
+            return Ok(Err("the tokenizer does not tell the letters apart".into()));
+        };
+        let text = Text::new(&prompt, &lead);
+        let (n, max) = (text.ids.len(), bench.model.config().max_positions);
+        if n > max {
+            return Ok(Err(format!("has {n} tokens, the model's context is {max}; remove it")));
+        }
+        Ok(Ok(Order { choice: i, turn, text, letters }))
     }
 }
 

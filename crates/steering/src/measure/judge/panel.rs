@@ -1,7 +1,7 @@
 //! Asking a judge for many ratings.
 
 use super::rating::{Judge, JudgeReply, Rating};
-use super::replies::Verdicts;
+use super::replies::Replies;
 use crate::error::Error;
 use crate::progress::Watch;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub fn judge_all(
     judge: &dyn Judge,
     prompts: &[String],
-    verdicts: &mut Verdicts,
+    verdicts: &mut Replies,
     at_once: usize,
     watch: &dyn Watch,
 ) -> Result<Vec<Rating>, Error> {
@@ -46,7 +46,7 @@ pub fn judge_all(
     Ok(prompts.iter().map(|prompt| Rating::of(known(prompt))).collect())
 }
 
-type Replies<'p> = mpsc::Receiver<(&'p str, Result<JudgeReply, Error>)>;
+type ReplyReceiver<'p> = mpsc::Receiver<(&'p str, Result<JudgeReply, Error>)>;
 
 /// How often ctrl-C is looked at while a judge is silent.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -54,8 +54,8 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// Takes replies until there are no more.
 fn keep(
     identity: &str,
-    replies: &Replies<'_>,
-    verdicts: &mut Verdicts,
+    replies: &ReplyReceiver<'_>,
+    verdicts: &mut Replies,
     watch: &dyn Watch,
 ) -> Result<(), Error> {
     loop {
@@ -111,7 +111,7 @@ mod tests {
         let prompts = prompts(&["a", "bb", "a", "ccc", "bb"]);
         for (at_once, n_asked) in [(3, 3), (1, 0)] {
             let judge = counting(None);
-            let mut verdicts = Verdicts::open(Some(&path)).unwrap();
+            let mut verdicts = Replies::open(Some(&path)).unwrap();
             let ratings = judge_all(&judge, &prompts, &mut verdicts, at_once, &Unwatched).unwrap();
             let scores: Vec<f64> = ratings.iter().filter_map(|it| it.score()).collect();
             assert_eq!(scores, [1.0, 2.0, 1.0, 3.0, 2.0]);
@@ -124,11 +124,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("verdicts.jsonl");
         let prompts = prompts(&["a", "bb", "ccc", "dddd"]);
-        let mut verdicts = Verdicts::open(Some(&path)).unwrap();
+        let mut verdicts = Replies::open(Some(&path)).unwrap();
         let error = judge_all(&counting(Some("ccc")), &prompts, &mut verdicts, 1, &Unwatched).unwrap_err();
         assert!(error.to_string().contains("has had enough"), "{error}");
         let judge = counting(None);
-        let mut verdicts = Verdicts::open(Some(&path)).unwrap();
+        let mut verdicts = Replies::open(Some(&path)).unwrap();
         judge_all(&judge, &prompts, &mut verdicts, 1, &Unwatched).unwrap();
         assert_eq!(*judge.asked.lock().unwrap(), ["ccc", "dddd"]);
     }

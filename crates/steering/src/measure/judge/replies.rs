@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Replies by what was asked of whom.
-pub struct Verdicts {
+pub struct Replies {
     known: HashMap<String, JudgeReply>,
     file: Option<Sealed>,
 }
@@ -30,13 +30,13 @@ struct Entry {
     alternatives: Vec<(String, f64)>,
 }
 
-impl Verdicts {
+impl Replies {
     /// Opens the file, or begins it; without one, replies are known until the end of the program.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Write`]; [`Error::File`] if it holds something, but no verdict.
-    pub fn open(path: Option<&Path>) -> Result<Verdicts, Error> {
-        let Some(path) = path else { return Ok(Verdicts { known: HashMap::new(), file: None }) };
+    pub fn open(path: Option<&Path>) -> Result<Replies, Error> {
+        let Some(path) = path else { return Ok(Replies { known: HashMap::new(), file: None }) };
         let text = Sealed::read(path)?.unwrap_or_default();
         let entries = text.lines().filter_map(parse::<Line>).map(|it| it.verdict);
         let known: HashMap<_, _> = entries
@@ -51,7 +51,7 @@ impl Verdicts {
             // A line that was cut stays alone.
             file.append("\n")?;
         }
-        Ok(Verdicts { known, file: Some(file) })
+        Ok(Replies { known, file: Some(file) })
     }
 
     /// The prompts that are still to be asked, each once.
@@ -105,8 +105,8 @@ mod tests {
     fn a_reply_is_known_again_to_the_same_judge_and_prompt_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v.jsonl");
-        Verdicts::open(Some(&path)).unwrap().append("judge", "prompt", reply("85")).unwrap();
-        let again = Verdicts::open(Some(&path)).unwrap();
+        Replies::open(Some(&path)).unwrap().append("judge", "prompt", reply("85")).unwrap();
+        let again = Replies::open(Some(&path)).unwrap();
         assert_eq!(again.get("judge", "prompt"), Some(&reply("85")));
         assert_eq!(again.get("judge", "prompt "), None);
         assert_eq!(again.get("judge2", "prompt"), None);
@@ -118,19 +118,19 @@ mod tests {
     fn whatever_happens_to_lines_the_others_are_believed_and_the_file_is_only_added_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v.jsonl");
-        let mut verdicts = Verdicts::open(Some(&path)).unwrap();
+        let mut verdicts = Replies::open(Some(&path)).unwrap();
         for prompt in ["a", "b"] {
             verdicts.append("judge", prompt, reply(prompt)).unwrap();
         }
         let whole = std::fs::read_to_string(&path).unwrap();
         let check = |name: &str, damaged: String, known: [bool; 2]| {
             std::fs::write(&path, &damaged).unwrap();
-            let mut verdicts = Verdicts::open(Some(&path)).unwrap();
+            let mut verdicts = Replies::open(Some(&path)).unwrap();
             let found = ["a", "b"].map(|it| verdicts.get("judge", it) == Some(&reply(it)));
             assert_eq!(found, known, "{name}");
             verdicts.append("judge", "c", reply("c")).unwrap();
             assert!(std::fs::read_to_string(&path).unwrap().starts_with(&damaged), "{name}");
-            let again = Verdicts::open(Some(&path)).unwrap();
+            let again = Replies::open(Some(&path)).unwrap();
             assert_eq!(again.get("judge", "c"), Some(&reply("c")), "{name}");
         };
         check("nothing", whole.clone(), [true, true]);
@@ -144,7 +144,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("contrasts.jsonl");
         std::fs::write(&path, "{\"prompt\": \"x\"}\n").unwrap();
-        let error = Verdicts::open(Some(&path)).err().unwrap().to_string();
+        let error = Replies::open(Some(&path)).err().unwrap().to_string();
         assert!(error.contains("holds no verdict") && error.contains("contrasts.jsonl"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"prompt\": \"x\"}\n");
     }

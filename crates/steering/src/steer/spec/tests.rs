@@ -9,7 +9,7 @@ fn from_flag(text: &str) -> Result<SteerSpec, FieldError> {
 }
 
 /// One entry, as a flag, as JSON and as TOML: all three mean the same, and so does what is written of it.
-fn check(flag: &str, json: Value, toml: &str, how: How) -> SteerSpec {
+fn check(flag: &str, json: Value, toml: &str, how: Application) -> SteerSpec {
     let spec = from_flag(flag).unwrap();
     assert_eq!(spec.how, how, "{flag}");
     let in_json = SteerSpec::from_json(json!({"steer": [json]})).unwrap();
@@ -23,14 +23,14 @@ fn check(flag: &str, json: Value, toml: &str, how: How) -> SteerSpec {
 
 #[test]
 fn flags_json_and_toml_are_one_schema() {
-    let spec = check("vector=v", json!({"vector": "v"}), "vector = \"v\"", How::default());
+    let spec = check("vector=v", json!({"vector": "v"}), "vector = \"v\"", Application::default());
     assert_eq!((spec.alpha, spec.unit, spec.layers, spec.gate), (None, None, None, None));
 
     let spec = check(
         "vector=v,alpha=-0.5,unit=rms,layers=8-11,site=mlp_out,keep_norm=true",
         json!({"vector": "v", "alpha": -0.5, "unit": "rms", "layers": "8-11", "site": "mlp_out", "keep_norm": true}),
         "vector = \"v\"\nalpha = -0.5\nunit = \"rms\"\nlayers = \"8-11\"\nsite = \"mlp_out\"\nkeep_norm = true",
-        How { keeps_norm: true, site: Some(Site::MlpOut), ..How::default() },
+        Application { keeps_norm: true, site: Some(Site::MlpOut), ..Application::default() },
     );
     assert_eq!((spec.alpha, spec.unit), (Some(-0.5), Some(Unit::Rms)));
 
@@ -40,12 +40,12 @@ fn flags_json_and_toml_are_one_schema() {
                "tokens": "^[a-z]+$", "schedule": "decay:20"}),
         "vector = \"v\"\nop = \"cap\"\nlo = -1.0\nhi = 0.5\nscope = \"answer\"\nskip_special = true\n\
          tokens = '^[a-z]+$'\nschedule = \"decay:20\"",
-        How {
+        Application {
             op: Op::Cap { low: Some(-1.0), high: Some(0.5) },
             span: Span::Answer,
             tokens: TokenFilter { skips_special: true, matching: Some("^[a-z]+$".parse().unwrap()) },
             schedule: Schedule::Decay { half_life: 20.0 },
-            ..How::default()
+            ..Application::default()
         },
     );
     assert_eq!((spec.alpha, spec.default_alpha()), (None, Ok(Some(1.0))));
@@ -54,7 +54,7 @@ fn flags_json_and_toml_are_one_schema() {
         "vector=v,gate=c,gate.layer=3,gate.score=cast,gate.below=0.25,gate.pool=last",
         json!({"vector": "v", "gate": {"vector": "c", "layer": 3, "score": "cast", "below": 0.25, "pool": "last"}}),
         "vector = \"v\"\ngate = { vector = \"c\", layer = 3, score = \"cast\", below = 0.25, pool = \"last\" }",
-        How::default(),
+        Application::default(),
     );
     let gate = spec.gate.unwrap();
     assert_eq!((gate.layer, gate.score, gate.pool), (Some(3), Score::Cast, Pool::Last));
@@ -63,7 +63,7 @@ fn flags_json_and_toml_are_one_schema() {
 
 #[test]
 fn operators_scopes_and_schedules_are_written_as_they_are_read() {
-    let check = |flag: &str, how: How| {
+    let check = |flag: &str, how: Application| {
         let text = flag.split(',').map(|pair| pair.split_once('=').unwrap());
         let fields = text.map(|(key, value)| match value.parse::<f64>() {
             Ok(x) => (key.to_owned(), json!(x)),
@@ -77,7 +77,7 @@ fn operators_scopes_and_schedules_are_written_as_they_are_read() {
             assert_eq!(written["steer"][0][&key], value, "{flag}: {key}");
         }
     };
-    let op = |op| How { op, ..How::default() };
+    let op = |op| Application { op, ..Application::default() };
     check("until=2", op(Op::AddUntil(2.0)));
     check("op=project", op(Op::Project));
     check("op=cap,hi=0", op(Op::Cap { low: None, high: Some(0.0) }));
@@ -85,12 +85,12 @@ fn operators_scopes_and_schedules_are_written_as_they_are_read() {
     check("op=rotate,alpha=20", op(Op::Rotate));
     assert!(from_flag("vector=v,op=rotate").unwrap().default_alpha().unwrap_err().reason.contains("degrees"));
     check("op=set,to=-1", op(Op::Set(-1.0)));
-    let span = |span| How { span, ..How::default() };
+    let span = |span| Application { span, ..Application::default() };
     check("scope=prompt", span(Span::Prompt));
     check("scope=3..9", span(Span::Window(Some(Position::At(3)), Some(Position::At(9)))));
     check("scope=-1..", span(Span::Window(Some(Position::BeforeAnswer(1)), None)));
     check("scope=..-2", span(Span::Window(None, Some(Position::BeforeAnswer(2)))));
-    let schedule = |schedule| How { schedule, ..How::default() };
+    let schedule = |schedule| Application { schedule, ..Application::default() };
     check("schedule=ramp:8", schedule(Schedule::Ramp { tokens: 8.0 }));
     check("schedule=window:2..", schedule(Schedule::Window { from: 2, to: None }));
     check("schedule=window:0..5", schedule(Schedule::Window { from: 0, to: Some(5) }));
