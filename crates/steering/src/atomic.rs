@@ -28,7 +28,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// SHA-256 of a file, in hex.
+/// Returns the SHA-256 of a file, in hex.
 ///
 /// # Errors
 /// [`Error::Read`].
@@ -37,7 +37,7 @@ pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
     Ok(sha256_hex(&bytes))
 }
 
-/// SHA-256 of bytes, in hex.
+/// Returns the SHA-256 of bytes, in hex.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,17 +1,25 @@
 //! Contrasts to persona vectors, vectors to steering, steering to evidence.
 //!
-//! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
-//! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
-//! it came from. A vector with an alpha, a [`Unit`] and layers is a [`Dose`], with an operator, a scope and a gate an
-//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down.
-//! [`measure_cosine`] and [`recommend`] say what that does to the model.
+//! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over them and fits a
+//! [`PersonaVector`]: one unit direction per layer, with its statistics and its provenance. A vector with an alpha, a
+//! [`Unit`] and layers is a [`Dose`]; with an operator, a scope and a gate it is an [`Instruction`]. Both become the
+//! engine's `Steering`. A [`SteerSpec`] is an instruction as it is written down.
+//!
+//! A [`Bench`] is a model at work. Its methods measure what a steering does: [`Bench::shifts`], [`Bench::ask`],
+//! [`Bench::recommend`], [`Bench::receipt`]. An [`Extraction`] does all of it: fit, choose a dose, measure the receipt.
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Wings, from the ground up; each uses those above it in the list and no other: `math` (numbers only), `contrasts`
-//! (what a model is given to read), `vector` (what a vector is, and its files), `fit` (contrasts to directions), `steer`
-//! (a request to a steering), `measure` (texts under steerings, numbers off them), `evidence` (does it work, how much,
-//! at what cost). Below them all stand `error`, `progress`, `passes` and `atomic`.
+//! Its wings, from the ground up; each uses those above it in the list and no other:
+//!
+//! - `error`, `progress`, `passes`, `atomic`: the ground;
+//! - `math`: numbers only;
+//! - `contrasts`: what a model is given to read;
+//! - `vector`: what a vector is, and its files;
+//! - `fit`: contrasts to directions;
+//! - `steer`: a request to a steering;
+//! - `measure`: texts under steerings, numbers read off them;
+//! - `evidence`: whether a vector works, how much of it is best, and at what cost.
 
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use whipstaff_engine::ROW_BUDGET;
 
-/// Cuts texts of these lengths into passes that fit the row budget, one text at least in each.
+/// Cuts texts of these lengths into passes that fit the row budget, with at least one text in each.
 pub fn passes(lens: &[usize]) -> Vec<Range<usize>> {
     let mut passes: Vec<Range<usize>> = Vec::new();
     let mut rows = 0;

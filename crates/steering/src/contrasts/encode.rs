@@ -8,11 +8,14 @@ use whipstaff_engine::Tokenizer;
 /// A contrast in tokens.
 pub(crate) struct ContrastIds {
     pub(crate) prompt: Vec<u32>,
-    /// Positive, negative.
+    /// The positive and the negative answer.
     pub(crate) answers: [Vec<u32>; 2],
 }
 
-/// The contrasts of a set in tokens, each checked to fit the model's context.
+/// Encodes the contrasts of a set, each of which must fit a context of `max` tokens.
+///
+/// # Errors
+/// [`Error::TooLong`], and the errors of [`Frame::answered_ids`].
 pub(crate) fn encode(
     tokenizer: &Tokenizer,
     frame: &Frame,
@@ -32,14 +35,14 @@ pub(crate) fn encode(
     set.contrasts.iter().enumerate().map(ids).collect()
 }
 
-/// A contrast in tokens as extraction reads it.
+/// A contrast in tokens, as extraction reads it.
 pub(crate) struct SideIds {
-    /// Before the positive answer, before the negative one.
+    /// The prompt of the positive answer, and that of the negative one.
     pub(crate) prompts: [Vec<u32>; 2],
     pub(crate) answers: [Vec<u32>; 2],
 }
 
-/// As [`encode`], each answer behind what is said before it.
+/// Encodes as [`encode`] does, but each answer behind its own prompt.
 pub(crate) fn encode_sides(
     tokenizer: &Tokenizer,
     frame: &Frame,

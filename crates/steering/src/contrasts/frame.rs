@@ -1,10 +1,10 @@
-//! Frames: how a conversation becomes the text that a model continues.
+//! Frames, which turn a conversation into the text that a model continues.
 
 use crate::error::Error;
 use std::sync::Arc;
 use whipstaff_engine::{ChatTemplate, Message, Role, Tokenizer};
 
-/// How a conversation is laid out for a model, and the system message that it gets if it has none.
+/// The layout of a conversation for a model, and the system message that it gets if it has none.
 #[derive(Clone)]
 pub struct Frame {
     layout: Layout,
@@ -35,45 +35,45 @@ impl From<Arc<ChatTemplate>> for Frame {
     }
 }
 
-/// What a vector remembers of the frame that it was made in.
+/// The identity of a frame, which a vector keeps of the one that it was made in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameId {
     /// `plain`, `chat`, `none`, or a text with `{prompt}` in it.
     pub name: String,
-    /// SHA-256 of the chat template, in hex.
+    /// The SHA-256 of the chat template, in hex.
     pub template_sha256: Option<String>,
-    /// The system message of conversations that brought none along.
+    /// The system message of conversations that have none.
     pub system: Option<String>,
 }
 
 impl FrameId {
-    /// The frame of a vector whose maker did not say.
+    /// Returns the frame of a vector whose maker did not name it.
     pub fn unknown() -> FrameId {
         FrameId { name: "unknown".into(), template_sha256: None, system: None }
     }
 
-    /// Did its maker say?
+    /// Returns true if the vector's maker did not name its frame.
     pub fn is_unknown(&self) -> bool {
         self.name == "unknown"
     }
 
-    /// Is it a frame that a vector may have?
+    /// Returns true if a vector may have such a frame.
     pub fn is_valid(&self) -> bool {
         self.is_chat() || self.is_unknown() || text_of(&self.name).is_some()
     }
 
-    /// Is it the template of some model?
+    /// Returns true for the chat template of some model.
     pub fn is_chat(&self) -> bool {
         self.name == "chat"
     }
 
-    /// How a run in another frame differs, in words; nothing if it does not. A system message in a
-    /// run is a choice; only one that is missing is a difference.
+    /// Returns in words how the frame of a run differs, if it does. A system message in a run is a choice; only one
+    /// that is missing is a difference.
     pub fn difference(&self, run: &FrameId) -> Option<String> {
         if self.is_unknown() {
             return None;
         }
-        let name = |it: &FrameId| it.name.escape_debug().to_string();
+        let name = |id: &FrameId| id.name.escape_debug().to_string();
         if self.name != run.name {
             return Some(format!("was made with the frame `{}`, this run uses `{}`", name(self), name(run)));
         }
@@ -87,7 +87,7 @@ impl FrameId {
     }
 }
 
-/// The text that a name or a text of the user's means.
+/// Returns the text of a frame that is named, or written as a text with a placeholder.
 fn text_of(name: &str) -> Option<String> {
     match name {
         "plain" => Some(PLAIN.into()),
@@ -110,12 +110,12 @@ impl Frame {
         Ok(Frame { layout: Layout::Text(text), system: None })
     }
 
-    /// The same with a system message for conversations that have none.
+    /// Returns the frame with a system message for conversations that have none.
     pub fn with_system(self, system: Option<String>) -> Frame {
         Frame { system, ..self }
     }
 
-    /// `chat`, the name that [`Frame::parse`] takes, or the text itself.
+    /// Returns `chat`, the name that [`Frame::parse`] takes, or the text itself.
     pub fn name(&self) -> &str {
         match &self.layout {
             Layout::Chat(_) => "chat",
@@ -127,7 +127,7 @@ impl Frame {
         }
     }
 
-    /// What a vector that is made in this frame remembers of it.
+    /// Returns the identity that a vector keeps of this frame.
     pub fn id(&self) -> FrameId {
         let template_sha256 = match &self.layout {
             Layout::Chat(template) => Some(template.sha256()),
@@ -136,11 +136,11 @@ impl Frame {
         FrameId { name: self.name().into(), template_sha256, system: self.system.clone() }
     }
 
-    /// The ids of a conversation up to where the model speaks, special tokens included.
+    /// Encodes a conversation up to where the model speaks, special tokens included.
     ///
     /// # Errors
-    /// From the tokenizer or the template; [`Error::Setting`] for a conversation of several turns in
-    /// a frame that has room for one.
+    /// [`Error::Engine`] from the tokenizer or the template; [`Error::Setting`] for a conversation of several turns in a
+    /// frame that has room for one.
     pub fn prompt_ids(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>, Error> {
         let messages = self.complete(messages);
         match &self.layout {
@@ -149,7 +149,7 @@ impl Frame {
         }
     }
 
-    /// The ids of a conversation and of answers to it, each of which goes on where it ends.
+    /// Encodes a conversation, and answers that each continue where it ends.
     ///
     /// # Errors
     /// As for [`Frame::prompt_ids`].
@@ -171,8 +171,8 @@ impl Frame {
         }
     }
 
-    /// Texts at which an answer in this frame is over: a base model that is done answering goes on
-    /// to write the user's next turn.
+    /// Returns the texts at which an answer in this frame is over: a base model that is done answering goes on to
+    /// write the user's next turn.
     pub fn stops(&self) -> Vec<String> {
         match &self.layout {
             Layout::Text(text) if text == PLAIN => vec!["\nUser:".into()],
@@ -180,7 +180,7 @@ impl Frame {
         }
     }
 
-    /// Tokens at which an answer in this frame is over, whatever else the model stops at.
+    /// Returns the tokens at which an answer in this frame is over, beside those that the model stops at anyway.
     pub fn stop_tokens(&self) -> Vec<u32> {
         match &self.layout {
             Layout::Chat(template) => template.turn_end().into_iter().collect(),
@@ -188,7 +188,7 @@ impl Frame {
         }
     }
 
-    /// The messages, with this frame's system message in front if they have none.
+    /// Returns the messages, with this frame's system message in front if they have none.
     fn complete(&self, messages: &[Message]) -> Vec<Message> {
         let has_one = messages.first().is_some_and(|it| it.role == Role::System);
         let system = self.system.iter().filter(|_| !has_one).map(|it| Message::new(Role::System, it.clone()));
@@ -196,14 +196,14 @@ impl Frame {
     }
 }
 
-/// A conversation as the text of a frame.
+/// Returns a conversation as the text of a frame.
 fn fill(text: &str, messages: &[Message]) -> Result<String, Error> {
     let plain = text == PLAIN;
     if plain && messages.len() > 1 {
-        let turn = |it: &Message| match it.role {
-            Role::System => format!("System: {}\n", it.content),
-            Role::User => format!("User: {}\n", it.content),
-            Role::Assistant => format!("Assistant: {}\n", it.content),
+        let turn = |message: &Message| match message.role {
+            Role::System => format!("System: {}\n", message.content),
+            Role::User => format!("User: {}\n", message.content),
+            Role::Assistant => format!("Assistant: {}\n", message.content),
         };
         return Ok(messages.iter().map(turn).collect::<String>() + "Assistant:");
     }

@@ -9,36 +9,36 @@ use whipstaff_engine::{Message, Role};
 /// One conversation, answered from both sides of a persona.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
-    /// What is said before; the last message is the user's.
+    /// The conversation before the answer; its last message is the user's.
     pub messages: Vec<Message>,
-    /// System messages under which the positive and the negative answer are read at extraction, if they are not
-    /// the same; the model is then asked and measured without them.
+    /// The system messages under which the positive and the negative answer are read at extraction, if these differ;
+    /// the model is then asked and measured without them.
     pub systems: Option<[String; 2]>,
-    /// What the persona answers.
+    /// The persona's answer.
     pub positive: String,
-    /// What its opposite answers.
+    /// The answer of the persona's opposite.
     pub negative: String,
 }
 
 impl Contrast {
-    /// What the user says last.
+    /// Returns what the user says last.
     pub fn prompt(&self) -> &str {
         self.messages.last().map_or("", |it| &it.content)
     }
 }
 
-/// Contrasts from one source.
+/// The contrasts of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContrastSet {
     /// The file's name without its extension.
     pub name: String,
-    /// SHA-256 of the file, in hex.
+    /// The SHA-256 of the file, in hex.
     pub sha256: String,
-    /// At least one.
+    /// The contrasts, at least one.
     pub contrasts: Vec<Contrast>,
 }
 
-/// A line of the file, as written.
+/// A line of the file, as it is written.
 #[derive(Deserialize)]
 struct Line {
     prompt: Option<String>,
@@ -51,9 +51,10 @@ struct Line {
 }
 
 impl ContrastSet {
-    /// Reads a JSONL file: one `{"prompt": …, "positive": …, "negative": …}` a line, or the same with
-    /// `messages` instead of `prompt`; `system` or the two of `positive_system` and `negative_system`, `id` and
-    /// `tags` are optional. Empty lines are skipped.
+    /// Reads a JSONL file.
+    ///
+    /// Each line is `{"prompt": …, "positive": …, "negative": …}`, or has `messages` instead of `prompt`. The fields
+    /// `system`, `positive_system` with `negative_system`, `id` and `tags` are optional. Empty lines are skipped.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] for a line that is not such an object or whose answers are
@@ -91,23 +92,23 @@ impl ContrastSet {
         Ok(ContrastSet { name, sha256: sha256_hex(text.as_bytes()), contrasts })
     }
 
-    /// The set as extraction reads its positive answers (0) or its negative ones (1).
+    /// Returns the set as extraction reads its positive answers (side 0) or its negative ones (side 1).
     pub(crate) fn as_read_for(&self, side: usize) -> ContrastSet {
         let mut set = self.clone();
-        for it in &mut set.contrasts {
-            if let Some(systems) = &it.systems {
-                it.messages.insert(0, Message::new(Role::System, systems[side].clone()));
+        for contrast in &mut set.contrasts {
+            if let Some(systems) = &contrast.systems {
+                contrast.messages.insert(0, Message::new(Role::System, systems[side].clone()));
             }
         }
         set
     }
 
-    /// The first `n` contrasts, or all.
+    /// Returns the first `n` contrasts, or all.
     pub fn first(&self, n: usize) -> ContrastSet {
         ContrastSet { contrasts: self.contrasts.iter().take(n).cloned().collect(), ..self.clone() }
     }
 
-    /// At most `n` contrasts, evenly spaced over the set.
+    /// Returns at most `n` contrasts, evenly spaced over the set.
     pub fn evenly(&self, n: usize) -> ContrastSet {
         let (n, len) = (n.min(self.contrasts.len()), self.contrasts.len());
         let contrasts = (0..n).map(|i| self.contrasts[i * len / n].clone()).collect();
@@ -138,6 +139,7 @@ impl ContrastSet {
     }
 }
 
+/// Reads a line; fails with what is wrong about it.
 fn parse_line(line: &str) -> Result<Contrast, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| format!("is not a contrast: {error}"))?;
     let field = |name: &str, value: Option<String>| match value {
@@ -180,7 +182,7 @@ fn parse_line(line: &str) -> Result<Contrast, String> {
     Ok(contrast)
 }
 
-/// A conversation that an answer can follow.
+/// Returns the messages if an answer can follow them; fails with what is wrong otherwise.
 fn checked(messages: Vec<Message>) -> Result<Vec<Message>, String> {
     match messages.last() {
         None => return Err("`messages` is empty".into()),

@@ -1,10 +1,10 @@
-//! Which tokens of a text are averaged.
+//! The rules that say which tokens of a text are averaged.
 
 use super::set::ContrastSet;
 use crate::error::Error;
 use std::{fmt, ops::Range, str::FromStr};
 
-/// Which tokens of an answer, or before it, are averaged.
+/// A rule that says which tokens of an answer, or before it, are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenRule {
     /// All tokens of the answer.
@@ -23,7 +23,8 @@ pub enum TokenRule {
 }
 
 impl TokenRule {
-    /// The positions that count of each text: positive and negative answers by turns.
+    /// Returns the positions that count of each text: slot `2 i` is the positive answer of contrast `i`, slot `2 i + 1`
+    /// the negative one.
     ///
     /// # Errors
     /// [`Error::Setting`] if an answer has no such token, or if the rule reads what is the same on both sides.
@@ -56,12 +57,12 @@ impl TokenRule {
         Ok(all)
     }
 
-    /// Does it count tokens before the answer?
+    /// Returns true if tokens before the answer count.
     pub(crate) fn reads_prompts(self) -> bool {
         matches!(self, TokenRule::PromptLast | TokenRule::All)
     }
 
-    /// The positions that count, for an answer of `len` tokens behind `prompt` tokens.
+    /// Returns the positions that count, for an answer of `len` tokens behind `prompt` tokens.
     fn positions(self, prompt: usize, len: usize) -> Option<Range<usize>> {
         let end = prompt + len;
         let at = |index: i32| {

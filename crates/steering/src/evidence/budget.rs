@@ -1,29 +1,30 @@
-//! Alpha as a budget: how much of a steering moves what a model expects by so many nats.
+//! Alpha as a budget: how much of a steering moves the model's expectations by so many nats.
 
 use crate::error::Error;
 use crate::measure::divergences;
 use whipstaff_engine::{Continuation, Model, Steering};
 
-/// How much of a steering meets a budget.
+/// The factor of a steering that meets a budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Solved {
-    /// What the steering is multiplied by; never negative.
+    /// The factor that the steering is multiplied by; never negative.
     pub factor: f64,
     /// The mean per-token KL(unsteered ‖ steered) that was measured there, in nats.
     pub kl: f64,
 }
 
-/// Factors tried side by side in a step.
+/// The number of factors tried side by side in a step.
 const TRIALS: usize = 6;
 
-/// Steps at most: six trials narrow a bracket to a seventh of its logarithm.
+/// The number of steps at most. Six trials narrow a bracket to a seventh of its logarithm.
 const STEPS: usize = 12;
 
-/// How near to the budget is near enough.
+/// The share of the budget by which it may be missed.
 const TOLERANCE: f64 = 0.01;
 
-/// The factor of `steering(factor)` at which its mean per-token KL on `texts` is `nats`, within one per cent: by
-/// trials around `start`, farther out until the budget lies between two of them, then between those.
+/// Finds the factor at which the mean per-token KL of `steering(factor)` on `texts` is `nats`, within one per cent.
+///
+/// Factors are tried around `start`, then farther out until the budget lies between two of them, then between those two.
 ///
 /// # Errors
 /// [`Error::Setting`] if the budget is not a positive number or no factor meets it; as for [`divergences`].
@@ -45,7 +46,7 @@ pub fn solve_kl(
     solve(nats, start, measure)
 }
 
-/// The search itself, over any measure that grows with its factor.
+/// Searches over any measure that grows with its factor.
 fn solve(
     nats: f64,
     start: f64,
@@ -53,23 +54,21 @@ fn solve(
 ) -> Result<Solved, Error> {
     let (mut below, mut above): (Option<Solved>, Option<Solved>) = (None, None);
     for _ in 0..STEPS {
-        for it in measure(&trials(nats, start, below, above))? {
-            // What is no longer a number is beyond any budget.
-            if it.kl <= nats {
-                below = below.filter(|best| best.factor >= it.factor).or(Some(it));
+        for tried in measure(&trials(nats, start, below, above))? {
+            // A KL that is no longer a number is beyond any budget.
+            if tried.kl <= nats {
+                below = below.filter(|best| best.factor >= tried.factor).or(Some(tried));
             } else {
-                above = above.filter(|best| best.factor <= it.factor).or(Some(it));
+                above = above.filter(|best| best.factor <= tried.factor).or(Some(tried));
             }
         }
-        let nearest = [below, above].into_iter().flatten().min_by(|a, b| {
-            let off = |it: &Solved| (it.kl / nats).ln().abs();
-            off(a).total_cmp(&off(b))
-        });
-        if let Some(it) = nearest.filter(|it| (it.kl / nats - 1.0).abs() <= TOLERANCE) {
-            return Ok(it);
+        let off = |tried: &Solved| (tried.kl / nats).ln().abs();
+        let nearest = [below, above].into_iter().flatten().min_by(|a, b| off(a).total_cmp(&off(b)));
+        if let Some(solved) = nearest.filter(|it| (it.kl / nats - 1.0).abs() <= TOLERANCE) {
+            return Ok(solved);
         }
     }
-    // A step in the curve: the last factor within the budget is what there is.
+    // The curve has a step: the last factor within the budget stands.
     below.filter(|_| above.is_some()).ok_or_else(|| {
         Error::Setting(format!(
             "no alpha moves the model by {nats} nats per token here: the steering acts too weakly, or there is nothing \
@@ -78,7 +77,7 @@ fn solve(
     })
 }
 
-/// Factors to try next.
+/// Returns the factors to try next.
 fn trials(nats: f64, start: f64, below: Option<Solved>, above: Option<Solved>) -> Vec<f64> {
     let ladder = |from: f64, step: f64| (0..TRIALS).map(|i| from * step.powi(i as i32)).collect();
     match (below, above) {
@@ -86,8 +85,8 @@ fn trials(nats: f64, start: f64, below: Option<Solved>, above: Option<Solved>) -
         (Some(below), None) => ladder(below.factor * 2.0, 4.0),
         (None, Some(above)) => ladder(above.factor / 2.0, 0.25),
         (Some(below), Some(above)) => {
-            // KL grows about as the square of alpha: a straight line between logarithms says where to look, and
-            // the others lie around it.
+            // KL grows about as the square of alpha: a straight line between logarithms says where to look, and the
+            // other trials lie around that guess.
             let (low, high) = (below.factor.ln(), above.factor.ln());
             let share = (nats / below.kl).ln() / (above.kl / below.kl).ln();
             let guess = if share.is_finite() {

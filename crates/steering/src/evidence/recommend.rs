@@ -1,13 +1,12 @@
-//! Which layers, and how much: measured on contrasts that the direction was not fitted on.
+//! The choice of layers and alpha, measured on contrasts that the direction was not fitted on.
 //!
-//! A dose is worth what it does to the margin between positive and negative answers (teacher-forced,
-//! on held-out answers), and costs what it does to the language (the perplexity, under the unsteered
-//! model, of what the steered model writes). So, at each set of layers, the rule takes the strongest
-//! dose within a budget of perplexity, and of these the one that gains most, net of its cost.
+//! The gain of a dose is its effect on the margin between positive and negative answers (teacher-forced, on held-out
+//! answers). Its cost is the damage to the language (the perplexity, under the unsteered model, of what the steered model
+//! writes). So, at each set of layers, the rule takes the strongest dose within a budget of perplexity, and of these the
+//! one that gains most, net of its cost.
 //!
-//! Most of the time goes into writing and reading answers, so a third of the contrasts finds out what
-//! is far from the mark (which layer, roughly which alpha, which sets of layers are worth a closer look),
-//! and all of them decide what is near it.
+//! Most of the time goes into writing and reading answers. So a rough search uses a third of the contrasts: for the
+//! layer, roughly the alpha, and the sets of layers that are worth a closer look. All contrasts decide among the rest.
 
 use crate::contrasts::ContrastSet;
 use crate::error::Error;
@@ -16,26 +15,25 @@ use crate::steer::{Dose, combine};
 use crate::vector::{PersonaVector, Recommendation, Unit};
 use whipstaff_engine::{Message, Steering};
 
-/// Answers may become this many times as perplexing to the unsteered model as its own are.
+/// The budget: answers may become this many times as perplexing to the unsteered model as its own are.
 pub const PERPLEXITY_BUDGET: f64 = 1.4;
 
-/// Single layers tried at most: in a deeper model they are evenly spaced.
+/// The number of single layers tried at most; in a deeper model they are evenly spaced.
 const MAX_SINGLE_LAYERS: usize = 12;
 
-/// Alphas tried at one layer, in units of the gap: from `LOWEST` on, each a tenth above the one
-/// before. For a set of layers they are divided by the square root of its size, since doses add up
-/// partly along one line.
+/// The ladder of alphas tried at one layer, in units of the gap: from `LOWEST` on, each a tenth above the one before. For
+/// a set of layers they are divided by the square root of its size, since doses add up partly along one line.
 const LOWEST: f64 = 0.3;
 const STEP: f64 = 1.1;
 const N_ALPHAS: usize = 28; // up to 3.9
 
-/// Steps of the ladder that the rough search takes at a time.
+/// The number of steps of the ladder that the rough search takes at a time.
 const RUNG: usize = 4;
 
-/// Sets of layers that the close search looks at.
+/// The number of sets of layers that the close search looks at.
 const FINALISTS: usize = 2;
 
-/// Contrasts of the rough search, unless a third of all are more.
+/// The number of contrasts of the rough search, unless a third of all contrasts are more.
 const FEW: usize = 8;
 
 /// The sides on which a dose is tried.
@@ -93,16 +91,16 @@ impl Bench<'_> {
     }
 }
 
-/// Half the way that the margin moves from −alpha to +alpha.
+/// Returns half of the way that the margin moves from −alpha to +alpha.
 fn effect(margins: &[f64; 3]) -> f64 {
     (margins[1] - margins[2]) / 2.0
 }
 
-/// What doses are measured on.
+/// The contrasts that doses are measured on.
 struct Sample<'a> {
     margins: Margins<'a>,
     questions: Vec<Vec<Message>>,
-    /// How perplexing the unsteered model's own answers are to it.
+    /// The perplexity of the unsteered model's own answers.
     unsteered: f64,
 }
 
@@ -124,16 +122,16 @@ impl<'a> Chooser<'a> {
         combine(&[Dose { vector: self.vector, alpha, unit: Unit::Gap, layers: layers.to_vec() }], 1.0)
     }
 
-    /// For each set of layers, the largest rung of the ladder within the budget on `sample`; the lowest if
-    /// none is. Damage grows with alpha, so halving finds it.
+    /// Finds for each set of layers the largest rung of the ladder within the budget on `sample`; the lowest if none is.
+    /// Damage grows with alpha, so halving finds it.
     fn roughly(&self, sample: &Sample, sets: Vec<Vec<usize>>) -> Result<Vec<LadderStep>, Error> {
         let mut searches: Vec<Rough> = sets.into_iter().map(Rough::new).collect();
         self.search(sample, &mut searches)?;
         Ok(searches.into_iter().map(|it| it.found).collect())
     }
 
-    /// From these on, up or down the ladder, the largest step within the budget on `sample`, with the
-    /// perplexity of its answers; the lowest step if none is.
+    /// Finds from given steps on, up or down the ladder, the largest steps within the budget on `sample`, with the
+    /// perplexity of their answers; the lowest step if none is.
     fn exactly(&self, sample: &Sample, from: Vec<LadderStep>) -> Result<Vec<LadderStep>, Error> {
         let mut searches: Vec<Exact> = from.into_iter().map(Exact::new).collect();
         self.search(sample, &mut searches)?;
@@ -168,24 +166,24 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// How perplexing the unsteered model finds answers that are written under each steering.
+    /// Returns how perplexing the unsteered model finds answers that are written under each steering.
     fn perplexities(&self, questions: &[Vec<Message>], steerings: &[Steering]) -> Result<Vec<f64>, Error> {
         self.bench.watch.stage("choosing alpha", steerings.len() * questions.len());
         let answers = self.bench.ask_under_each(questions, steerings, &AskOptions::to_measure(0))?;
         self.bench.perplexities(questions, &answers)
     }
 
-    /// What each dose gains less what it costs, both in nats per token; and the margins.
+    /// Returns what each dose gains less what it costs, both in nats per token, and the margins.
     fn nets(&self, sample: &Sample, doses: &[LadderStep]) -> Result<(Vec<f64>, Vec<[f64; 3]>), Error> {
         self.bench.watch.stage("measuring the effect", sample.margins.n_texts());
         let margins = self
             .margins(sample, &doses.iter().map(|it| (it.layers.clone(), it.alpha())).collect::<Vec<_>>())?;
-        let net = |(it, margins): (&LadderStep, &[f64; 3])| effect(margins) - it.ratio.ln();
+        let net = |(step, margins): (&LadderStep, &[f64; 3])| effect(margins) - step.ratio.ln();
         Ok((doses.iter().zip(&margins).map(net).collect(), margins))
     }
 
-    /// For every dose, the mean margin of positive over negative answers, in nats per token:
-    /// unsteered, at +alpha, at −alpha.
+    /// Measures for every dose the mean margin of positive over negative answers, in nats per token: unsteered, at
+    /// +alpha, at −alpha.
     fn margins(&self, sample: &Sample, doses: &[(Vec<usize>, f64)]) -> Result<Vec<[f64; 3]>, Error> {
         let mut steerings = vec![Steering::default()];
         for (layers, alpha) in doses {
@@ -198,7 +196,7 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// A step of the ladder at a set of layers, and what its answers' perplexity is, unsteered ones' being 1.
+/// A step of the ladder at a set of layers, and the perplexity of its answers over that of unsteered answers.
 #[derive(Clone, Debug, PartialEq)]
 struct LadderStep {
     layers: Vec<usize>,
@@ -234,13 +232,13 @@ impl Trial {
         Trial { step, first: 0, ratios: [None; 2] }
     }
 
-    /// The side to try next.
+    /// Returns the side to try next.
     fn side(&self) -> usize {
         if self.ratios[self.first].is_none() { self.first } else { 1 - self.first }
     }
 
-    /// Takes the ratio of the next side; says what the larger one is when that is enough to know. Of the
-    /// lowest step both are wanted: it may have to stand, beyond the budget or not.
+    /// Takes the ratio of the next side, and returns the larger ratio once nothing more needs to be known. The lowest step
+    /// needs both sides: it may have to stand, beyond the budget or not.
     fn take(&mut self, ratio: f64) -> Option<f64> {
         self.ratios[self.side()] = Some(ratio);
         let larger = self.ratios.into_iter().flatten().reduce(f64::max)?;
@@ -249,7 +247,7 @@ impl Trial {
         decided.then_some(larger)
     }
 
-    /// The side with the larger ratio.
+    /// Returns the side with the larger ratio.
     fn worse(&self) -> usize {
         usize::from(self.ratios[1] > self.ratios[0])
     }
@@ -257,16 +255,16 @@ impl Trial {
 
 /// A search for the largest alpha within the budget.
 trait Search {
-    /// What to try next, if the search is not over.
+    /// Returns the step to try next, if the search is not over.
     fn next(&self) -> Option<LadderStep>;
 
-    /// Takes what was tried, with its ratio.
+    /// Takes a step that was tried, with its ratio.
     fn take(&mut self, tried: LadderStep);
 }
 
-/// Halves the ladder, rung by rung.
+/// A search that halves the ladder, rung by rung.
 struct Rough {
-    /// The highest rung known to be within; the lowest stands for want of a better.
+    /// The highest rung known to be within the budget; the lowest rung as long as none is.
     found: LadderStep,
     beyond: usize,
 }
@@ -288,7 +286,7 @@ impl Search for Rough {
     }
 }
 
-/// Walks step by step from near the mark until it is passed.
+/// A search that walks step by step from near the limit until it is passed.
 struct Exact {
     start: LadderStep,
     within: Option<LadderStep>,
@@ -296,7 +294,7 @@ struct Exact {
 }
 
 impl Exact {
-    /// Begins half a rung above what the rough search has found.
+    /// Begins half a rung above the result of the rough search.
     fn new(rough: LadderStep) -> Exact {
         Exact { start: rough.at(rough.step + RUNG / 2), within: None, beyond: None }
     }
@@ -321,11 +319,12 @@ impl Search for Exact {
     }
 }
 
+/// Returns the index of the item with the largest value, the first of equals.
 fn largest<T>(items: &[T], value: impl Fn(&T) -> f64) -> usize {
     (0..items.len()).fold(0, |best, i| if value(&items[i]) > value(&items[best]) { i } else { best })
 }
 
-/// At most `n` of the layers, evenly spaced.
+/// Returns at most `n` of the layers, evenly spaced.
 fn evenly(layers: &[usize], n: usize) -> Vec<usize> {
     if layers.len() <= n {
         return layers.to_vec();
@@ -333,7 +332,7 @@ fn evenly(layers: &[usize], n: usize) -> Vec<usize> {
     (0..n).map(|i| layers[i * (layers.len() - 1) / (n - 1)]).collect()
 }
 
-/// Two decimals: a recommendation is read by people.
+/// Rounds to two decimals, since people read a recommendation.
 fn round_2(x: f64) -> f64 {
     (x * 100.0).round() / 100.0
 }

@@ -11,27 +11,27 @@ use whipstaff_engine::{
     Batch, Cpu, Model, NoTap, PrefixTree, ROW_BUDGET, Session, Site, SumRows, Tap, Tokenizer, pack,
 };
 
-/// What to extract.
+/// The settings of an extraction.
 #[derive(Clone)]
 pub struct ExtractOptions {
-    /// Which model this is, for the file.
+    /// The identity of the model, for the vector's file.
     pub model: ModelId,
     /// The frame around each prompt.
     pub frame: Frame,
-    /// Which tokens are averaged.
+    /// The rule that says which tokens are averaged.
     pub tokens: TokenRule,
     /// The layers to extract at, ascending.
     pub layers: Vec<usize>,
-    /// How the direction is fitted.
+    /// The method that fits the direction.
     pub method: Method,
-    /// For the controls: the same seed gives the same direction.
+    /// The seed of the controls; the same seed gives the same direction.
     pub seed: u64,
 }
 
-/// The persona vector of a contrast set: [`AnswerRows::read`], then [`AnswerRows::fit`].
+/// Extracts the persona vector of a contrast set: [`AnswerRows::read`], then [`AnswerRows::fit`].
 ///
 /// # Errors
-/// As for these two.
+/// As for [`AnswerRows::read`] and [`AnswerRows::fit`].
 pub fn extract(
     model: &Model,
     tokenizer: &Tokenizer,
@@ -42,28 +42,30 @@ pub fn extract(
     AnswerRows::read(model, tokenizer, set, options, watch)?.fit(model.cpu(), options.method, options.seed)
 }
 
-/// What a model makes of the answers of a contrast set: for each answer and layer the mean of `resid_post` over
-/// the tokens of the rule (Rimsky et al. 2024; Chen et al. 2025). Every method is fitted to the same rows.
+/// The rows that directions are fitted to: for each answer of a contrast set and each layer, the mean of `resid_post`
+/// over the tokens of the rule (Rimsky et al. 2024; Chen et al. 2025). Every method is fitted to the same rows.
 ///
-/// It holds `16 · n_contrasts · n_layers · d_model` bytes, however long the texts.
+/// They take `16 · n_contrasts · n_layers · d_model` bytes, however long the texts are.
 pub struct AnswerRows {
     options: ExtractOptions,
-    /// Name and digest of the set.
+    /// The name and the digest of the set.
     contrasts: (String, String),
-    /// Tokens of each contrast's positive and negative answer.
+    /// The number of tokens of each contrast's positive and negative answer.
     lens: Vec<[usize; 2]>,
     /// Slot `2 i` is the positive answer of contrast `i`, slot `2 i + 1` the negative one.
     sums: SumRows,
 }
 
 impl AnswerRows {
-    /// Runs the contrasts. Sums are taken in `f64`. The prompt of a contrast runs once for its two answers, what
-    /// the prompts have in common at their beginning runs once for all, nothing runs past the last layer
-    /// wanted, and the head never runs. Method and seed of the options play no part.
+    /// Runs the contrasts. The method and the seed of the options play no part.
+    ///
+    /// The prompt of a contrast runs once for its two answers, and what the prompts have in common at their beginning
+    /// runs once for all. Nothing runs past the last layer that is wanted, and the head never runs. Sums are taken in
+    /// `f64`.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the rule says nothing about these contrasts; [`Error::Engine`] for texts that the
-    /// model cannot run; [`Error::Interrupted`].
+    /// [`Error::Setting`] if the rule says nothing about these contrasts; [`Error::TooLong`] and [`Error::Engine`] for
+    /// texts that the model cannot run; [`Error::Interrupted`].
     pub fn read(
         model: &Model,
         tokenizer: &Tokenizer,
@@ -76,22 +78,24 @@ impl AnswerRows {
         Ok(AnswerRows {
             options: options.clone(),
             contrasts: (set.name.clone(), set.sha256.clone()),
-            lens: texts.iter().map(|it| it.answers.each_ref().map(Vec::len)).collect(),
+            lens: texts.iter().map(|text| text.answers.each_ref().map(Vec::len)).collect(),
             sums,
         })
     }
 
-    /// Fits a direction at every layer that was read.
+    /// Fits a direction to the rows of every layer.
     ///
     /// # Errors
-    /// [`Error::ZeroDirection`] if the answers do not determine one at a layer; [`Error::NotFinite`].
+    /// [`Error::ZeroDirection`] if the answers determine no direction at a layer; [`Error::NotFinite`].
     pub fn fit(&self, cpu: &Cpu, method: Method, seed: u64) -> Result<PersonaVector, Error> {
         let options = &self.options;
         let mut fitted: Vec<Option<Result<LayerDirection, Error>>> =
             options.layers.iter().map(|_| None).collect();
-        cpu.for_each_mut(&mut fitted, |i, it| *it = Some(self.fit_layer(options.layers[i], method, seed)));
+        cpu.for_each_mut(&mut fitted, |i, slot| {
+            *slot = Some(self.fit_layer(options.layers[i], method, seed));
+        });
         let layers = options.layers.iter().zip(fitted);
-        let layers = layers.map(|(layer, it)| Ok((*layer, it.expect("every layer was fitted")?)));
+        let layers = layers.map(|(layer, fitted)| Ok((*layer, fitted.expect("every layer was fitted")?)));
         Ok(PersonaVector {
             name: self.contrasts.0.clone(),
             layers: layers.collect::<Result<_, Error>>()?,
@@ -117,7 +121,7 @@ impl AnswerRows {
         if positives.iter().chain(&negatives).flatten().any(|x| !x.is_finite()) {
             return Err(Error::NotFinite { layer });
         }
-        // The same coins at every layer: labels are shuffled once.
+        // The same random numbers at every layer: labels are shuffled once.
         let random = || Random::new(seed);
         let direction = method.fit(&positives, &negatives, random());
         let direction =
@@ -135,26 +139,26 @@ impl AnswerRows {
         })
     }
 
-    /// The rows of a layer, `[n_contrasts, d_model]`: positive answers, negative answers.
+    /// Returns the rows of a layer, `[n_contrasts, d_model]`: those of the positive answers, those of the negative ones.
     pub(crate) fn sides(&self, layer: usize) -> [Vec<Vec<f64>>; 2] {
         let row = |slot: usize| self.sums.mean(slot, layer).expect("every answer was read");
         [0, 1].map(|side| (0..self.lens.len()).map(|i| row(2 * i + side)).collect())
     }
 
-    /// The unit direction of a method at a layer, without its statistics; `None` if the rows determine none.
+    /// Returns the unit direction of a method at a layer, without its statistics, or `None` if the rows determine none.
     pub(crate) fn direction(&self, layer: usize, method: Method, seed: u64) -> Option<Vec<f64>> {
         let [positives, negatives] = self.sides(layer);
         method.fit(&positives, &negatives, Random::new(seed))
     }
 
-    /// Tokens of each contrast's positive and negative answer.
+    /// Returns the number of tokens of each contrast's positive and negative answer.
     pub(crate) fn lens(&self) -> &[[usize; 2]] {
         &self.lens
     }
 }
 
-/// The mean cosine between the differences of any two contrasts: how far they agree on a direction (2505.22637
-/// finds that it predicts whether steering works). `None` for a single contrast.
+/// Returns the mean cosine between the differences of any two contrasts, which says how far they agree on a direction
+/// (2505.22637 finds that it predicts whether steering works), or `None` for a single contrast.
 fn coherence(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<f64> {
     let units =
         positives.iter().zip(negatives).filter_map(|(positive, negative)| unit(minus(positive, negative)));
@@ -165,20 +169,23 @@ fn coherence(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<f64> {
     Some((n * n * dot(&sum, &sum) - n) / (n * (n - 1.0)))
 }
 
+/// Returns the root mean square norm of all rows that were summed at a layer.
 fn rms(sums: &SumRows, layer: usize, n_slots: usize) -> f64 {
     let parts = (0..n_slots).map(|slot| sums.square_sum(slot, layer));
     let (squares, n) = parts.fold((0.0, 0), |(s, n), (squares, count)| (s + squares, n + count));
     (squares / n as f64).sqrt()
 }
 
-/// A prompt, and the answers that are read behind it with their slots.
+/// A prompt, and the answers that are read behind it, with their slots.
 struct Reading<'a> {
     prompt: &'a [u32],
     answers: Vec<(usize, &'a [u32])>,
 }
 
-/// One reading for a contrast whose answers share their prompt, else one for each answer. What a rule reads of
-/// prompts is read for each answer, so nothing is shared then and the prompt counts as the answer's beginning.
+/// Returns one reading for a contrast whose answers share their prompt, else one for each answer.
+///
+/// A rule that reads prompts reads them for each answer, so nothing is shared then: `whole` has the prompt and the
+/// answer as one text, and is empty for other rules.
 fn readings<'a>(texts: &'a [SideIds], whole: &'a [[Vec<u32>; 2]]) -> Vec<Reading<'a>> {
     let mut readings = Vec::new();
     for (i, SideIds { prompts, answers }) in texts.iter().enumerate() {
@@ -197,8 +204,8 @@ fn readings<'a>(texts: &'a [SideIds], whole: &'a [[Vec<u32>; 2]]) -> Vec<Reading
     readings
 }
 
-/// Runs every contrast up to the last layer wanted. Slot `2 i` is the positive answer of contrast
-/// `i`, slot `2 i + 1` the negative one.
+/// Runs every contrast up to the last layer that is wanted. Slot `2 i` is the positive answer of contrast `i`, slot
+/// `2 i + 1` the negative one.
 fn sum_answers(
     model: &Model,
     set: &ContrastSet,
@@ -206,9 +213,10 @@ fn sum_answers(
     options: &ExtractOptions,
     watch: &dyn Watch,
 ) -> Result<SumRows, Error> {
-    let wanted = options.tokens.of_all(set, texts.iter().map(|it| (&it.prompts, &it.answers)))?;
+    let wanted = options.tokens.of_all(set, texts.iter().map(|text| (&text.prompts, &text.answers)))?;
     let whole: Vec<[Vec<u32>; 2]> = if options.tokens.reads_prompts() {
-        let whole = |it: &SideIds| [0, 1].map(|side| [&it.prompts[side][..], &it.answers[side]].concat());
+        let whole =
+            |text: &SideIds| [0, 1].map(|side| [&text.prompts[side][..], &text.answers[side]].concat());
         texts.iter().map(whole).collect()
     } else {
         Vec::new()
@@ -242,8 +250,8 @@ fn sum_answers(
     Ok(sums)
 }
 
-/// Extends each session by its tokens, in passes of a bounded number of rows, through the blocks
-/// up to `last`. Before each pass, `prepare` tells the tap which sessions are in it.
+/// Extends each session by its tokens, in passes of a bounded number of rows, through the blocks up to `last`. Before
+/// each pass, `prepare` tells the tap which sessions are in it.
 fn run<T: Tap>(
     model: &Model,
     last: usize,

@@ -1,4 +1,4 @@
-//! How a direction is fitted from the answers' rows. docs/REFERENCE.md has the formulas and their sources.
+//! The methods that fit a direction to the answers' rows. docs/REFERENCE.md has the formulas and their sources.
 
 mod lda;
 mod logistic;
@@ -8,16 +8,16 @@ use std::{fmt, str::FromStr};
 
 pub(crate) use logistic::Logistic;
 
-/// A way to fit a direction. Whatever the way, the positive answers project higher on it on average.
+/// A method to fit a direction. Whatever the method, the positive answers project higher on it on average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
     /// The mean of the differences between positive and negative answer.
     #[default]
     Mean,
-    /// The first principal component of the differences as they are: it contains their mean.
+    /// The first principal component of the differences as they are, which contains their mean.
     Pca,
-    /// The first principal component of the differences less their mean: how contrasts differ from each
-    /// other, which need not be how positive differs from negative.
+    /// The first principal component of the differences less their mean: it says how contrasts differ from each other,
+    /// which need not be how positive differs from negative.
     PcaCentered,
     /// The weights of a logistic regression that tells positive from negative answers.
     Logistic,
@@ -25,13 +25,13 @@ pub enum Method {
     Lda,
     /// A random direction: a control that knows nothing of the contrasts.
     Random,
-    /// The mean of the differences after each contrast's answers were swapped or not by a coin: a control
-    /// that has seen the texts but not which is which.
+    /// The mean of the differences after the answers of half of the contrasts were swapped at random: a control that
+    /// has seen the texts, but not which is which.
     Shuffled,
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Method; 7] = [
         Method::Mean,
         Method::Pca,
@@ -42,7 +42,7 @@ impl Method {
         Method::Shuffled,
     ];
 
-    /// The name in flags and files.
+    /// Returns the name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Method::Mean => "mean",
@@ -55,13 +55,13 @@ impl Method {
         }
     }
 
-    /// Does it take no notice of which answer is the positive one?
+    /// Returns true if the method takes no notice of which answer is the positive one.
     pub fn is_control(self) -> bool {
         matches!(self, Method::Random | Method::Shuffled)
     }
 
-    /// The direction of norm 1 for one row per contrast and side; `None` if these do not determine one.
-    /// `random` is used by the controls alone.
+    /// Fits a direction of norm 1 to one row per contrast and side. Returns `None` if the rows determine none. Only the
+    /// controls use `random`.
     pub(crate) fn fit(
         self,
         positives: &[Vec<f64>],
@@ -99,26 +99,29 @@ impl FromStr for Method {
     }
 }
 
-/// Turned round if the negatives project higher on it.
+/// Returns the direction, turned round if the negatives project higher on it.
 fn towards_positive(direction: Vec<f64>, positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Vec<f64> {
     let along = |rows: &[Vec<f64>]| dot(&mean_row(rows), &direction);
     if along(positives) < along(negatives) { direction.iter().map(|x| -x).collect() } else { direction }
 }
 
-/// The first right singular vector: `argmax_v Σ (row · v)²`, by way of the `n × n` products of rows.
+/// Returns the first right singular vector, `argmax_v Σ (row · v)²`, by way of the `n × n` products of rows.
 fn principal(rows: &[Vec<f64>]) -> Option<Vec<f64>> {
     Some(combination(&leading_eigenvector(&gram(rows))?, rows))
 }
 
+/// Returns the rows less their mean.
 fn centred(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mean = mean_row(rows);
     rows.iter().map(|row| minus(row, &mean)).collect()
 }
 
+/// Draws a direction whose elements are normal numbers.
 pub(crate) fn random_direction(d_model: usize, mut random: Random) -> Vec<f64> {
     (0..d_model).map(|_| random.normal()).collect()
 }
 
+/// Returns the sum of the differences, half of them with the other sign.
 fn shuffled(differences: &[Vec<f64>], mut random: Random) -> Vec<f64> {
     // Half of the contrasts, or nearly, so that nothing of their mean is left by the luck of the draw.
     let mut signs: Vec<f64> = (0..differences.len()).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();

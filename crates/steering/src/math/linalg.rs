@@ -1,10 +1,10 @@
 //! The linear algebra that fitting needs, in `f64`: rows are few (contrasts) and wide (`d_model`), so
 //! everything goes through products of rows with each other.
 
-/// Rows of one width.
+/// Rows of the same width.
 pub(crate) type Matrix = Vec<Vec<f64>>;
 
-/// Eight sums side by side: as fast as the processor allows, and in one fixed order.
+/// Returns `a · b`, as eight sums side by side: as fast as the processor allows, and in one fixed order.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a_eights, b_eights) = (a.chunks_exact(8), b.chunks_exact(8));
@@ -18,28 +18,29 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h)) + rest
 }
 
+/// Returns the Euclidean norm.
 pub(crate) fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// The vector of norm 1 along `a`; `None` for a zero vector or one that is not finite.
+/// Returns the vector of norm 1 along `a`, or `None` for a zero vector or one that is not finite.
 pub(crate) fn unit(mut a: Vec<f64>) -> Option<Vec<f64>> {
     let norm = norm(&a);
     a.iter_mut().for_each(|x| *x /= norm);
     (norm > 0.0 && norm.is_finite()).then_some(a)
 }
 
-/// `y ← y + factor · x`.
+/// Adds `factor · x` to `y`.
 pub(crate) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
 }
 
-/// `a − b`.
+/// Returns `a − b`.
 pub(crate) fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
-/// The mean of at least one row.
+/// Returns the mean of at least one row.
 pub(crate) fn mean_row(rows: &[Vec<f64>]) -> Vec<f64> {
     let mut mean = vec![0.0; rows[0].len()];
     rows.iter().for_each(|row| add_scaled(&mut mean, 1.0, row));
@@ -47,14 +48,14 @@ pub(crate) fn mean_row(rows: &[Vec<f64>]) -> Vec<f64> {
     mean
 }
 
-/// `Σ weights[i] · rows[i]`.
+/// Returns `Σ weights[i] · rows[i]`.
 pub(crate) fn combination(weights: &[f64], rows: &[Vec<f64>]) -> Vec<f64> {
     let mut sum = vec![0.0; rows[0].len()];
     weights.iter().zip(rows).for_each(|(weight, row)| add_scaled(&mut sum, *weight, row));
     sum
 }
 
-/// The products of all rows with each other, `[n, n]`.
+/// Returns the products of all rows with each other, `[n, n]`.
 pub(crate) fn gram(rows: &[Vec<f64>]) -> Matrix {
     let mut products: Matrix = rows.iter().map(|_| vec![0.0; rows.len()]).collect();
     for i in 0..rows.len() {
@@ -67,13 +68,13 @@ pub(crate) fn gram(rows: &[Vec<f64>]) -> Matrix {
     products
 }
 
-/// `matrix · x`.
+/// Returns `matrix · x`.
 pub(crate) fn times(matrix: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
     matrix.iter().map(|row| dot(row, x)).collect()
 }
 
-/// Solves `matrix · x = b` for a symmetric positive definite matrix by Cholesky's decomposition; `None`
-/// if it is not.
+/// Solves `matrix · x = b` by Cholesky's decomposition. Returns `None` if the matrix is not symmetric positive
+/// definite.
 pub(crate) fn solve(mut matrix: Matrix, b: &[f64]) -> Option<Vec<f64>> {
     let n = b.len();
     // The lower triangle becomes L with L Lᵀ = matrix.
@@ -85,7 +86,7 @@ pub(crate) fn solve(mut matrix: Matrix, b: &[f64]) -> Option<Vec<f64>> {
         matrix[j][j] = pivot.sqrt();
         let (above, below) = matrix.split_at_mut(j + 1);
         let row = &above[j];
-        below.iter_mut().for_each(|it| it[j] = (it[j] - dot(&it[..j], &row[..j])) / row[j]);
+        below.iter_mut().for_each(|lower| lower[j] = (lower[j] - dot(&lower[..j], &row[..j])) / row[j]);
     }
     let mut x = b.to_vec();
     for i in 0..n {
@@ -102,8 +103,8 @@ pub(crate) fn solve(mut matrix: Matrix, b: &[f64]) -> Option<Vec<f64>> {
 /// Steps of Lanczos' iteration: beyond some dozens the leading eigenvector no longer moves.
 const LANCZOS_STEPS: usize = 96;
 
-/// The eigenvector of the largest eigenvalue of a symmetric matrix, of norm 1; `None` for a matrix of zeros.
-/// Lanczos' iteration with full reorthogonalisation: exact for up to 96 rows.
+/// Returns the eigenvector of the largest eigenvalue of a symmetric matrix, of norm 1, or `None` for a matrix of
+/// zeros. Lanczos' iteration with full reorthogonalisation is exact for up to 96 rows.
 pub(crate) fn leading_eigenvector(matrix: &[Vec<f64>]) -> Option<Vec<f64>> {
     let n = matrix.len();
     // The row with the largest diagonal is far from orthogonal to the leading vector of a Gram matrix; the
@@ -148,7 +149,7 @@ pub(crate) fn leading_eigenvector(matrix: &[Vec<f64>]) -> Option<Vec<f64>> {
     unit(combination(&vectors[largest], &basis))
 }
 
-/// `matrix^(−1/2)` of a small symmetric matrix; `None` if an eigenvalue is not above `least`.
+/// Returns `matrix^(−1/2)` of a small symmetric matrix, or `None` if an eigenvalue is not above `least`.
 pub(crate) fn inverse_root(matrix: Matrix, least: f64) -> Option<Matrix> {
     let n = matrix.len();
     let (values, vectors) = jacobi(matrix);
@@ -164,7 +165,7 @@ pub(crate) fn inverse_root(matrix: Matrix, least: f64) -> Option<Matrix> {
     Some(root)
 }
 
-/// The eigenvalues of a small symmetric matrix and, as rows, their vectors of norm 1, by Jacobi's rotations.
+/// Returns the eigenvalues of a small symmetric matrix and, as rows, their vectors of norm 1, by Jacobi's rotations.
 fn jacobi(mut matrix: Matrix) -> (Vec<f64>, Matrix) {
     let n = matrix.len();
     let mut vectors: Matrix = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();

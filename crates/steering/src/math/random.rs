@@ -7,28 +7,28 @@ use rand_core::{RngCore, SeedableRng};
 pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
-    /// The sequence of a seed.
+    /// Starts the sequence of a seed.
     pub(crate) fn new(seed: u64) -> Random {
         Random(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Uniform in [0, 1), with 53 random bits.
+    /// Draws a number that is uniform in [0, 1), with 53 random bits.
     pub(crate) fn uniform(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// One of `0..n`.
+    /// Draws one of `0..n`, all equally likely.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         ((self.uniform() * n as f64) as usize).min(n - 1)
     }
 
-    /// Normal with mean 0 and variance 1 (Box and Muller; the sine is not used).
+    /// Draws a normal number with mean 0 and variance 1 (Box and Muller; the sine is not used).
     pub(crate) fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - self.uniform(), self.uniform());
         (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
     }
 
-    /// True or false, equally likely.
+    /// Draws true or false, equally likely.
     pub(crate) fn coin(&mut self) -> bool {
         self.0.next_u32() & 1 == 1
     }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn seeds_have_sequences_of_their_own() {
-        let first = |mut it: Random| it.uniform();
+        let first = |mut random: Random| random.uniform();
         assert_eq!(first(Random::new(1)), first(Random::new(1)));
         assert_ne!(first(Random::new(1)), first(Random::new(2)));
     }

@@ -3,7 +3,7 @@
 use super::linalg::dot;
 use super::random::Random;
 
-/// Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+/// Returns the area under the ROC curve: the chance that a positive scores above a negative, ties half.
 pub(crate) fn auc(positives: &[f64], negatives: &[f64]) -> f64 {
     let mut wins = 0.0;
     for p in positives {
@@ -20,9 +20,9 @@ pub(crate) fn auc(positives: &[f64], negatives: &[f64]) -> f64 {
     wins / (positives.len() * negatives.len()) as f64
 }
 
-/// AUC of a direction on contrasts it was not fitted on: up to five folds, taken in turn; the mean
-/// over folds. `positives` and `negatives` are one row per contrast; `None` for a single contrast,
-/// which leaves nothing to test on.
+/// Returns the AUC of a direction on contrasts that it was not fitted on, the mean over up to five folds.
+/// `positives` and `negatives` have one row per contrast. Returns `None` for a single contrast, which leaves nothing
+/// to test on.
 pub(crate) fn cross_validated_auc(
     positives: &[Vec<f64>],
     negatives: &[Vec<f64>],
@@ -44,17 +44,18 @@ pub(crate) fn cross_validated_auc(
     Some((0..n_folds).map(fold_auc).sum::<f64>() / n_folds as f64)
 }
 
+/// Returns the mean.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The standard deviation, over `n − 1`.
+/// Returns the standard deviation, over `n − 1`.
 pub(crate) fn deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     (values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
 
-/// Pearson's correlation; `None` where one side does not vary.
+/// Returns Pearson's correlation, or `None` where one side does not vary.
 pub(crate) fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     let (mean_a, mean_b) = (mean(a), mean(b));
     let sum = |f: fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| f(a - mean_a, b - mean_b)).sum::<f64>();
@@ -63,11 +64,11 @@ pub(crate) fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     (scale > 0.0).then(|| ab / scale)
 }
 
-/// Resamples of a bootstrap: enough for the second digit of an interval's ends.
+/// The resamples of a bootstrap: enough for the second digit of an interval's ends.
 pub(crate) const RESAMPLES: usize = 2000;
 
-/// A 95 % interval of the mean: bias-corrected and accelerated bootstrap (Efron 1987). `None` for fewer than
-/// four values, which say too little about their spread.
+/// Returns a 95 % interval of the mean by the bias-corrected and accelerated bootstrap (Efron 1987), or `None` for
+/// fewer than four values, which say too little about their spread.
 pub(crate) fn interval_of_mean(values: &[f64], resamples: usize, mut random: Random) -> Option<[f64; 2]> {
     let n = values.len();
     if n < 4 {
@@ -101,19 +102,19 @@ pub(crate) fn interval_of_mean(values: &[f64], resamples: usize, mut random: Ran
 /// Where a 95 % interval of the normal distribution ends.
 const Z_975: f64 = 1.959_963_984_540_054;
 
-/// The value below which a share `p` of sorted values lies, linear between the two nearest.
+/// Returns the value below which a share `p` of sorted values lies, linear between the two nearest.
 pub(crate) fn percentile(sorted: &[f64], p: f64) -> f64 {
     let at = p * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()
 }
 
-/// The share of the normal distribution below `z`.
+/// Returns the share of the normal distribution below `z`.
 fn normal_share(z: f64) -> f64 {
     0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
 }
 
-/// The inverse of [`normal_share`], by Newton's method from the middle: the slope is the density.
+/// Returns the inverse of [`normal_share`], by Newton's method from the middle: the slope is the density.
 fn normal_quantile(share: f64) -> f64 {
     let mut z = 0.0_f64;
     for _ in 0..60 {
@@ -128,8 +129,8 @@ fn normal_quantile(share: f64) -> f64 {
     z
 }
 
-/// Within what range the next value lies with 95 % confidence, if it comes from where these came from:
-/// `mean ± t · s · √(1 + 1/n)`. At least three values.
+/// Returns the range in which the next value of the same distribution lies with 95 % confidence:
+/// `mean ± t · s · √(1 + 1/n)`. There are at least three values.
 pub(crate) fn prediction_interval(values: &[f64]) -> [f64; 2] {
     // The quantile 0.975 of Student's t for 2, 3, … degrees of freedom.
     const T_975: [f64; 19] = [
@@ -183,19 +184,19 @@ mod tests {
     fn intervals_and_correlations_are_those_of_scipy() {
         let cases: Vec<Golden> =
             serde_json::from_str(include_str!("../../../../tests/golden/statistics.json")).unwrap();
-        for it in cases {
+        for case in cases {
             // Both draw 100 000 resamples, so an end is known to about a hundredth of the interval.
-            let got = interval_of_mean(&it.values, 100_000, Random::new(1)).unwrap();
-            let width = it.interval[1] - it.interval[0];
+            let got = interval_of_mean(&case.values, 100_000, Random::new(1)).unwrap();
+            let width = case.interval[1] - case.interval[0];
             let near = |a: f64, b: f64, by: f64| assert!((a - b).abs() <= by, "{a} {b}");
-            near(got[0], it.interval[0], 0.015 * width);
-            near(got[1], it.interval[1], 0.015 * width);
-            near(correlation(&it.values, &it.other).unwrap(), it.correlation, 1e-12);
+            near(got[0], case.interval[0], 0.015 * width);
+            near(got[1], case.interval[1], 0.015 * width);
+            near(correlation(&case.values, &case.other).unwrap(), case.correlation, 1e-12);
             // The table of t has four digits.
-            let got = prediction_interval(&it.values);
-            let width = it.prediction[1] - it.prediction[0];
-            near(got[0], it.prediction[0], 3e-4 * width);
-            near(got[1], it.prediction[1], 3e-4 * width);
+            let got = prediction_interval(&case.values);
+            let width = case.prediction[1] - case.prediction[0];
+            near(got[0], case.prediction[0], 3e-4 * width);
+            near(got[1], case.prediction[1], 3e-4 * width);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Answers to prompts, several to each: what answers share runs once, unsteered and under every steering.
+//! Several answers to each prompt: the tokens that answers share run once, unsteered and under every steering.
 
 use super::replay::{Replay, Text, run_keeping};
 use crate::error::Error;
@@ -8,25 +8,26 @@ use whipstaff_engine::{Batch, Model, NoTap, Rows, Session, Steering, log_probs};
 /// Texts that have run unsteered, with what entered every block kept.
 pub(crate) struct Branches<'m> {
     model: &'m Model,
-    /// What neighbours share: their prompts; whole texts of a model whose arithmetic depends on their length.
+    /// The texts that neighbours share: their prompts, or whole texts for a model whose arithmetic depends on their
+    /// length.
     stems: Replay<'m>,
     texts: Vec<Branch>,
-    /// What entered block ℓ, `[n_rows, d_model]`, rows of all branches; the last is what left the last block.
+    /// The rows of all branches that entered block ℓ, `[n_rows, d_model]`; the last are those that left the last block.
     entering: Vec<Rows>,
 }
 
-/// What a text has beyond its stem.
+/// The part of a text beyond its stem.
 struct Branch {
     stem: usize,
-    /// How long the stem is.
+    /// The length of the stem.
     from: usize,
-    /// Without the last token, which predicts nothing.
+    /// The tokens without the last one, which predicts nothing.
     ids: Vec<u32>,
-    /// The rows of these.
+    /// The rows of these tokens.
     rows: Range<usize>,
     /// The tokens of the answer.
     answer: Vec<u32>,
-    /// Where it begins in the text.
+    /// The place in the text where the answer begins.
     n_prompt: usize,
 }
 
@@ -57,8 +58,8 @@ impl<'m> Branches<'m> {
         Ok(all)
     }
 
-    /// The log-probability of every token of every answer under `steering`, in nats. What lies below the first place
-    /// that it acts at has run already.
+    /// Returns the log-probability of every token of every answer under `steering`, in nats. The blocks below the first
+    /// place that the steering changes have run already.
     ///
     /// # Errors
     /// [`Error::Engine`] for a steering that does not fit the model.
@@ -66,7 +67,7 @@ impl<'m> Branches<'m> {
         let n_stems = self.stems.sessions().len();
         let copies: Vec<_> = (0..n_stems).map(|stem| (stem, steering.clone())).collect();
         let stems = self.stems.run_sessions(&copies, &mut NoTap)?;
-        // Nothing is asked of the blocks below, so their keys and values of these rows may be missing.
+        // Nothing reads the blocks below again, so their keys and values of these rows may be missing.
         let mut sessions = self.fork(&stems.sessions);
         let mut batch = self.batch(&mut sessions);
         let entering = |level: usize| self.entering[level].clone();
@@ -93,12 +94,12 @@ impl<'m> Branches<'m> {
         Ok(self.texts.iter().map(scores).collect())
     }
 
-    /// A session for each text that goes on from its stem.
+    /// Returns a session for each text that continues its stem.
     fn fork(&self, stems: &[Session]) -> Vec<Session> {
         self.texts.iter().map(|text| stems[text.stem].fork()).collect()
     }
 
-    /// What the texts have beyond their stems.
+    /// Returns a batch of the parts of the texts beyond their stems.
     fn batch<'a>(&self, sessions: &'a mut [Session]) -> Batch<'a> {
         let mut batch = Batch::new();
         for (session, text) in sessions.iter_mut().zip(&self.texts) {
@@ -114,7 +115,7 @@ mod tests {
     use std::path::Path;
     use whipstaff_engine::{Edit, Isa, Scope, Site, Span};
 
-    /// The scores of texts that share, against those of each by itself, whole, bit for bit.
+    /// The scores of texts that share a prompt are bit-identical to those of each text by itself.
     #[test]
     fn a_shared_prompt_changes_no_score() {
         for case in ["llama-gqa-tied-bf16", "families/phi3-longrope-within"] {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// Weights per word and pair of words; the label with the highest score wins.
+/// A classifier with weights per word and pair of words; the label with the highest score wins.
 #[derive(Deserialize)]
 pub struct Classifier {
     labels: Vec<String>,
@@ -31,13 +31,13 @@ impl Classifier {
         Ok(classifier)
     }
 
-    /// The labels, in the order of [`Classifier::label`]'s indices.
+    /// Returns the labels, in the order of [`Classifier::label`]'s indices.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// The index of the label of a text. Words are runs of letters and apostrophes, lower case;
-    /// each distinct word or pair of neighbours counts once.
+    /// Returns the index of the label of a text. Words are runs of letters and apostrophes, in lower case; each distinct
+    /// word or pair of neighbours counts once.
     pub fn label(&self, text: &str) -> usize {
         let scores = self.scores(text);
         (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
@@ -52,16 +52,16 @@ impl Classifier {
     }
 }
 
-/// Tells answers that lean to one side of contrasts from those that lean to the other, and both from those that lean
-/// to none.
+/// A classifier that tells answers that lean to one side of contrasts from those that lean to the other, and both from
+/// those that lean to none.
 pub struct Leaning {
     classifier: Classifier,
-    /// Log-odds from which on an answer is positive, and, negated, negative.
+    /// The log-odds from which on an answer is positive, and those, negated, from which on it is negative.
     thresholds: [f64; 2],
     accuracy: Option<f64>,
 }
 
-/// Parts of a set that are held out by turns.
+/// The number of parts of a set, each of which is held out once.
 const FOLDS: usize = 5;
 
 /// The share of unseen answers that is allowed to fall short of its side's threshold.
@@ -69,9 +69,11 @@ const SHORT: f64 = 0.05;
 
 impl Leaning {
     /// Learns the words of both sides: naive Bayes over features that count once, with one added to every count (Wang
-    /// and Manning 2012, "MNB", binarised). An answer is of a side if its log-odds are those of 95 % of the answers of
-    /// that side that a classifier has not seen, nor the other answer to the same prompt (every fifth contrast is
-    /// held out by turns).
+    /// and Manning 2012, "MNB", binarised).
+    ///
+    /// An answer belongs to a side if its log-odds are at least those that 95 % of the unseen answers of that side
+    /// reach. An answer is unseen by a classifier that has learnt from neither answer of its contrast: each fifth of the
+    /// contrasts is held out once.
     pub fn of_contrasts(set: &ContrastSet) -> Leaning {
         let pairs: Vec<[&str; 2]> =
             set.contrasts.iter().map(|it| [it.negative.as_str(), it.positive.as_str()]).collect();
@@ -100,7 +102,7 @@ impl Leaning {
         Leaning { classifier, thresholds, accuracy }
     }
 
-    /// Is it positive or negative; or neither?
+    /// Returns true for a positive answer, false for a negative one, and `None` for one that is neither.
     pub fn side(&self, text: &str) -> Option<bool> {
         match log_odds(&self.classifier, text) {
             odds if odds > 0.0 && odds >= self.thresholds[0] => Some(true),
@@ -109,19 +111,19 @@ impl Leaning {
         }
     }
 
-    /// The share of unseen answers that lean the right way at all; `None` for fewer than five contrasts.
+    /// Returns the share of unseen answers that lean the right way at all, or `None` for fewer than five contrasts.
     pub fn accuracy(&self) -> Option<f64> {
         self.accuracy
     }
 }
 
-/// How much likelier a text is positive than negative, in nats.
+/// Returns how much likelier a text is positive than negative, in nats.
 fn log_odds(classifier: &Classifier, text: &str) -> f64 {
     let scores = classifier.scores(text);
     scores[1] - scores[0]
 }
 
-/// Label 0 of the first of each pair, label 1 of the second.
+/// Learns to give label 0 to the first of each pair and label 1 to the second.
 fn naive_bayes<'a>(pairs: impl Iterator<Item = [&'a str; 2]>) -> Classifier {
     let mut counts: HashMap<String, [f64; 2]> = HashMap::new();
     for (label, answer) in pairs.flat_map(|pair| pair.into_iter().enumerate()) {
@@ -139,7 +141,7 @@ fn naive_bayes<'a>(pairs: impl Iterator<Item = [&'a str; 2]>) -> Classifier {
     }
 }
 
-/// The distinct words of a text and pairs of neighbours.
+/// Returns the distinct words of a text and pairs of neighbouring words.
 fn features(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     let is_part = |c: char| c.is_alphabetic() || c == '\'';

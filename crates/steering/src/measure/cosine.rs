@@ -1,4 +1,4 @@
-//! How far steering turns the stream: cosine of steered and unsteered `resid_post`.
+//! How far steering turns the stream: the cosine of steered and unsteered `resid_post`.
 
 use super::replay::{Replay, Text, batches};
 use crate::error::Error;
@@ -9,14 +9,14 @@ use crate::progress::Watch;
 use std::fmt::Write;
 use whipstaff_engine::{Hook, Model, Rows, Site, Steering, Tap};
 
-/// Cosines per alpha and layer, over prompts.
+/// Cosines by alpha and layer, over prompts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CosineTable {
     /// The alphas, as given.
     pub alphas: Vec<f64>,
-    /// Layers that are injected at.
+    /// The layers that are injected.
     pub injected: Vec<usize>,
-    /// `per_prompt[alpha][layer][prompt]`: the mean over the prompt's tokens.
+    /// The mean over the prompt's tokens, `per_prompt[alpha][layer][prompt]`.
     pub per_prompt: Vec<Vec<Vec<f64>>>,
 }
 
@@ -31,11 +31,11 @@ pub struct CosineCell {
     pub high: f64,
 }
 
-/// Measures the cosine of steered and unsteered `resid_post` at every layer, teacher-forced: both
-/// runs see the same tokens. The first `skip` tokens of each text do not count
-/// (a bos token soaks up attention and hardly moves). Steerings that begin at
-/// the same place run side by side; the blocks below it run once for all of them, so a grid of alphas
-/// and single layers costs about half of what its full passes would.
+/// Measures the cosine of steered and unsteered `resid_post` at every layer, teacher-forced: both runs see the same
+/// tokens. The first `skip` tokens of each text do not count (a bos token soaks up attention and hardly moves).
+///
+/// Steerings that begin at the same place run side by side. The blocks below it run once for all of them, so a grid of
+/// alphas and single layers costs about half of what its full passes would.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run; [`Error::Interrupted`].
@@ -80,7 +80,7 @@ struct Compare<'a> {
     replay: &'a Replay<'a>,
     copies: &'a [(usize, usize)],
     skip: usize,
-    /// Layer, copy, mean cosine over the copy's rows.
+    /// The layer, the copy, and the mean cosine over the copy's rows.
     found: Vec<(usize, usize, f64)>,
 }
 
@@ -101,7 +101,7 @@ impl Tap for Compare<'_> {
     }
 }
 
-/// `a · b / (|a| |b|)`, in `f64`.
+/// Returns `a · b / (|a| |b|)`, in `f64`.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     // Eight sums side by side: a sweep takes millions of these.
     let (mut ab, mut aa, mut bb) = ([0.0f64; 8], [0.0f64; 8], [0.0f64; 8]);
@@ -118,12 +118,12 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 impl CosineTable {
-    /// Number of layers.
+    /// Returns the number of layers.
     pub fn n_layers(&self) -> usize {
         self.per_prompt.first().map_or(0, Vec::len)
     }
 
-    /// Mean over prompts, with the 10th and 90th percentile.
+    /// Returns the mean over prompts and its spread, under the `alpha`-th alpha at `layer`.
     pub fn cell(&self, alpha: usize, layer: usize) -> CosineCell {
         let values = &self.per_prompt[alpha][layer];
         let mut sorted = values.clone();
@@ -132,7 +132,7 @@ impl CosineTable {
         CosineCell { mean, low: percentile(&sorted, 0.1), high: percentile(&sorted, 0.9) }
     }
 
-    /// The mean over prompts.
+    /// Returns the mean over prompts.
     pub fn mean(&self, alpha: usize, layer: usize) -> f64 {
         self.cell(alpha, layer).mean
     }
@@ -155,7 +155,7 @@ impl CosineTable {
         }
     }
 
-    /// The table as CSV: `layer,alpha,cosine,low,high`.
+    /// Returns the table as CSV: `layer,alpha,cosine,low,high`.
     pub fn csv(&self) -> String {
         let mut csv = String::from("layer,alpha,cosine,low,high\n");
         for (i, alpha) in self.alphas.iter().enumerate() {

@@ -1,11 +1,11 @@
-//! How far steering moves what a model expects of given texts.
+//! How far steering moves the model's expectations along given texts.
 
 use super::replay::{Replay, Text, batches};
 use crate::error::Error;
 use crate::passes::passes;
 use whipstaff_engine::{Continuation, Model, NoTap, Rows, Steering};
 
-/// What steering does to the next-token distributions along texts.
+/// The effect of a steering on the next-token distributions along texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Divergence {
     /// The mean over tokens of KL(unsteered ‖ steered), in nats.
@@ -14,11 +14,11 @@ pub struct Divergence {
     pub perplexity_ratio: f64,
 }
 
-/// Rows whose logits are held at a time, twice: with a vocabulary of 128 000, 66 MB.
+/// The number of rows whose logits are held at a time, twice: with a vocabulary of 128 000, 66 MB.
 const HEAD_ROWS: usize = 64;
 
-/// The divergence of each steering from the unsteered model on the tokens of `texts`. What lies below the first
-/// place that a steering acts at runs once, and steerings that begin at one place run side by side.
+/// Measures the divergence of each steering from the unsteered model on the tokens of `texts`. The blocks below the first
+/// place that a steering changes run once, and steerings that begin at the same place run side by side.
 ///
 /// # Errors
 /// [`Error::Engine`] for texts that the model cannot run.
@@ -28,8 +28,8 @@ pub fn divergences(
     steerings: &[Steering],
 ) -> Result<Vec<Divergence>, Error> {
     let whole: Vec<Text> = texts.iter().map(Text::from).collect();
-    let lens: Vec<usize> = whole.iter().map(|it| it.ids.len()).collect();
-    let n_tokens: usize = texts.iter().map(|it| it.tokens.len()).sum();
+    let lens: Vec<usize> = whole.iter().map(|text| text.ids.len()).collect();
+    let n_tokens: usize = texts.iter().map(|text| text.tokens.len()).sum();
     let mut sums = vec![Divergence::default(); steerings.len()];
     for pass in passes(&lens) {
         let replay = Replay::new(model, &whole[pass.clone()])?;
@@ -66,14 +66,14 @@ pub fn divergences(
     Ok(sums)
 }
 
-/// The rows, unsteered and steered, that predict a token.
+/// The rows that predict a token, unsteered and steered.
 struct Target {
     plain: usize,
     steered: usize,
     token: usize,
 }
 
-/// For each row and the token that follows: the divergence, and how much likelihood the token loses.
+/// Returns the divergence of each pair of rows, and how much log-likelihood the token that follows loses.
 fn rows(model: &Model, plain: &Rows, steered: &Rows, targets: &[Target]) -> Vec<(f64, f64)> {
     let mut all = Vec::with_capacity(targets.len());
     for targets in targets.chunks(HEAD_ROWS) {
@@ -87,7 +87,7 @@ fn rows(model: &Model, plain: &Rows, steered: &Rows, targets: &[Target]) -> Vec<
     all
 }
 
-/// `Σ p (ln p − ln q)` for the distributions of two rows of logits, and `ln p − ln q` of one token.
+/// Returns `Σ p (ln p − ln q)` for the distributions of two rows of logits, and `ln p − ln q` of one token.
 fn divergence(p: &[f32], q: &[f32], token: usize) -> (f64, f64) {
     let log_total = |logits: &[f32]| {
         let max = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));

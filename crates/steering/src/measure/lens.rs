@@ -1,44 +1,46 @@
-//! What a direction says in words: the tokens of the vocabulary that it pushes up and down, by the logit lens
-//! (nostalgebraist 2020; of parameters and directions: Dar et al. 2022, 2209.02535).
+//! The logit lens: the tokens of the vocabulary that a direction pushes up and down (nostalgebraist 2020; for
+//! parameters and directions, Dar et al. 2022, 2209.02535).
 
 use crate::error::Error;
 use crate::math::{deviation, mean};
 use crate::vector::PersonaVector;
 use whipstaff_engine::{Model, Rows, Tokenizer};
 
-/// A direction in words.
+/// The tokens that a direction pushes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lens {
-    /// The 0-based block.
+    /// The layer, a 0-based block.
     pub layer: usize,
     /// The tokens that rise most with a positive alpha, the highest first.
     pub up: Vec<TokenPush>,
-    /// Those that fall most, the lowest first.
+    /// The tokens that fall most, the lowest first.
     pub down: Vec<TokenPush>,
-    /// The standard deviation of all logits of the vocabulary: of a direction that has nothing to do with the head,
-    /// the outermost of V tokens lies about √(2 ln V) of these away.
+    /// The standard deviation of all logits of the vocabulary. If the direction has nothing to do with the head, the
+    /// outermost of V tokens lies about √(2 ln V) of these away.
     pub deviation: f64,
 }
 
 /// A token that a direction pushes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenPush {
-    /// Its id.
+    /// The token's id.
     pub id: u32,
-    /// Its text, spaces as spaces, parts of characters as U+FFFD.
+    /// The token's text, with spaces as spaces and parts of characters as U+FFFD.
     pub text: String,
-    /// Is it one of the tokenizer's special tokens, such as those around turns?
+    /// Whether it is one of the tokenizer's special tokens, such as those around turns.
     pub special: bool,
-    /// Its logit less the mean of the vocabulary.
+    /// The token's logit less the mean of the vocabulary.
     pub logit: f64,
 }
 
-/// Directions that are read at once: with a vocabulary of 256 000, 16 MB of logits.
+/// The number of directions that are read at once: with a vocabulary of 256 000, 16 MB of logits.
 const AT_ONCE: usize = 16;
 
-/// The `top` tokens that the direction of each layer pushes up and down: [`Model::unembed`], less the mean over the
-/// vocabulary, which makes no difference to probabilities. Ids that the tokenizer does not know (heads are padded)
-/// do not count. What blocks above the layer make of the direction is not seen.
+/// Finds the `top` tokens that the direction of each layer pushes up and down.
+///
+/// Logits are those of [`Model::unembed`], less the mean over the vocabulary, which makes no difference to probabilities.
+/// Ids that the tokenizer does not know (heads are padded) do not count. What the blocks above the layer make of the
+/// direction is not seen.
 ///
 /// # Errors
 /// [`Error::Vector`] for a layer without direction, or a direction that the final norm makes nothing of.
@@ -70,7 +72,7 @@ pub fn lens(
     Ok(read)
 }
 
-/// The outermost of `logits`, one for each of `ids`.
+/// Returns the outermost of `logits`, which has one for each of `ids`.
 fn outermost(layer: usize, tokenizer: &Tokenizer, ids: &[u32], logits: &[f64], top: usize) -> Lens {
     let center = mean(logits);
     let mut order: Vec<usize> = (0..ids.len()).collect();

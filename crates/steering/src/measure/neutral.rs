@@ -15,8 +15,8 @@ pub fn neutral_texts(text: &str, tokenizer: &Tokenizer, max: usize) -> Result<Ve
     Ok(texts)
 }
 
-/// The tokens of a text, each but the first to be predicted once, from at most `max` − 1 before it: windows that
-/// begin half a context before their first new token.
+/// Cuts a text into windows in which every token but the first is predicted once, from at most `max` − 1 tokens before
+/// it. A window begins half a context before its first new token.
 fn windows(ids: &[u32], max: usize) -> Vec<Continuation> {
     let (mut windows, mut start, mut next) = (Vec::new(), 0, 1);
     while next < ids.len() {

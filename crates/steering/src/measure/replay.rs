@@ -6,25 +6,25 @@ use whipstaff_engine::{
     Batch, Continuation, Model, NoTap, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
 };
 
-/// A text to be read: a prompt and, perhaps, an answer to it.
+/// A text for the model to read: a prompt and, perhaps, an answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// Prompt and answer.
+    /// The tokens of prompt and answer.
     pub ids: Vec<u32>,
-    /// Tokens of the prompt; what comes after it is the answer to a steering that tells them apart.
+    /// The number of tokens of the prompt; the rest is the answer, to a steering that tells them apart.
     pub n_prompt: usize,
 }
 
 impl Text {
-    /// A prompt and an answer.
+    /// Joins a prompt and an answer.
     pub fn new(prompt: &[u32], answer: &[u32]) -> Text {
         Text { ids: [prompt, answer].concat(), n_prompt: prompt.len() }
     }
 }
 
 impl From<&Continuation> for Text {
-    fn from(it: &Continuation) -> Text {
-        Text::new(&it.prompt, &it.tokens)
+    fn from(continuation: &Continuation) -> Text {
+        Text::new(&continuation.prompt, &continuation.tokens)
     }
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Replay<'m> {
     model: &'m Model,
     sessions: Vec<Session>,
     spans: Vec<Range<usize>>,
-    /// What entered block ℓ, `[n_rows, d_model]`; the last is what left the last block.
+    /// The rows that entered block ℓ, `[n_rows, d_model]`; the last are those that left the last block.
     entering: Vec<Rows>,
 }
 
@@ -52,28 +52,28 @@ impl<'m> Replay<'m> {
         Ok(Replay { model, sessions, spans, entering })
     }
 
-    /// The model that the texts have run through.
+    /// Returns the model that the texts have run through.
     pub(crate) fn model(&self) -> &'m Model {
         self.model
     }
 
-    /// The rows of a text.
+    /// Returns the rows of a text.
     pub(crate) fn span(&self, text: usize) -> Range<usize> {
         self.spans[text].clone()
     }
 
-    /// The unsteered `resid_post` of a layer, rows of all texts.
+    /// Returns the unsteered `resid_post` of a layer, rows of all texts.
     pub(crate) fn resid_post(&self, layer: usize) -> &Rows {
         &self.entering[layer + 1]
     }
 
-    /// The sessions of the texts, unsteered.
+    /// Returns the unsteered sessions of the texts.
     pub(crate) fn sessions(&self) -> &[Session] {
         &self.sessions
     }
 
-    /// Runs `(text, steering)` copies in one batch, from the first place that any of them changes;
-    /// what lies below has run already. Returns what leaves the last block, copies in order.
+    /// Runs `(text, steering)` copies in one batch, from the first place that any of them changes; the blocks below have
+    /// run already. Returns the rows that leave the last block, copies in order.
     ///
     /// # Errors
     /// [`Error::Engine`] for a steering that does not fit the model.
@@ -81,7 +81,7 @@ impl<'m> Replay<'m> {
         Ok(self.run_sessions(copies, tap)?.leaving)
     }
 
-    /// The same, with the sessions of the copies, for what continues them.
+    /// Runs copies as [`Replay::run`] does, and returns their sessions too, for texts that continue them.
     ///
     /// # Errors
     /// As for [`Replay::run`].
@@ -106,7 +106,7 @@ impl<'m> Replay<'m> {
         Ok(Copies { sessions, leaving, start })
     }
 
-    /// The copies with their gates decided.
+    /// Returns the copies with their gates decided.
     fn decide(&self, copies: &[(usize, Steering)]) -> Result<Vec<(usize, Steering)>, Error> {
         let prompt = |text: usize| {
             let session = &self.sessions[text];
@@ -122,12 +122,13 @@ impl<'m> Replay<'m> {
 /// Copies of texts that have run under steering.
 pub(crate) struct Copies {
     pub(crate) sessions: Vec<Session>,
-    /// What left the last block, `[n_rows, d_model]`, copies in order.
+    /// The rows that left the last block, `[n_rows, d_model]`, copies in order.
     pub(crate) leaving: Rows,
     pub(crate) start: Start,
 }
 
-/// Runs a batch unsteered: what entered every block, `[n_rows, d_model]` each, and what left the last.
+/// Runs a batch unsteered. Returns the rows that entered every block, `[n_rows, d_model]` each, and those that left the
+/// last.
 ///
 /// # Errors
 /// As for [`Model::embed`].
@@ -143,21 +144,21 @@ pub(crate) fn run_keeping(model: &Model, batch: &mut Batch) -> Result<Vec<Rows>,
 /// The first place that steering changes.
 #[derive(Clone, Copy)]
 pub(crate) struct Start {
-    /// As many as there are, if nothing is changed.
+    /// The layer; the number of layers if nothing is changed.
     layer: usize,
     site: Site,
 }
 
 impl Start {
-    /// That of the earliest of these.
+    /// Returns the earliest place that any of the copies changes.
     fn of(copies: &[(usize, Steering)], model: &Model) -> Start {
         let first = copies.iter().filter_map(|(_, steering)| steering.first_place()).min();
         let (layer, site) = first.unwrap_or((model.config().n_layers, Site::ResidPre));
         Start { layer, site }
     }
 
-    /// Runs a batch from here on; `entering` gives what entered a block, or left the one below, unsteered. Returns
-    /// what leaves the last block.
+    /// Runs a batch from here on. `entering` returns the unsteered rows that entered a block, or left the one below.
+    /// Returns the rows that leave the last block.
     pub(crate) fn run<T: Tap>(
         self,
         model: &Model,
@@ -174,8 +175,8 @@ impl Start {
     }
 }
 
-/// Cuts copies into batches of at most the row budget whose members begin at the same place, so that
-/// none runs blocks that it does not change. `lens[text]` is the length of a text.
+/// Cuts copies into batches of at most the row budget whose members begin at the same place, so that no copy runs blocks
+/// that it does not change. A copy is `(steering, text)`; `lens[text]` is the length of a text.
 pub(crate) fn batches<'c>(
     copies: impl IntoIterator<Item = (usize, usize, &'c Steering)>,
     lens: &[usize],

@@ -1,4 +1,4 @@
-//! Watching: where each token of a text stands on a vector.
+//! Watching a text: where each of its tokens stands on a vector.
 
 use super::replay::Text;
 use crate::error::Error;
@@ -11,40 +11,39 @@ use whipstaff_engine::{
     Batch, Error as EngineError, Hook, Model, ROW_BUDGET, Rows, Session, Site, Steering, Tap, decide,
 };
 
-/// How projections of a layer are counted: `(h · d − midpoint) / size`.
+/// A ruler for projections of a layer, which counts them as `(h · d − midpoint) / size`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ruler {
-    /// What `size` is.
+    /// The unit that `size` is.
     pub unit: Unit,
-    /// The gap, the rms, or 1.
+    /// The size of the unit: the gap, the rms, or 1.
     pub size: f64,
-    /// Where the two sides of the contrasts meet; 0 if it was not measured.
+    /// The point where the two sides of the contrasts meet; 0 if it was not measured.
     pub midpoint: f64,
 }
 
-/// A text on a vector at one layer.
+/// The projections of a text on a vector at one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projections {
-    /// The 0-based block.
+    /// The layer, a 0-based block.
     pub layer: usize,
-    /// What the values are counted in.
+    /// The ruler that counted the values.
     pub ruler: Ruler,
-    /// One for each token.
+    /// The projections, one for each token.
     pub values: Vec<f64>,
 }
 
 impl Projections {
-    /// The mean over tokens, of which the first `skip` do not count (a bos token stands far off from all others).
-    /// `None` if none is left.
+    /// Returns the mean over tokens, of which the first `skip` do not count (a bos token stands far off from all others),
+    /// or `None` if none is left.
     pub fn mean(&self, skip: usize) -> Option<f64> {
-        let rest = self.values.get(skip..).filter(|it| !it.is_empty())?;
+        let rest = self.values.get(skip..).filter(|rest| !rest.is_empty())?;
         Some(rest.iter().sum::<f64>() / rest.len() as f64)
     }
 }
 
-/// The midpoint between the two sides of contrasts on a vector, by layer: half the sum of the mean projections of
-/// positive and negative answers. These are the rows of the vector's own contrasts, or of others that it is to be
-/// measured by.
+/// Returns the midpoint between the two sides of contrasts on a vector, by layer: half the sum of the mean projections of
+/// positive and negative answers. `rows` are those of the vector's own contrasts, or of others to measure it by.
 ///
 /// # Errors
 /// [`Error::Vector`] for a layer without a direction.
@@ -139,13 +138,13 @@ impl Ruler {
     }
 }
 
-/// The direction of a layer, of norm 1 whatever its file has.
+/// Returns the direction of a layer, of norm 1 whatever its file has.
 fn direction(vector: &PersonaVector, layer: usize) -> Result<Vec<f64>, Error> {
     let wrong = |reason: String| Error::Vector { vector: vector.name.clone(), reason };
-    let it = vector.layers.get(&layer).ok_or_else(|| {
+    let of_layer = vector.layers.get(&layer).ok_or_else(|| {
         wrong(format!("has no direction at layer {layer}; it has them at {}", vector.layers_text()))
     })?;
-    let direction = it.direction.iter().map(|x| f64::from(*x)).collect();
+    let direction = of_layer.direction.iter().map(|x| f64::from(*x)).collect();
     unit(direction).ok_or_else(|| wrong(format!("its direction at layer {layer} is zero")))
 }
 

@@ -1,5 +1,5 @@
 //! Several vectors made into one: how alike they are, their weighted sum, and what each keeps of itself when they
-//! are made orthogonal first. How they get along in a model is measured in `interference`.
+//! are made orthogonal first. `evidence::interference` measures how they get along in a model.
 //!
 //! Everything is per layer, on vectors of one model and one site. A part is what its dose adds there,
 //! `p = alpha · u · d`; the mix is the sum of its parts, so that alpha 1 of the mix is what the doses add together.
@@ -12,53 +12,50 @@ use crate::vector::{
 };
 use std::collections::BTreeMap;
 
-/// A vector that goes into a mix, and how much of it.
+/// A vector that goes into a mix, and how much of it is added.
 #[derive(Clone, Debug)]
 pub struct Part<'v> {
-    /// What errors call it: the name of its file.
+    /// The name of the vector's file, for errors.
     pub label: String,
     /// The vector.
     pub vector: &'v PersonaVector,
-    /// SHA-256 of its file, in hex.
+    /// The SHA-256 of the vector's file, in hex.
     pub sha256: String,
-    /// The dial; negative leans away from the persona.
+    /// How much is added; a negative alpha leans away from the persona.
     pub alpha: f64,
-    /// What alpha is counted in.
+    /// The unit that alpha is counted in.
     pub unit: Unit,
 }
 
-/// Several vectors as one.
+/// Several vectors, made into one.
 #[derive(Clone, Debug)]
 pub struct Mix {
     /// The sum, whose alpha 1 adds all parts.
     pub vector: PersonaVector,
-    /// The share of each part, in the order given, that is left of it at each layer: the cosine of its direction
-    /// with its own axis, 1 where nothing was made orthogonal.
+    /// The share that is left of each part, in the order given, at each layer: the cosine of its direction with its own
+    /// axis, 1 where nothing was made orthogonal.
     pub kept: BTreeMap<usize, Vec<f64>>,
 }
 
 /// The cosines of directions with each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cosines {
-    /// By layer: `[n_vectors, n_vectors]`, symmetric.
+    /// The cosines by layer: `[n_vectors, n_vectors]`, symmetric.
     pub layers: BTreeMap<usize, Vec<Vec<f64>>>,
 }
 
 impl Cosines {
-    /// The cosines of `parts` at `layers`, which all of them must have.
+    /// Returns the cosines of `parts` at `layers`, which all parts must have.
     ///
     /// # Errors
     /// [`Error::Vector`] for a layer without direction, or one of length zero.
     pub fn of(parts: &[Part<'_>], layers: &[usize]) -> Result<Cosines, Error> {
-        let at = |layer: &usize| {
-            let units = parts.iter().map(|it| it.unit_direction(*layer)).collect::<Result<Vec<_>, _>>()?;
-            Ok((*layer, gram(&units)))
-        };
+        let at = |layer: &usize| Ok((*layer, gram(&unit_directions(parts, *layer)?)));
         Ok(Cosines { layers: layers.iter().map(at).collect::<Result<_, Error>>()? })
     }
 
-    /// The mean over layers, which is the cosine of all unit directions of a vector, laid end to end, with those of
-    /// another: `[n_vectors, n_vectors]`.
+    /// Returns the means over layers, `[n_vectors, n_vectors]`. Such a mean is the cosine of all unit directions of a
+    /// vector, laid end to end, with those of another.
     pub fn overall(&self) -> Vec<Vec<f64>> {
         let flat: Vec<Vec<f64>> = self.layers.values().map(|it| it.concat()).collect();
         let n = self.layers.values().next().map_or(1, Vec::len);
@@ -66,7 +63,7 @@ impl Cosines {
     }
 }
 
-/// The layers that all parts have directions for, ascending.
+/// Returns the layers that all parts have directions for, ascending.
 ///
 /// # Errors
 /// [`Error::Vector`] for a part of another model or another site than the first, or if no layer is common.
@@ -74,13 +71,13 @@ pub fn shared_layers(parts: &[Part<'_>]) -> Result<Vec<usize>, Error> {
     let Some(first) = parts.first() else {
         return Err(Error::Setting("there is no vector to compose".into()));
     };
-    for it in parts {
-        it.check_beside(first)?;
+    for part in parts {
+        part.check_beside(first)?;
     }
     let held_by_all = |layer: &usize| parts.iter().all(|it| it.vector.layers.contains_key(layer));
     let layers: Vec<usize> = first.vector.layers.keys().copied().filter(held_by_all).collect();
     if layers.is_empty() {
-        let has = |it: &Part<'_>| format!("`{}` {}", it.label, it.vector.layers_text());
+        let has = |part: &Part<'_>| format!("`{}` {}", part.label, part.vector.layers_text());
         let all = parts.iter().map(has).collect::<Vec<_>>().join(", ");
         return Err(first.refuse(format!("has no layer in common with the others: {all}")));
     }
@@ -88,8 +85,10 @@ pub fn shared_layers(parts: &[Part<'_>]) -> Result<Vec<usize>, Error> {
 }
 
 /// Sets the gaps of the vectors at each layer to their mean there, so that the same alpha is a shift of the same
-/// length for all: what CAA does before it compares behaviours (`normalize_vectors.py`). Directions and all else
-/// stay. Layers that a vector lacks take no part in its mean.
+/// length for all.
+///
+/// CAA does the same before it compares behaviours (`normalize_vectors.py`). Directions and everything else stay. A
+/// vector that lacks a layer takes no part in the mean there.
 ///
 /// # Errors
 /// [`Error::Vector`] for a vector of another tool, which has no gap.
@@ -97,11 +96,9 @@ pub fn same_gaps<'v>(vectors: impl IntoIterator<Item = &'v mut PersonaVector>) -
     let mut at: BTreeMap<usize, Vec<&mut f64>> = BTreeMap::new();
     for vector in vectors {
         let name = &vector.name;
-        for (layer, it) in &mut vector.layers {
-            let gap = it
-                .gap
-                .as_mut()
-                .ok_or_else(|| Error::Vector { vector: name.clone(), reason: no_statistic(Unit::Gap) })?;
+        for (layer, of_layer) in &mut vector.layers {
+            let refuse = || Error::Vector { vector: name.clone(), reason: no_statistic(Unit::Gap) };
+            let gap = of_layer.gap.as_mut().ok_or_else(refuse)?;
             at.entry(*layer).or_default().push(gap);
         }
     }
@@ -112,17 +109,18 @@ pub fn same_gaps<'v>(vectors: impl IntoIterator<Item = &'v mut PersonaVector>) -
     Ok(())
 }
 
-/// The mix of `parts` at `layers`, called `name`. `same_gaps` is for its recipe: whether they were made the same.
+/// Returns the mix of `parts` at `layers`, called `name`. `same_gaps` says, for its recipe, whether the gaps of the parts
+/// were made the same.
 ///
-/// What is known of it: as its gap, the length of the sum, so that alpha 1 is the mix as asked for; as its rms,
-/// those of its parts as one, weighed by their contrasts. AUC, coherence, recommendation and receipt were
-/// measured of other directions and are left out. With a part of another tool, which has neither gap nor rms, the
-/// mix has neither, and its length is in its directions.
+/// The gap of the mix is the length of the sum, so that alpha 1 is the mix as asked for. Its rms is that of its parts
+/// taken together, weighed by their contrasts. AUC, coherence, recommendation and receipt were measured of other
+/// directions and are left out. With a part of another tool, which has neither gap nor rms, the mix has neither, and its
+/// length is in its directions.
 ///
 /// # Errors
-/// As for [`shared_layers`] and [`Cosines::of`]; [`Error::Setting`] for an alpha that cannot be; [`Error::Vector`]
-/// for a unit that a vector does not know, for directions of which one says nothing beyond the others, and for
-/// parts that cancel.
+/// As for [`shared_layers`] and [`Cosines::of`]; [`Error::Setting`] for an alpha that is not finite or too large;
+/// [`Error::Vector`] for a unit that a vector does not know, for a direction that says nothing beyond the others, and
+/// for parts that cancel.
 pub fn compose(
     name: &str,
     parts: &[Part<'_>],
@@ -142,20 +140,14 @@ pub fn compose(
         mixed.insert(*layer, direction_of(*layer, &sum, parts, foreign));
         kept.insert(*layer, shares);
     }
-    let recipe_part = |it: &Part<'_>| RecipePart {
-        name: it.vector.name.clone(),
-        sha256: it.sha256.clone(),
-        alpha: it.alpha,
-        unit: it.unit,
-    };
-    let recipe = Recipe { parts: parts.iter().map(recipe_part).collect(), orthogonal, same_gaps };
+    let recipe = Recipe { parts: parts.iter().map(Part::in_recipe).collect(), orthogonal, same_gaps };
     let provenance = provenance(parts, recipe);
     let vector =
         PersonaVector { name: name.to_owned(), layers: mixed, recommended: None, receipt: None, provenance };
     Ok(Mix { vector, kept })
 }
 
-/// The sum of the parts at a layer, and the share that is left of each.
+/// Returns the sum of the parts at a layer, and the share that is left of each part.
 fn sum_at(
     layer: usize,
     parts: &[Part<'_>],
@@ -176,15 +168,20 @@ fn sum_at(
     Ok((sum, kept))
 }
 
-/// The same of parts of which each keeps what lies along its own axis. Nothing is scaled up to make good for what
-/// it loses.
+/// Returns the directions of all parts at a layer, each of norm 1.
+fn unit_directions(parts: &[Part<'_>], layer: usize) -> Result<Matrix, Error> {
+    parts.iter().map(|part| part.unit_direction(layer)).collect()
+}
+
+/// Returns the sum of parts of which each keeps what lies along its own axis, and the share that is left of each. Nothing
+/// is scaled up to make good for a loss.
 fn orthogonal_sum(
     layer: usize,
     parts: &[Part<'_>],
     added: &[Vec<f64>],
     orthogonal: Orthogonal,
 ) -> Result<(Vec<f64>, Vec<f64>), Error> {
-    let units = parts.iter().map(|it| it.unit_direction(layer)).collect::<Result<Vec<_>, _>>()?;
+    let units = unit_directions(parts, layer)?;
     let axes = match orthogonal {
         Orthogonal::Ordered => gram_schmidt(&units),
         Orthogonal::Symmetric => lowdin(&units),
@@ -199,11 +196,11 @@ fn orthogonal_sum(
     Ok((sum, units.iter().zip(&axes).map(|(d, axis)| dot(d, axis)).collect()))
 }
 
-/// What is left of a unit direction may be this short before it is rounding of the file's `f32`.
+/// The length at which the rest of a unit direction is nothing but rounding of the file's `f32`.
 const NOTHING: f64 = 1e-5;
 
-/// Orthonormal axes, each the direction less what lies along the axes before it; else the index of one that has
-/// nothing left.
+/// Returns orthonormal axes, each the direction less what lies along the axes before it. Fails with the index of a
+/// direction of which nothing is left.
 fn gram_schmidt(units: &[Vec<f64>]) -> Result<Matrix, usize> {
     let mut axes: Matrix = Vec::new();
     for (i, direction) in units.iter().enumerate() {
@@ -220,16 +217,16 @@ fn gram_schmidt(units: &[Vec<f64>]) -> Result<Matrix, usize> {
     Ok(axes)
 }
 
-/// The orthonormal axes nearest to the directions in the sum of squares, `G^(−1/2) · D` with the Gram matrix `G`
-/// (Löwdin 1950); else the index of a direction that depends on the others.
+/// Returns the orthonormal axes nearest to the directions in the sum of squares, `G^(−1/2) · D` with the Gram matrix `G`
+/// (Löwdin 1950). Fails with the index of a direction that depends on the others.
 fn lowdin(units: &[Vec<f64>]) -> Result<Matrix, usize> {
-    // Which of them depends on the others is what Gram–Schmidt says.
+    // Gram–Schmidt finds a direction that depends on the others.
     gram_schmidt(units)?;
     let root = inverse_root(gram(units), NOTHING * NOTHING).ok_or(units.len() - 1)?;
     Ok(root.iter().map(|weights| combination(weights, units)).collect())
 }
 
-/// A sum with the statistics that are known of it.
+/// Returns a sum with the statistics that are known of it.
 fn direction_of(layer: usize, sum: &[f64], parts: &[Part<'_>], foreign: bool) -> LayerDirection {
     let length = norm(sum);
     let of = |scale: f64| sum.iter().map(|x| (x / scale) as f32).collect::<Vec<f32>>();
@@ -240,19 +237,19 @@ fn direction_of(layer: usize, sum: &[f64], parts: &[Part<'_>], foreign: bool) ->
     LayerDirection { direction: of(length), gap: Some(length), rms: pooled_rms(layer, parts), ..none }
 }
 
-/// `sqrt(Σ n rms² / Σ n)` over the vectors, each with its number of contrasts.
+/// Returns `sqrt(Σ n rms² / Σ n)` over the vectors, each with its number of contrasts, if every rms is known.
 fn pooled_rms(layer: usize, parts: &[Part<'_>]) -> Option<f64> {
     let (mut squares, mut weights) = (0.0, 0.0);
-    for it in parts {
-        let rms = it.vector.layers[&layer].rms?;
-        let n = it.vector.provenance.n_contrasts.max(1) as f64;
+    for part in parts {
+        let rms = part.vector.layers[&layer].rms?;
+        let n = part.vector.provenance.n_contrasts.max(1) as f64;
         squares += n * rms * rms;
         weights += n;
     }
     Some((squares / weights).sqrt())
 }
 
-/// What all parts agree on, and the recipe.
+/// Returns the provenance of a mix: what all parts agree on, and the recipe.
 fn provenance(parts: &[Part<'_>], recipe: Recipe) -> Provenance {
     let of = |i: usize| &parts[i].vector.provenance;
     let first = of(0);
@@ -275,28 +272,37 @@ fn provenance(parts: &[Part<'_>], recipe: Recipe) -> Provenance {
     }
 }
 
-/// The method of a mix.
+/// The method that a mix names in its provenance.
 const COMPOSED: &str = "composed";
 
 impl Part<'_> {
-    /// The direction at a layer, of norm 1.
+    fn in_recipe(&self) -> RecipePart {
+        RecipePart {
+            name: self.vector.name.clone(),
+            sha256: self.sha256.clone(),
+            alpha: self.alpha,
+            unit: self.unit,
+        }
+    }
+
+    /// Returns the direction at a layer, of norm 1.
     fn unit_direction(&self, layer: usize) -> Result<Vec<f64>, Error> {
-        let it = self.vector.layers.get(&layer).ok_or_else(|| self.lacks(layer))?;
-        unit(it.direction.iter().map(|x| f64::from(*x)).collect())
+        let of_layer = self.vector.layers.get(&layer).ok_or_else(|| self.lacks(layer))?;
+        unit(of_layer.direction.iter().map(|x| f64::from(*x)).collect())
             .ok_or_else(|| self.refuse(format!("has a direction of length zero at layer {layer}")))
     }
 
-    /// `alpha · u · d` at a layer.
+    /// Returns `alpha · u · d` at a layer.
     fn added(&self, layer: usize) -> Result<Vec<f64>, Error> {
         if !self.alpha.is_finite() {
             return Err(Error::Setting(format!("alpha {} is not a finite number", self.alpha)));
         }
-        let it = self.vector.layers.get(&layer).ok_or_else(|| self.lacks(layer))?;
-        let u = it.factor(self.unit).ok_or_else(|| self.refuse(no_statistic(self.unit)))?;
-        Ok(it.direction.iter().map(|d| self.alpha * u * f64::from(*d)).collect())
+        let of_layer = self.vector.layers.get(&layer).ok_or_else(|| self.lacks(layer))?;
+        let u = of_layer.factor(self.unit).ok_or_else(|| self.refuse(no_statistic(self.unit)))?;
+        Ok(of_layer.direction.iter().map(|d| self.alpha * u * f64::from(*d)).collect())
     }
 
-    /// Fails unless this acts on the same place of the same model as `first`.
+    /// Fails unless this part acts on the same place of the same model as `first`.
     fn check_beside(&self, first: &Part<'_>) -> Result<(), Error> {
         let (its, other) = (&self.vector.provenance, &first.vector.provenance);
         let both_known = !its.model.weights_sha256.is_empty() && !other.model.weights_sha256.is_empty();

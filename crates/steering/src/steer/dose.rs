@@ -1,50 +1,53 @@
-//! The dial: `h ← h + alpha · u · d` with a unit `u`, and what a dose of several vectors adds up to.
+//! Doses: `h ← h + alpha · u · d` with a unit `u`, and the steering that several doses add up to.
 
 use crate::error::Error;
 use crate::vector::{PersonaVector, Unit, no_statistic};
 use whipstaff_engine::{Edit, Steering};
 
-/// A vector, how much of it, and where.
+/// How much of a vector is added, and where.
 #[derive(Clone, Debug)]
 pub struct Dose<'v> {
     /// The vector.
     pub vector: &'v PersonaVector,
-    /// The dial; negative leans away from the persona.
+    /// How much is added; a negative alpha leans away from the persona.
     pub alpha: f64,
-    /// What alpha is counted in.
+    /// The unit that alpha is counted in.
     pub unit: Unit,
     /// The layers to inject at.
     pub layers: Vec<usize>,
 }
 
 impl Dose<'_> {
-    /// What is added at each layer: `alpha · u · direction`.
+    /// Returns the edits that add `alpha · u · direction` at each layer.
     ///
     /// # Errors
-    /// [`Error::Setting`] if alpha is not finite, [`Error::Vector`] for a layer without direction.
+    /// [`Error::Setting`] if alpha is not finite or too large; [`Error::Vector`] for a layer without direction or a unit
+    /// that is not known.
     pub fn edits(&self) -> Result<Vec<Edit>, Error> {
         if !self.alpha.is_finite() {
             return Err(Error::Setting(format!("alpha {} is not a finite number", self.alpha)));
         }
-        let edit = |layer: &usize| {
-            let it = self.vector.at_layer(*layer)?;
-            let u = it.factor(self.unit).ok_or_else(|| Error::Vector {
-                vector: self.vector.name.clone(),
-                reason: no_statistic(self.unit),
-            })?;
-            let add: Vec<f32> =
-                it.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
-            if !add.iter().all(|x| x.is_finite()) {
-                return Err(Error::Setting(format!("alpha {:e} is too large to compute with", self.alpha)));
-            }
-            Ok(Edit::add(*layer, self.vector.provenance.site, add))
-        };
-        self.layers.iter().map(edit).collect()
+        self.layers.iter().map(|layer| self.edit(*layer)).collect()
+    }
+
+    /// Returns the edit at a layer.
+    fn edit(&self, layer: usize) -> Result<Edit, Error> {
+        let of_layer = self.vector.at_layer(layer)?;
+        let u = of_layer.factor(self.unit).ok_or_else(|| Error::Vector {
+            vector: self.vector.name.clone(),
+            reason: no_statistic(self.unit),
+        })?;
+        let add: Vec<f32> =
+            of_layer.direction.iter().map(|d| (self.alpha * u * f64::from(*d)) as f32).collect();
+        if !add.iter().all(|x| x.is_finite()) {
+            return Err(Error::Setting(format!("alpha {:e} is too large to compute with", self.alpha)));
+        }
+        Ok(Edit::add(layer, self.vector.provenance.site, add))
     }
 }
 
-/// The steering of several doses at once, all of them multiplied by `factor`: 1 as asked for, −1
-/// the other way, 0 not at all.
+/// Returns the steering of several doses at once, all of them multiplied by `factor`: 1 as asked for, −1 the other way,
+/// 0 not at all.
 ///
 /// # Errors
 /// As for [`Dose::edits`].

@@ -1,11 +1,11 @@
-//! What an instruction does, in words.
+//! Instructions in words.
 
 use super::instruction::{Application, Instruction, Op};
 use crate::vector::{Unit, layers_text};
 use whipstaff_engine::{Fires, Pool, Position, Schedule, Score, Span};
 
 impl Instruction<'_> {
-    /// What it does and where, as a sentence.
+    /// Returns what the instruction does and where, as a sentence.
     pub fn in_words(&self) -> String {
         let dose = &self.dose;
         let site = self.how.site.unwrap_or(dose.vector.provenance.site);
@@ -26,8 +26,8 @@ impl Instruction<'_> {
                 Score::Cast => "a CAST score".to_owned(),
             };
             let side = match gate.fires {
-                Fires::Above(it) => format!("above {it}"),
-                Fires::Below(it) => format!("below {it}"),
+                Fires::Above(threshold) => format!("above {threshold}"),
+                Fires::Below(threshold) => format!("below {threshold}"),
             };
             text +=
                 &format!(", if {of} at layer {} has {score} {side} with `{}`", gate.layer, condition.name);
@@ -35,7 +35,7 @@ impl Instruction<'_> {
         text
     }
 
-    /// What it does, in a few words.
+    /// Returns what the instruction does, in a few words.
     pub fn what(&self) -> String {
         let (name, unit, alpha) = (&self.dose.vector.name, self.dose.unit, self.dose.alpha);
         let what = match self.how.op {
@@ -66,7 +66,7 @@ impl Instruction<'_> {
 }
 
 impl Op {
-    /// What alpha is, as the rest of a sentence.
+    /// Returns what alpha is, as the rest of a sentence.
     pub fn dial(self, unit: Unit) -> String {
         match self {
             Op::Add | Op::AddUntil(_) => format!("alpha in units of {}", unit.describe()),
@@ -78,6 +78,7 @@ impl Op {
 }
 
 impl Application {
+    /// Adds the positions, tokens and times at which anything is done.
     fn add_when(&self, text: &mut String) {
         match self.span {
             Span::All => {}
@@ -125,7 +126,7 @@ fn percent(share: f64) -> String {
     format!("{} %", (share * 1000.0).round() / 10.0)
 }
 
-/// Of the way, where it is not all of it.
+/// Returns the share of the way, unless it is all of it.
 fn share(alpha: f64) -> String {
     if alpha == 1.0 { String::new() } else { format!(", {} of the way,", percent(alpha)) }
 }

@@ -1,13 +1,13 @@
 //! Control vectors: the GGUF files of repeng and llama.cpp, and how they count layers.
 //!
-//! Such a file holds tensors `direction.N`, F32 `[d_model]`. Whoever *applies* it adds `direction.N`,
-//! times a coefficient, to what leaves block N: llama.cpp and repeng agree on that, and it is `resid_post`
-//! of layer N here. llama.cpp has no place for block 0 and refuses `direction.0`. Nothing in a file says
-//! where its directions were *measured*: repeng measures where it applies, llama.cpp's own generator one
-//! block below. Whoever knows may say so ([`Convention`]); nothing is guessed.
+//! Such a file holds tensors `direction.N`, F32 `[d_model]`. A program that *applies* it adds `direction.N`, times a
+//! coefficient, to what leaves block N. llama.cpp and repeng agree on that, and it is `resid_post` of layer N here.
+//! llama.cpp has no place for block 0 and refuses `direction.0`. Nothing in a file says where its directions were
+//! *measured*: repeng measures where it applies, and llama.cpp's own generator measures one block below. Users who
+//! know may say so ([`Convention`]); nothing is guessed.
 //!
-//! Files that are written here also hold, under keys of our own that others ignore, everything that the
-//! vector file holds, so that the way back loses nothing.
+//! Files that are written here also hold everything that the vector file holds, under keys of our own that other
+//! programs ignore, so that reading them back loses nothing.
 
 use super::file::Metadata;
 use super::layers::layers_text;
@@ -24,30 +24,30 @@ const ARCHITECTURE: &str = "controlvector";
 const HINT: &str = "controlvector.model_hint";
 const COUNT: &str = "controlvector.layer_count";
 
-/// Ours: the vector file's JSON, what the directions are multiplied with, and the direction that
+/// Keys of our own: the vector file's JSON, what the directions are multiplied with, and the direction that
 /// llama.cpp has no place for.
 const VECTOR: &str = "whipstaff.vector";
 const FOLD: &str = "whipstaff.fold";
 const BLOCK_0: &str = "whipstaff.direction.0";
 
-/// Wider than any model; a header that claims more is damaged.
+/// A width beyond any model's; a header that claims more is damaged.
 const MAX_WIDTH: usize = 1 << 17;
 
-/// Deeper than any model.
+/// A depth beyond any model's.
 const MAX_LAYERS: usize = 10_000;
 
-/// How the `N` of `direction.N` is counted.
+/// The ways to count the `N` of `direction.N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Convention {
-    /// The block whose output it is added to, as llama.cpp and repeng do.
+    /// `N` is the block whose output the direction is added to, as in llama.cpp and repeng.
     #[default]
     Applied,
-    /// The block above the one that it was measured behind, as llama.cpp's cvector-generator stores it.
+    /// `N` is the block above the one that the direction was measured behind, as in llama.cpp's cvector-generator.
     CvectorGenerator,
 }
 
 impl Convention {
-    /// The layer, counted as here, of `direction.N`; `n` is at least 1.
+    /// Returns the layer of `direction.N`, counted as here; `n` is at least 1.
     fn layer(self, n: usize) -> usize {
         match self {
             Convention::Applied => n,
@@ -70,13 +70,13 @@ impl FromStr for Convention {
 }
 
 impl PersonaVector {
-    /// The bytes of a control vector with the directions of some layers, each multiplied by its unit
-    /// `fold`: then a coefficient of 1 elsewhere is an alpha of 1 in that unit here. With
-    /// [`Unit::Unit`], the directions are written bit for bit.
+    /// Returns the bytes of a control vector with the directions of some layers, each multiplied by its unit `fold`, so
+    /// that a coefficient of 1 in another program is an alpha of 1 in that unit here. With [`Unit::Unit`], the
+    /// directions are written bit for bit.
     ///
     /// # Errors
-    /// [`Error::Vector`] for a site that others have no name for, a statistic that is not there, or
-    /// layers of which none is left.
+    /// [`Error::Vector`] for a site that control vectors cannot name, a statistic that is not known, or layers of which
+    /// none is left.
     pub fn to_control(&self, fold: Unit, layers: &[usize]) -> Result<Vec<u8>, Error> {
         let fail = |reason: String| Error::Vector { vector: self.name.clone(), reason };
         if self.provenance.site != Site::ResidPost {
@@ -89,17 +89,11 @@ impl PersonaVector {
             return Err(fail("has nothing to write but block 0, for which llama.cpp has no place".into()));
         }
         kept.drop_unfounded_recommendation();
-        let folded = kept.layers.iter().map(|(layer, it)| {
-            let direction = match fold {
-                Unit::Unit => it.direction.clone(),
-                unit => {
-                    let factor = it.factor(unit).ok_or_else(|| fail(no_statistic(unit)))?;
-                    it.direction.iter().map(|d| (factor * f64::from(*d)) as f32).collect()
-                }
-            };
-            Ok((*layer, direction))
-        });
-        let folded = folded.collect::<Result<BTreeMap<usize, Vec<f32>>, Error>>()?;
+        let mut folded: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+        for (layer, direction) in &kept.layers {
+            let direction = folded_direction(direction, fold).ok_or_else(|| fail(no_statistic(fold)))?;
+            folded.insert(*layer, direction);
+        }
         let applied: Vec<(&usize, &Vec<f32>)> = folded.iter().filter(|(layer, _)| **layer > 0).collect();
         let mut file = GgufWriter::new(ARCHITECTURE)
             .set(HINT, GgufValue::Text(kept.provenance.model.name.clone()))
@@ -120,7 +114,18 @@ impl PersonaVector {
     }
 }
 
-/// The vector of a control file, and its unit.
+/// Returns a direction multiplied by its unit, or `None` if the unit is not known.
+fn folded_direction(of: &LayerDirection, fold: Unit) -> Option<Vec<f32>> {
+    match fold {
+        Unit::Unit => Some(of.direction.clone()),
+        unit => {
+            let factor = of.factor(unit)?;
+            Some(of.direction.iter().map(|d| (factor * f64::from(*d)) as f32).collect())
+        }
+    }
+}
+
+/// Reads the vector of a control file, and its unit.
 pub(crate) fn read_control(
     file: &Gguf,
     path: &Path,
@@ -159,8 +164,11 @@ pub(crate) fn read_control(
             ));
         }
     }
-    if let Some((layer, it)) = directions.iter().find(|(_, it)| it.len() != d_model) {
-        return Err(format!("the directions differ in length: {d_model}, and {} at layer {layer}", it.len()));
+    if let Some((layer, other)) = directions.iter().find(|(_, it)| it.len() != d_model) {
+        return Err(format!(
+            "the directions differ in length: {d_model}, and {} at layer {layer}",
+            other.len()
+        ));
     }
     match file.text(VECTOR).map_err(said)? {
         Some(_) if from != Convention::default() => {
@@ -177,7 +185,7 @@ pub(crate) fn read_control(
     }
 }
 
-/// The `N` of `direction.N`.
+/// Returns the `N` of `direction.N`.
 fn index(name: &str) -> Result<usize, String> {
     let n = name.strip_prefix("direction.").and_then(|n| Some((n, n.parse::<usize>().ok()?)));
     match n {
@@ -199,7 +207,7 @@ fn check_numbers(name: &str, direction: &[f32]) -> Result<(), String> {
     }
 }
 
-/// A vector that was written here.
+/// Restores a vector that was written here.
 fn ours(json: &str, fold: Unit, directions: BTreeMap<usize, Vec<f32>>) -> Result<PersonaVector, String> {
     let metadata = Metadata::parse(json)?;
     let named: Vec<usize> = metadata.layers().collect();
@@ -219,7 +227,7 @@ fn ours(json: &str, fold: Unit, directions: BTreeMap<usize, Vec<f32>>) -> Result
     })
 }
 
-/// A vector of another tool: directions, and hardly a word about them.
+/// Returns a vector of another tool, of which hardly anything is known beside its directions.
 fn foreign(hint: &str, d_model: usize, directions: BTreeMap<usize, Vec<f32>>, path: &Path) -> PersonaVector {
     let direction = |(layer, direction)| {
         (layer, LayerDirection { direction, gap: None, rms: None, auc: None, coherence: None })

@@ -1,7 +1,7 @@
 //! The vector file: safetensors with `direction.{layer}` tensors and one JSON in the metadata.
 //!
-//! Everything about the shape on disk is in this file; the rest of the crate knows
-//! [`PersonaVector`] only. docs/FORMATS.md describes it for other tools.
+//! Everything about the shape on disk is in this file and its folder; the rest of the crate knows [`PersonaVector`]
+//! only. docs/FORMATS.md describes the shape for other tools.
 
 mod receipt;
 mod recipe;
@@ -23,7 +23,7 @@ pub const FORMAT_VERSION: u32 = 2;
 
 const METADATA_KEY: &str = "whipstaff";
 
-/// What the file says beside its tensors.
+/// The metadata of a file: everything beside its tensors.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Metadata {
     format_version: u32,
@@ -98,16 +98,13 @@ impl PersonaVector {
         write_atomically(path, &self.to_bytes())
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let metadata = self.to_json();
         let tensors: Vec<(String, Vec<u8>)> = self
             .layers
             .iter()
-            .map(|(layer, it)| {
-                let bytes = it.direction.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (format!("direction.{layer}"), bytes)
-            })
+            .map(|(layer, of)| (format!("direction.{layer}"), bytes_of(&of.direction)))
             .collect();
         let shape = vec![self.provenance.model.d_model];
         let views = tensors.iter().map(|(name, bytes)| {
@@ -128,7 +125,7 @@ impl PersonaVector {
         metadata.into_vector(|layer, _| direction_of(&tensors, layer, d_model))
     }
 
-    /// What the file says beside its tensors, as JSON.
+    /// Returns the metadata of the file as JSON.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(&self.to_metadata()).expect("plain data")
     }
@@ -153,23 +150,8 @@ impl PersonaVector {
             template_sha256: frame.template_sha256,
             system: frame.system,
             contrasts: ContrastsEntry { name: contrasts, sha256: contrasts_sha256, n: n_contrasts },
-            layers: self
-                .layers
-                .iter()
-                .map(|(layer, it)| {
-                    (*layer, LayerEntry { gap: it.gap, rms: it.rms, auc: it.auc, coherence: it.coherence })
-                })
-                .collect(),
-            recommended: self.recommended.clone().map(|it| RecommendedEntry {
-                layers: it.layers,
-                alpha: it.alpha,
-                unit: "gap".into(),
-                best_layer: it.best_layer,
-                measured_on: it.measured_on,
-                n_contrasts: it.n_contrasts,
-                margin: it.margin,
-                perplexity_ratio: it.perplexity_ratio,
-            }),
+            layers: self.layers.iter().map(|(layer, of)| (*layer, LayerEntry::new(of))).collect(),
+            recommended: self.recommended.as_ref().map(RecommendedEntry::new),
             receipt: self.receipt.as_ref().map(ReceiptEntry::new),
             recipe: self.provenance.recipe.as_ref().map(RecipeEntry::new),
             tool: self.provenance.tool.clone(),
@@ -192,12 +174,12 @@ impl Metadata {
         }
     }
 
-    /// The layers that it speaks of.
+    /// Returns the layers that the metadata names.
     pub(crate) fn layers(&self) -> impl Iterator<Item = usize> {
         self.layers.keys().copied()
     }
 
-    /// The vector, its directions given by `direction` and checked here.
+    /// Returns the vector. Its directions are given by `direction` and checked here.
     pub(crate) fn into_vector(
         self,
         direction: impl Fn(usize, &LayerDirection) -> Result<Vec<f32>, String>,
@@ -208,26 +190,26 @@ impl Metadata {
                 .check(self.format_version)
                 .map_err(|what| format!("the {what} of layer {layer} cannot be"))?;
             let LayerEntry { gap, rms, auc, coherence } = *entry;
-            let mut it = LayerDirection { direction: Vec::new(), gap, rms, auc, coherence };
-            it.direction = direction(*layer, &it)?;
-            check_direction(*layer, &it, &self.model)?;
-            layers.insert(*layer, it);
+            let mut of_layer = LayerDirection { direction: Vec::new(), gap, rms, auc, coherence };
+            of_layer.direction = direction(*layer, &of_layer)?;
+            check_direction(*layer, &of_layer, &self.model)?;
+            layers.insert(*layer, of_layer);
         }
         if layers.is_empty() {
             return Err("holds no direction".into());
         }
         let recommended = match self.recommended {
-            Some(it) if !it.fits(&layers) => {
+            Some(entry) if !entry.fits(&layers) => {
                 return Err("its recommendation names layers, a unit or an alpha that cannot be".into());
             }
-            Some(it) => Some(Recommendation {
-                layers: it.layers,
-                alpha: it.alpha,
-                best_layer: it.best_layer,
-                measured_on: it.measured_on,
-                n_contrasts: it.n_contrasts,
-                margin: it.margin,
-                perplexity_ratio: it.perplexity_ratio,
+            Some(entry) => Some(Recommendation {
+                layers: entry.layers,
+                alpha: entry.alpha,
+                best_layer: entry.best_layer,
+                measured_on: entry.measured_on,
+                n_contrasts: entry.n_contrasts,
+                margin: entry.margin,
+                perplexity_ratio: entry.perplexity_ratio,
             }),
             None => None,
         };
@@ -264,21 +246,38 @@ impl Metadata {
 }
 
 impl LayerEntry {
+    fn new(of: &LayerDirection) -> LayerEntry {
+        LayerEntry { gap: of.gap, rms: of.rms, auc: of.auc, coherence: of.coherence }
+    }
+
     /// Fails with the name of a number that no extraction gives.
     fn check(&self, version: u32) -> Result<(), &'static str> {
         let within = |x: f64, low: f64, high: f64| x >= low && x <= high;
         let is_size = |x: Option<f64>| x.map_or(version > 1, |x| within(x, 0.0, f64::MAX));
         match self {
-            it if !is_size(it.gap) => Err("gap"),
-            it if !is_size(it.rms) => Err("rms"),
-            it if !it.auc.is_none_or(|auc| within(auc, 0.0, 1.0)) => Err("AUC"),
-            it if !it.coherence.is_none_or(|it| within(it, -1.01, 1.01)) => Err("coherence"),
+            LayerEntry { gap, .. } if !is_size(*gap) => Err("gap"),
+            LayerEntry { rms, .. } if !is_size(*rms) => Err("rms"),
+            LayerEntry { auc: Some(auc), .. } if !within(*auc, 0.0, 1.0) => Err("AUC"),
+            LayerEntry { coherence: Some(cosine), .. } if !within(*cosine, -1.01, 1.01) => Err("coherence"),
             _ => Ok(()),
         }
     }
 }
 
 impl RecommendedEntry {
+    fn new(of: &Recommendation) -> RecommendedEntry {
+        RecommendedEntry {
+            layers: of.layers.clone(),
+            alpha: of.alpha,
+            unit: "gap".into(),
+            best_layer: of.best_layer,
+            measured_on: of.measured_on.clone(),
+            n_contrasts: of.n_contrasts,
+            margin: of.margin,
+            perplexity_ratio: of.perplexity_ratio,
+        }
+    }
+
     fn fits(&self, layers: &BTreeMap<usize, LayerDirection>) -> bool {
         let mut named = self.layers.iter().chain([&self.best_layer]);
         self.unit == "gap"
@@ -288,7 +287,12 @@ impl RecommendedEntry {
     }
 }
 
-/// The direction of a layer as the file has it.
+/// Returns the numbers as the file holds them.
+fn bytes_of(direction: &[f32]) -> Vec<u8> {
+    direction.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// Returns the direction of a layer as the file has it.
 fn direction_of(tensors: &SafeTensors, layer: usize, d_model: usize) -> Result<Vec<f32>, String> {
     let name = format!("direction.{layer}");
     let view = tensors.tensor(&name).map_err(|_| format!("lacks the tensor `{name}`"))?;
@@ -300,19 +304,19 @@ fn direction_of(tensors: &SafeTensors, layer: usize, d_model: usize) -> Result<V
 }
 
 /// Fails with what is wrong about a direction.
-fn check_direction(layer: usize, it: &LayerDirection, model: &ModelEntry) -> Result<(), String> {
-    let (name, n) = (format!("direction.{layer}"), it.direction.len());
+fn check_direction(layer: usize, of: &LayerDirection, model: &ModelEntry) -> Result<(), String> {
+    let (name, n) = (format!("direction.{layer}"), of.direction.len());
     if model.n_layers > 0 && layer >= model.n_layers {
         return Err(format!("`{name}` is past the {} layers of its model", model.n_layers));
     }
     if n != model.d_model {
         return Err(format!("`{name}` is F32 [{n}], expected F32 [{}]", model.d_model));
     }
-    if let Some(bad) = it.direction.iter().find(|x| !x.is_finite()) {
+    if let Some(bad) = of.direction.iter().find(|x| !x.is_finite()) {
         return Err(format!("`{name}` holds {bad}, which is not a finite number"));
     }
-    let norm = it.direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if it.gap.is_some() && (norm - 1.0).abs() > 1e-3 {
+    let norm = of.direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    if of.gap.is_some() && (norm - 1.0).abs() > 1e-3 {
         return Err(format!("`{name}` has norm {norm:.4}, but a direction has norm 1"));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use std::{fmt, str::FromStr};
 
-/// Which layers are meant, before the number of layers is known.
+/// A choice of layers, before the number of layers is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerSpec {
     /// The vector's own recommendation.
@@ -17,9 +17,9 @@ pub enum LayerSpec {
 /// One end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerMark {
-    /// 0-based; negative counts from the end.
+    /// A 0-based index; negative indices count from the end.
     Index(i64),
-    /// Of the way through the blocks: 0 % is the first, 100 % the last.
+    /// The share of the way through the blocks: 0 % is the first block, 100 % the last.
     Percent(u8),
 }
 
@@ -43,9 +43,9 @@ impl FromStr for LayerSpec {
 }
 
 impl fmt::Display for LayerSpec {
-    /// As it is written.
+    /// Writes the choice as people write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = |it: &LayerMark| match it {
+        let mark = |mark: &LayerMark| match mark {
             LayerMark::Index(index) => index.to_string(),
             LayerMark::Percent(percent) => format!("{percent}%"),
         };
@@ -64,7 +64,7 @@ impl fmt::Display for LayerSpec {
 }
 
 impl LayerSpec {
-    /// The layers, ascending, for a model of `n_layers`; `auto` is what the vector recommends.
+    /// Returns the layers, ascending, for a model of `n_layers`; `auto` is what the vector recommends.
     ///
     /// # Errors
     /// [`Error::Setting`] for a layer that the model does not have.
@@ -127,7 +127,7 @@ fn parse_mark(text: &str) -> Option<LayerMark> {
     }
 }
 
-/// Layers as a person would write them: runs as ranges.
+/// Returns layers as a person would write them, runs as ranges.
 pub(crate) fn layers_text(layers: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for layer in layers {

@@ -1,4 +1,4 @@
-//! Persona vectors: directions with their statistics and where they came from.
+//! Persona vectors: directions with their statistics and their provenance.
 
 use super::layers::layers_text;
 use super::receipt::Receipt;
@@ -9,55 +9,54 @@ use crate::error::Error;
 use std::collections::BTreeMap;
 use whipstaff_engine::{Model, Site};
 
-/// One unit direction per layer, and everything that a later reader needs to know about them.
+/// One unit direction per layer, with everything that a later reader needs to know about them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PersonaVector {
-    /// What it is called: the contrast set's name.
+    /// The name: that of the contrast set.
     pub name: String,
-    /// By 0-based block; each acts on and was read from `provenance.site` of that block.
+    /// The directions by 0-based block; each acts on `provenance.site` of that block and was read there.
     pub layers: BTreeMap<usize, LayerDirection>,
-    /// The layers and the alpha to begin with, if they were measured.
+    /// The dose to begin with, if it was measured.
     pub recommended: Option<Recommendation>,
-    /// Whether it works, and what it costs, if that was measured.
+    /// The evidence that the vector works, and its cost, if they were measured.
     pub receipt: Option<Receipt>,
-    /// How it was made.
+    /// How the vector was made.
     pub provenance: Provenance,
 }
 
 /// The direction of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerDirection {
-    /// `[d_model]`, of norm 1 if the gap is known; the positive answers project higher on average.
+    /// The direction, `[d_model]`, of norm 1 if the gap is known; positive answers project higher on average.
     pub direction: Vec<f32>,
-    /// Mean projection of the positive answers minus that of the negative ones; of a mix, the length of what it adds
-    /// up to; `None` in a vector of another tool.
+    /// The mean projection of the positive answers less that of the negative ones; of a mix, the length of its sum;
+    /// `None` in a vector of another tool.
     pub gap: Option<f64>,
-    /// Root mean square norm of the residual rows that were averaged; `None` as for the gap.
+    /// The root mean square norm of the residual rows that were averaged; `None` in a vector of another tool.
     pub rms: Option<f64>,
-    /// Cross-validated AUC of the projections; `None` for a single contrast.
+    /// The cross-validated AUC of the projections; `None` for a single contrast.
     pub auc: Option<f64>,
-    /// Mean cosine between the differences of any two contrasts; `None` where it is not known.
+    /// The mean cosine between the differences of any two contrasts; `None` where it is not known.
     pub coherence: Option<f64>,
 }
 
-/// The dose that did best on contrasts that the direction was not fitted on.
+/// The dose that does best on contrasts that the direction was not fitted on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {
     /// The layers to inject at.
     pub layers: Vec<usize>,
     /// The alpha, in units of the gap.
     pub alpha: f64,
-    /// The single layer that did best alone.
+    /// The single layer that does best alone.
     pub best_layer: usize,
-    /// Contrasts it was measured on, by name of the set.
+    /// The name of the set that the dose was measured on.
     pub measured_on: String,
-    /// Their number.
+    /// The number of contrasts that the dose was measured on.
     pub n_contrasts: usize,
-    /// Mean per-token log-probability margin of positive over negative answers, in nats:
-    /// unsteered, at +alpha, at −alpha.
+    /// The mean margin of positive over negative answers, in nats per token: unsteered, at +alpha, at −alpha.
     pub margin: [f64; 3],
-    /// Perplexity under the unsteered model of answers written at ±alpha (the worse of the two),
-    /// over that of its own answers.
+    /// The perplexity under the unsteered model of answers written at ±alpha (the worse of the two), over the
+    /// perplexity of its own answers.
     pub perplexity_ratio: f64,
 }
 
@@ -66,58 +65,59 @@ pub struct Recommendation {
 pub struct Provenance {
     /// The model.
     pub model: ModelId,
-    /// Where in the block.
+    /// The place in the block.
     pub site: Site,
-    /// How the direction was fitted: the name of a [`Method`](crate::Method), `composed` for a mix; `unknown` for
-    /// vectors of other tools, here and below.
+    /// How the direction was fitted: the name of a [`Method`](crate::Method), or `composed` for a mix. This and the
+    /// fields below are `unknown` or empty in vectors of other tools.
     pub method: String,
-    /// Which tokens were averaged: a [`TokenRule`](crate::TokenRule).
+    /// Which tokens were averaged: the name of a [`TokenRule`](crate::TokenRule).
     pub tokens: String,
     /// The frame around the prompts.
     pub frame: FrameId,
-    /// Name of the contrast set.
+    /// The name of the contrast set.
     pub contrasts: String,
-    /// SHA-256 of its file.
+    /// The SHA-256 of the contrast set's file.
     pub contrasts_sha256: String,
-    /// Number of contrasts; 0 if they are not known.
+    /// The number of contrasts; 0 if they are not known.
     pub n_contrasts: usize,
-    /// What it was composed of, if it is a mix of vectors.
+    /// The recipe, if the vector is a mix.
     pub recipe: Option<Recipe>,
-    /// The tool and version that made it.
+    /// The tool and version that made the vector.
     pub tool: String,
 }
 
-/// Which model a vector belongs to.
+/// The identity of a model that a vector belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelId {
-    /// The folder's or the hub's name.
+    /// The name of the folder, or of the model on the hub.
     pub name: String,
-    /// SHA-256 of the weights; empty if it is not known.
+    /// The SHA-256 of the weights; empty if it is not known.
     pub weights_sha256: String,
-    /// Width of its residual stream.
+    /// The width of the residual stream.
     pub d_model: usize,
-    /// Its number of blocks; 0 if it is not known.
+    /// The number of blocks; 0 if it is not known.
     pub n_layers: usize,
 }
 
 impl PersonaVector {
-    /// Is it another tool's, of which nothing is known but the directions?
+    /// Returns true for a vector imported from another tool, which carries directions but no statistics.
     pub fn is_foreign(&self) -> bool {
         self.layers.values().any(|it| it.gap.is_none() || it.rms.is_none())
     }
 
-    /// Drops the recommendation if it names a layer that the vector has no direction for (any more).
+    /// Drops the recommendation if it names a layer that the vector has no direction for, or no longer has.
     pub fn drop_unfounded_recommendation(&mut self) {
         let layers = &self.layers;
-        let fits =
-            |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
-        self.recommended = self.recommended.take().filter(fits);
+        self.recommended = self.recommended.take().filter(|recommended| {
+            let mut named = recommended.layers.iter().chain([&recommended.best_layer]);
+            named.all(|layer| layers.contains_key(layer))
+        });
     }
 
-    /// The direction of a layer.
+    /// Returns the direction at `layer`.
     ///
     /// # Errors
-    /// [`Error::Vector`] naming the layers that there are.
+    /// [`Error::Vector`], which names the layers that there are.
     pub fn at_layer(&self, layer: usize) -> Result<&LayerDirection, Error> {
         self.layers.get(&layer).ok_or_else(|| Error::Vector {
             vector: self.name.clone(),
@@ -128,7 +128,7 @@ impl PersonaVector {
     /// Checks that the vector fits a model's shape.
     ///
     /// # Errors
-    /// [`Error::Vector`] saying what differs.
+    /// [`Error::Vector`], which says what differs.
     pub fn check_fits(&self, file: &str, d_model: usize, n_layers: usize) -> Result<(), Error> {
         let fail = |reason| Err(Error::Vector { vector: file.to_owned(), reason });
         let its = &self.provenance.model;
@@ -146,11 +146,11 @@ impl PersonaVector {
         }
     }
 
-    /// The layers and alpha to use when none are given: those recommended, else the middle layer
-    /// at one full contrast; for another tool's vector all its layers, as that tool would.
+    /// Returns the layers and the alpha to use when none are given: those that are recommended, else the middle layer at
+    /// one full contrast. For a vector of another tool these are all its layers, as that tool would use them.
     pub fn default_dose(&self) -> (Vec<usize>, f64) {
         match &self.recommended {
-            Some(it) => (it.layers.clone(), it.alpha),
+            Some(recommended) => (recommended.layers.clone(), recommended.alpha),
             None if self.is_foreign() => (self.layers.keys().copied().collect(), 1.0),
             None => {
                 let layers: Vec<usize> = self.layers.keys().copied().collect();
@@ -159,14 +159,14 @@ impl PersonaVector {
         }
     }
 
-    /// The layers as a person would write them: `0-15` or `3,5,7`.
+    /// Returns the layers as a person would write them: `0-15` or `3,5,7`.
     pub fn layers_text(&self) -> String {
         layers_text(&self.layers.keys().copied().collect::<Vec<_>>())
     }
 }
 
 impl LayerDirection {
-    /// What alpha 1 multiplies the direction with in a unit; `None` if it is not known.
+    /// Returns what alpha 1 in `unit` multiplies the direction with, if it is known.
     pub fn factor(&self, unit: Unit) -> Option<f64> {
         match unit {
             Unit::Gap => self.gap,
@@ -177,7 +177,7 @@ impl LayerDirection {
 }
 
 impl ModelId {
-    /// The identity of a loaded model; hashes all its weights.
+    /// Returns the identity of a loaded model, whose weights are all hashed for it.
     pub fn of(model: &Model, name: &str) -> ModelId {
         ModelId {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! A vector from a file of any kind.
+//! Reading a vector from a file of any kind.
 
 use super::control::{Convention, read_control};
 use super::persona::PersonaVector;
@@ -8,19 +8,19 @@ use std::path::Path;
 use whipstaff_engine::Gguf;
 
 impl PersonaVector {
-    /// Reads a vector file, or a control vector whose layers are counted as llama.cpp applies them, and
-    /// checks it: the version, the shapes, every number.
+    /// Reads a vector file, or a control vector whose layers are counted as llama.cpp applies them, and checks the
+    /// version, the shapes and every number.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::File`] naming what is wrong.
+    /// [`Error::Read`], or [`Error::File`], which says what is wrong.
     pub fn read(path: &Path) -> Result<PersonaVector, Error> {
         Ok(PersonaVector::read_from(path, Convention::default())?.0)
     }
 
-    /// Reads a vector file or a control vector, and the unit in which the file's own coefficients count.
+    /// Reads a vector file or a control vector, and returns it with the unit of the file's own coefficients.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::File`] naming what is wrong.
+    /// [`Error::Read`], or [`Error::File`], which says what is wrong.
     pub fn read_from(path: &Path, from: Convention) -> Result<(PersonaVector, Unit), Error> {
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let fail = |reason| Error::File { path: path.to_owned(), reason };

@@ -1,47 +1,47 @@
-//! What was measured of a vector, and what that comes to.
+//! The receipt of a vector: what was measured of it, and the verdict that follows.
 
 use super::unit::Unit;
 use std::fmt;
 
-/// What was measured of a vector.
+/// The evidence that was measured of a vector at one dose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
-    /// The dose.
+    /// The layers of the dose.
     pub layers: Vec<usize>,
-    /// The same.
+    /// The alpha of the dose.
     pub alpha: f64,
-    /// The same.
+    /// The unit that alpha is counted in.
     pub unit: Unit,
-    /// What was done, in words, where it is not to add the dose at every position.
+    /// The steering in words, unless the dose was added at every position.
     pub what: Option<String>,
-    /// The layer whose projections were looked at.
+    /// The layer whose projections were measured.
     pub best_layer: usize,
-    /// The contrasts it was measured on.
+    /// The name of the contrast set that everything was measured on.
     pub measured_on: String,
-    /// Their number.
+    /// The number of contrasts.
     pub n_contrasts: usize,
-    /// What random numbers came from.
+    /// The seed of everything random.
     pub seed: u64,
     /// The mean margin without steering, in nats per token.
     pub margin: f64,
     /// The arms that were measured, the vector's own first.
     pub arms: Vec<Arm>,
-    /// What +alpha costs and, if there is another way, −alpha.
+    /// The cost of +alpha and, if there is another way, of −alpha.
     pub cost: Vec<Cost>,
-    /// How repetitive the unsteered answers are.
+    /// The share of four-token runs in unsteered answers that have occurred before in the same answer.
     pub unsteered_repetition: f64,
-    /// How well projections on the direction tell the held-out answers apart.
+    /// The AUC of telling the held-out answers apart by their projections on the direction.
     pub auc: f64,
-    /// What else the direction may be reading.
+    /// What the direction may read beside the persona.
     pub nuisance: Nuisance,
 }
 
 /// One way to move the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arm {
-    /// Which.
+    /// The kind of arm.
     pub kind: ArmKind,
-    /// What it does.
+    /// The effect on the margin.
     pub effect: Effect,
     /// The effect of each seed, for arms that have several.
     pub seeds: Vec<f64>,
@@ -62,7 +62,7 @@ pub enum ArmKind {
     Shown,
 }
 
-/// How far the margin moves, in nats per token.
+/// An effect on the margin, in nats per token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effect {
     /// The mean shift at +alpha.
@@ -71,30 +71,30 @@ pub struct Effect {
     pub minus: Option<f64>,
     /// The mean over contrasts of half the way from −alpha to +alpha, or of the shift.
     pub mean: f64,
-    /// 95 % of it: over contrasts; for arms of several seeds, where the next seed is to be expected. `None` for
-    /// too few contrasts.
+    /// The 95 % interval of the mean over contrasts; for arms of several seeds, the range in which the next seed is to
+    /// be expected. `None` for too few contrasts.
     pub interval: Option<[f64; 2]>,
-    /// The share of contrasts that go the other way.
+    /// The share of contrasts whose margin moves the other way.
     pub wrong_way: f64,
 }
 
-/// What a dose costs.
+/// The cost of a dose.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
     /// The mean per-token KL(unsteered ‖ steered) on neutral texts, in nats.
     pub kl: f64,
-    /// How much more perplexing the neutral texts are to the steered model.
+    /// The perplexity of the neutral texts under the steered model over that under the unsteered one.
     pub neutral_perplexity: f64,
-    /// How much more perplexing steered answers are to the unsteered model than its own.
+    /// The perplexity of steered answers under the unsteered model over that of its own answers.
     pub answer_perplexity: f64,
     /// The share of four-token runs in answers that have occurred before in the same answer.
     pub repetition: f64,
 }
 
-/// What a direction may have picked up beside the persona.
+/// What a direction may read beside the persona.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nuisance {
-    /// By how many tokens positive answers are longer, on average.
+    /// The tokens by which positive answers are longer, on average.
     pub longer: f64,
     /// The correlation over contrasts of the difference in projection with the difference in length.
     pub length: Option<f64>,
@@ -102,17 +102,17 @@ pub struct Nuisance {
     pub first_token: f64,
 }
 
-/// What the numbers come to.
+/// The verdict on a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The effect is beyond chance: see [`receipt`].
+    /// The effect is beyond chance: its interval lies above what random directions reach, and its mean above what
+    /// shuffled labels give.
     Works,
-    /// The same, but the text suffers more than the budget allows.
+    /// The effect is beyond chance, but the text suffers more than the budget allows.
     WorksAtACost,
     /// The effect cannot be told from what chance gives.
     NotWorking,
-    /// The margin moves the other way, beyond chance. Of an operator that has one way only, that may be what it is
-    /// for.
+    /// The margin moves the other way, beyond chance. Of an operator that has one way only, this may be its purpose.
     WrongWay,
     /// There are too few contrasts to say.
     TooFew,
@@ -123,18 +123,18 @@ pub enum Verdict {
 const AFFORDABLE: f64 = 1.75;
 
 impl Receipt {
-    /// The arm of a kind, if it was measured.
+    /// Returns the arm of a kind, if it was measured.
     pub fn arm(&self, kind: ArmKind) -> Option<&Arm> {
         self.arms.iter().find(|it| it.kind == kind)
     }
 
-    /// The most that an arm is to be expected to reach: the upper end of its interval, and no less than zero.
+    /// Returns the most that an arm is expected to reach: the upper end of its interval, and no less than zero.
     fn reach(&self, kind: ArmKind) -> f64 {
         self.arm(kind).and_then(|it| it.effect.interval).map_or(0.0, |[_, high]| high.max(0.0))
     }
 
-    /// The same towards the negative answers, below zero. Random directions are turned as the contrasts say, so where
-    /// there are two ways it is as far as to the other side.
+    /// Returns the most that an arm is expected to reach towards the negative answers, as a number below zero. Random
+    /// directions are turned as the contrasts say, so where there are two ways it is as far as to the other side.
     fn reach_back(&self, kind: ArmKind) -> f64 {
         match self.arm(kind).and_then(|it| it.effect.interval) {
             Some([low, _]) if self.has_one_way() => low.min(0.0),
@@ -142,12 +142,12 @@ impl Receipt {
         }
     }
 
-    /// Was it done in one way only, that of +alpha?
+    /// Returns true if the dose was given in one way only, that of +alpha.
     pub fn has_one_way(&self) -> bool {
         self.arms[0].effect.minus.is_none()
     }
 
-    /// What the numbers come to.
+    /// Returns the verdict that follows from the numbers.
     pub fn verdict(&self) -> Verdict {
         let Effect { mean, interval: Some([low, high]), .. } = self.arms[0].effect else {
             return Verdict::TooFew;
@@ -164,7 +164,7 @@ impl Receipt {
         }
     }
 
-    /// The verdict in a sentence, with the numbers that it rests on.
+    /// Returns the verdict as a sentence, with the numbers that it rests on.
     pub fn in_words(&self) -> String {
         let Effect { mean, interval, .. } = self.arms[0].effect;
         let moved = match interval {
@@ -206,11 +206,11 @@ impl Receipt {
 }
 
 impl ArmKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [ArmKind; 5] =
         [ArmKind::Vector, ArmKind::Random, ArmKind::Shuffled, ArmKind::Words, ArmKind::Shown];
 
-    /// The name in tables and files.
+    /// Returns the name in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             ArmKind::Vector => "vector",
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_one_way_is_held_against_what_chance_does_on_either_side() {
+    fn what_has_one_way_is_compared_against_chance_on_either_side() {
         let check = |interval, random, shuffled, want: Verdict, words: &str| {
             let mut it = receipt(Some(interval), random, shuffled, 1.1);
             it.arms.iter_mut().for_each(|arm| arm.effect.minus = None);

@@ -1,16 +1,16 @@
-//! What a mix of vectors was made of.
+//! The recipe of a mix of vectors.
 
 use super::unit::Unit;
 use std::{fmt, str::FromStr};
 
-/// Where a mix came from.
+/// The recipe of a mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// What was added up, in the order given.
+    /// The parts that were added up, in the order given.
     pub parts: Vec<RecipePart>,
-    /// Whether the parts were made orthogonal first.
+    /// How the parts were made orthogonal first, if they were.
     pub orthogonal: Option<Orthogonal>,
-    /// Whether their gaps were made the same first, by [`same_gaps`].
+    /// Whether the gaps of the parts were made the same first, by [`same_gaps`](crate::same_gaps).
     pub same_gaps: bool,
 }
 
@@ -19,25 +19,26 @@ pub struct Recipe {
 pub struct RecipePart {
     /// The vector's name.
     pub name: String,
-    /// SHA-256 of its file.
+    /// The SHA-256 of the vector's file.
     pub sha256: String,
-    /// How much of it.
+    /// The alpha that the vector was added with.
     pub alpha: f64,
-    /// What alpha is counted in.
+    /// The unit that alpha is counted in.
     pub unit: Unit,
 }
 
-/// How directions that overlap are made orthogonal before they are added.
+/// The ways to make directions orthogonal that overlap, before they are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orthogonal {
-    /// Gram–Schmidt in the order given: the first stays as it is, each other loses what those before it have.
+    /// Gram–Schmidt in the order given: the first stays as it is, and each of the others loses what the ones before it
+    /// have.
     Ordered,
-    /// Löwdin's: the orthonormal axes that are nearest to the directions; none comes first.
+    /// Löwdin's method: the orthonormal axes that are nearest to the directions; none comes first.
     Symmetric,
 }
 
 impl Orthogonal {
-    /// `ordered` or `symmetric`.
+    /// Returns the name: `ordered` or `symmetric`.
     pub fn name(self) -> &'static str {
         match self {
             Orthogonal::Ordered => "ordered",
@@ -62,16 +63,16 @@ impl FromStr for Orthogonal {
 }
 
 impl fmt::Display for Recipe {
-    /// `kind ×0.8 (gap) − curt ×0.5 (gap), made orthogonal (ordered)`.
+    /// Writes the recipe as `0.8 kind (gap) − 0.5 curt (gap), made orthogonal (ordered)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, it) in self.parts.iter().enumerate() {
-            let sign = match (i, it.alpha < 0.0) {
+        for (i, part) in self.parts.iter().enumerate() {
+            let sign = match (i, part.alpha < 0.0) {
                 (0, false) => "",
                 (0, true) => "−",
                 (_, false) => " + ",
                 (_, true) => " − ",
             };
-            write!(f, "{sign}{} {} ({})", it.alpha.abs(), it.name, it.unit)?;
+            write!(f, "{sign}{} {} ({})", part.alpha.abs(), part.name, part.unit)?;
         }
         if self.same_gaps {
             write!(f, ", gaps made the same")?;

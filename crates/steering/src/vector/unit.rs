@@ -1,22 +1,22 @@
-//! What alpha is counted in.
+//! The units that alpha is counted in.
 
 use std::{fmt, str::FromStr};
 
-/// What alpha is counted in, per layer.
+/// The unit that alpha is counted in, per layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
     /// The gap between positive and negative answers: alpha 1 is one full contrast, the raw
     /// difference vector of the method `mean`.
     #[default]
     Gap,
-    /// The root mean square norm of the stream: the same fraction of it on every layer and model.
+    /// The root mean square norm of the stream: alpha is the same fraction of the stream on every layer and model.
     Rms,
-    /// 1: what repeng and llama.cpp call the coefficient.
+    /// The number 1: alpha is what repeng and llama.cpp call the coefficient.
     Unit,
 }
 
 impl Unit {
-    /// What alpha counts, in words.
+    /// Returns in words what alpha counts.
     pub fn describe(self) -> &'static str {
         match self {
             Unit::Gap => "the contrast's gap",
@@ -25,7 +25,7 @@ impl Unit {
         }
     }
 
-    /// `gap`, `rms` or `unit`.
+    /// Returns the name: `gap`, `rms` or `unit`.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Gap => "gap",
@@ -51,7 +51,7 @@ impl FromStr for Unit {
     }
 }
 
-/// What a unit that cannot be used lacks.
+/// Returns the reason why a unit cannot be used: a statistic that the vector lacks.
 pub(crate) fn no_statistic(unit: Unit) -> String {
     format!("was made by another tool and has no {unit}; count alpha in the unit `unit`")
 }

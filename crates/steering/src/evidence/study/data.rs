@@ -76,7 +76,7 @@ impl Findings {
         })
     }
 
-    /// Every cell that was measured, a line each.
+    /// Returns every cell that was measured as CSV, a line each.
     pub fn to_csv(pairs: &[Pair]) -> String {
         let mut text = String::from(
             "model,persona,method,layers,depth,alpha,effect,effect_picking_half,effect_judging_half,right_way,halves_cosine,\
@@ -119,7 +119,7 @@ impl Findings {
     }
 }
 
-/// A name as a field of CSV.
+/// Returns a name as a field of CSV.
 fn quoted(name: &str) -> String {
     if name.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", name.replace('"', "\"\""))

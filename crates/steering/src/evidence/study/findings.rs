@@ -1,4 +1,4 @@
-//! What the numbers of a study come to: methods side by side, one depth for all, steering against prompting.
+//! The findings of a study: methods side by side, one depth for all, steering compared against prompting.
 
 use super::pair::{Judged, Pair, StudyCell, best};
 use crate::evidence::sweep::picks_on;
@@ -10,17 +10,17 @@ use crate::vector::{ArmKind, Effect, Verdict};
 /// The answers to the three questions of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Findings {
-    /// What every dose costs, in nats per token.
+    /// The cost of every dose, in nats per token.
     pub kl: f64,
-    /// The methods, in the order of the plan; others are compared with the first.
+    /// The methods, in the order of the plan; the others are compared against the first.
     pub methods: Vec<Method>,
-    /// Each method on each pair, pairs outermost; those without a dose are left out.
+    /// Each method on each pair, pairs outermost; methods without a dose are left out.
     pub rows: Vec<MethodRow>,
     /// Effect by layer, methods outermost.
     pub curves: Vec<Curve>,
     /// The depth that serves all curves best; `None` without an effect to share.
     pub depth: Option<Depth>,
-    /// The best dose of each pair against prompting.
+    /// The best dose of each pair, compared against prompting.
     pub prompting: Vec<PromptRow>,
 }
 
@@ -35,16 +35,16 @@ pub struct MethodRow {
     pub method: Method,
     /// The layers that are injected.
     pub layers: Vec<usize>,
-    /// How much, in units of the gap.
+    /// The alpha, in units of the gap.
     pub alpha: f64,
-    /// What it does on the other half.
+    /// The effect on the other half.
     pub judged: Judged,
-    /// The paired difference from the first method on those contrasts, with 95 % of it; `None` for the first itself
-    /// or too few contrasts.
+    /// The paired difference from the first method on those contrasts, with its 95 % interval; `None` for the first
+    /// method itself or too few contrasts.
     pub beyond_first: Option<(f64, [f64; 2])>,
-    /// See [`StudyCell::halves`].
+    /// The agreement of two halves of the training set, as [`StudyCell::halves`].
     pub halves: Option<f64>,
-    /// What +alpha and −alpha do to neutral texts.
+    /// The divergence of +alpha and of −alpha on neutral texts.
     pub cost: [Divergence; 2],
 }
 
@@ -57,9 +57,9 @@ pub struct Curve {
     pub persona: String,
     /// The method.
     pub method: Method,
-    /// Blocks of the model.
+    /// The number of blocks of the model.
     pub n_layers: usize,
-    /// Layer and effect in nats per token, `None` where there is no dose; ascending.
+    /// The layers, ascending, and the effect in nats per token, `None` where there is no dose.
     pub points: Vec<(usize, Option<f64>)>,
     /// The layer that was picked.
     pub picked: Option<usize>,
@@ -68,52 +68,52 @@ pub struct Curve {
 /// One depth for all curves of a study.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Depth {
-    /// Layer over number of layers: the depth that was picked on one half of the contrasts.
+    /// The depth (layer over number of layers) that was picked on one half of the contrasts.
     pub common: f64,
-    /// On the other half, the effect of all curves there as a share of that at each one's own picked layer.
+    /// The effect of all curves at that depth, on the other half, as a share of their effect at their own picked layers.
     pub share: f64,
     /// The least and the greatest depth of the picked layers.
     pub own: [f64; 2],
 }
 
-/// The best dose of a pair, on the half that it was not picked on, beside asking for the persona.
+/// The best dose of a pair, compared against asking for the persona, on the half that the dose was not picked on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromptRow {
     /// The model.
     pub model: String,
     /// The persona.
     pub persona: String,
-    /// How the best direction was fitted.
+    /// The method that fitted the best direction.
     pub method: Method,
-    /// Where it is injected.
+    /// The layers that are injected.
     pub layers: Vec<usize>,
-    /// How much, in units of the gap.
+    /// The alpha, in units of the gap.
     pub alpha: f64,
-    /// What it does.
+    /// The effect of the dose.
     pub steering: Effect,
-    /// What asking does, and how it was asked: `None` if the context has no room for it.
+    /// How the model was asked, and the effect of asking; `None` if the context has no room for it.
     pub prompting: Option<(ArmKind, Effect)>,
-    /// What random directions of the same length do.
+    /// The effect of random directions of the same length.
     pub random: Option<Effect>,
-    /// How much more perplexing steered answers are, at +alpha.
+    /// The perplexity of steered answers at +alpha over that of unsteered ones.
     pub answer_perplexity: f64,
-    /// The receipt's verdict on it.
+    /// The verdict of the receipt.
     pub verdict: Verdict,
 }
 
-/// How two effects compare whose intervals are known.
+/// The comparison of two effects by their intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// The intervals do not meet, and the first is greater.
     More,
-    /// They do not meet, and the first is less.
+    /// The intervals do not meet, and the first is less.
     Less,
-    /// They meet, or one is not known.
+    /// The intervals meet, or one is not known.
     Alike,
 }
 
 impl Findings {
-    /// The findings of pairs that were measured by `methods` at a cost of `kl`.
+    /// Draws the findings from pairs that were measured by `methods` at a cost of `kl`.
     pub fn new(pairs: &[Pair], methods: &[Method], kl: f64, seed: u64) -> Findings {
         let curves = || methods.iter().flat_map(|method| pairs.iter().map(|pair| (*method, pair)));
         Findings {
@@ -128,12 +128,12 @@ impl Findings {
         }
     }
 
-    /// The rows of a method.
+    /// Returns the rows of a method.
     pub fn of(&self, method: Method) -> impl Iterator<Item = &MethodRow> {
         self.rows.iter().filter(move |it| it.method == method)
     }
 
-    /// Of how many pairs a method does more, less, and no telling, than the first.
+    /// Returns on how many pairs a method does more than the first, less than it, and neither beyond doubt.
     pub fn against_first(&self, method: Method) -> [usize; 3] {
         let mut counts = [0; 3];
         for row in self.of(method) {
@@ -194,22 +194,22 @@ struct Singles<'p> {
 }
 
 fn singles((method, pair): (Method, &Pair)) -> Singles<'_> {
-    let is_one = |it: &&StudyCell| it.method == method && it.layers.len() == 1;
+    let is_one = |cell: &&StudyCell| cell.method == method && cell.layers.len() == 1;
     Singles { n_layers: pair.plan.model.n_layers, cells: pair.cells.iter().filter(is_one).collect() }
 }
 
 impl Singles<'_> {
-    /// The mean effect of a cell on one half of the contrasts.
+    /// Returns the mean effect of a cell on one half of the contrasts.
     fn effect(cell: &StudyCell, picking: bool) -> f64 {
         cell.dose.as_ref().map_or(0.0, |it| mean(&it.half(|i| picks_on(i) == picking)))
     }
 
-    /// How deep a cell lies.
+    /// Returns the depth of a cell.
     fn depth(&self, cell: &StudyCell) -> f64 {
         cell.layers[0] as f64 / self.n_layers as f64
     }
 
-    /// The cell nearest to a depth.
+    /// Returns the cell nearest to a depth.
     fn near(&self, depth: f64) -> Option<&StudyCell> {
         let off = |cell: &StudyCell| (self.depth(cell) - depth).abs();
         self.cells.iter().copied().min_by(|a, b| off(a).total_cmp(&off(b)))
@@ -220,12 +220,12 @@ impl Singles<'_> {
     }
 }
 
-/// Depths are tried in steps of this share of the model.
+/// The number of depths that are tried, evenly spaced.
 const DEPTHS: usize = 100;
 
-/// The depth at which curves have, on average, the greatest share of their own best effect.
+/// Returns the depth at which curves have, on average, the greatest share of their own best effect.
 fn depth(curves: &[Singles]) -> Option<Depth> {
-    // What does nothing anywhere has no best layer.
+    // A curve without an effect anywhere has no best layer.
     let curves: Vec<(&Singles, &StudyCell)> = curves
         .iter()
         .filter_map(|it| Some((it, it.picked()?)))
@@ -235,8 +235,8 @@ fn depth(curves: &[Singles]) -> Option<Depth> {
         return None;
     }
     let share = |depth: f64| {
-        let of_curve = |(it, picked): &(&Singles, &StudyCell)| {
-            it.near(depth).map_or(0.0, |near| Singles::effect(near, true) / Singles::effect(picked, true))
+        let of_curve = |(curve, picked): &(&Singles, &StudyCell)| {
+            curve.near(depth).map_or(0.0, |near| Singles::effect(near, true) / Singles::effect(picked, true))
         };
         curves.iter().map(of_curve).sum::<f64>()
     };
@@ -279,14 +279,14 @@ impl PromptRow {
         })
     }
 
-    /// Steering's effect as a share of prompting's, where the interval of that lies above zero.
+    /// Returns the effect of steering as a share of that of prompting, if the interval of the latter lies above zero.
     pub fn share(&self) -> Option<f64> {
-        let is_there = |it: &Effect| it.interval.is_some_and(|[low, _]| low > 0.0);
-        let (_, prompting) = self.prompting.filter(|(_, it)| is_there(it))?;
+        let is_there = |effect: &Effect| effect.interval.is_some_and(|[low, _]| low > 0.0);
+        let (_, prompting) = self.prompting.filter(|(_, effect)| is_there(effect))?;
         Some(self.steering.mean / prompting.mean)
     }
 
-    /// Does steering do more than prompting?
+    /// Compares steering against prompting.
     pub fn compared(&self) -> Compared {
         match (self.steering.interval, self.prompting.and_then(|(_, it)| it.interval)) {
             (Some([low, _]), Some([_, high])) if low > high => Compared::More,

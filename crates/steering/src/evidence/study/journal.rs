@@ -1,8 +1,8 @@
-//! The file that the numbers of a pair are written into, one line each, as they are measured.
+//! The journal of a pair: the file that its numbers are written into, one line each, as they are measured.
 //!
-//! The first line is what they depend on; every line carries a digest of itself, and one that is not what its
-//! digest says is measured again. Methods and layers are no part of the first line: a study that is given more of
-//! them keeps what it has. docs/FORMATS.md describes it for other tools.
+//! The first line is what the numbers depend on. Every line carries a digest of itself, and a line that does not match
+//! its digest is measured again. Methods and layers are no part of the first line: a study that is given more of them
+//! keeps what it has. docs/FORMATS.md describes the file for other tools.
 
 use super::pair::{DoseOutcome, Pair, PairPlan, StudyCell, best};
 use crate::error::Error;
@@ -40,7 +40,7 @@ struct ReceiptLine {
     digest: String,
 }
 
-/// A receipt, as it stands in a vector's file, with the method that it is of.
+/// A receipt, as it stands in a vector's file, with the method that it belongs to.
 #[derive(Serialize, Deserialize)]
 struct OfBest {
     method: String,
@@ -95,7 +95,7 @@ impl Journal {
     /// Opens the file of a pair, or begins it. What is there is kept; lines that are cut or edited are dropped.
     ///
     /// # Errors
-    /// [`Error::File`] if the file is of another pair, naming what differs; [`Error::Read`], [`Error::Write`].
+    /// [`Error::File`] if the file is of another pair, which says what differs; [`Error::Read`], [`Error::Write`].
     pub fn open(path: &Path, plan: &PairPlan) -> Result<Journal, Error> {
         let (mut cells, mut receipt): (Vec<StudyCell>, _) = (Vec::new(), None);
         if let Some(text) = Sealed::read(path)? {
@@ -106,35 +106,35 @@ impl Journal {
                 if let Some(cell) = parse::<CellLine>(text).and_then(|it| it.cell.into_cell()) {
                     cells.retain(|it| !(it.method == cell.method && it.layers == cell.layers));
                     cells.push(cell);
-                } else if let Some(it) = parse::<ReceiptLine>(text).and_then(|it| it.receipt.into_receipt()) {
-                    receipt = Some(it);
+                } else if let Some(line) = parse::<ReceiptLine>(text) {
+                    receipt = line.receipt.into_receipt().or(receipt);
                 }
             }
         }
         let mut text = line(&PlanEntry::new(plan), "pair");
         cells.iter().for_each(|it| text += &line(&CellEntry::new(it), "cell"));
-        receipt.iter().for_each(|(method, it)| text += &line(&OfBest::new(*method, it), "receipt"));
+        receipt.iter().for_each(|(method, of)| text += &line(&OfBest::new(*method, of), "receipt"));
         Ok(Journal { plan: plan.clone(), cells, receipt, file: Sealed::begin(path, &text)? })
     }
 
-    /// What is measured.
+    /// Returns the plan of the pair.
     pub fn plan(&self) -> &PairPlan {
         &self.plan
     }
 
-    /// Which of these methods at these layers are left to measure, methods outermost.
+    /// Returns which of these methods at these layers are left to measure, methods outermost.
     pub fn missing(&self, methods: &[Method], layers: &[Vec<usize>]) -> Vec<(Method, Vec<usize>)> {
         places(methods, layers).filter(|it| self.cell(it).is_none()).collect()
     }
 
-    /// Is the receipt of the best of these left to measure?
+    /// Returns true if the receipt of the best of these is left to measure.
     pub fn lacks_receipt(&self, methods: &[Method], layers: &[Vec<usize>]) -> bool {
         let cells = self.cells(methods, layers);
         let is_of_it = |best: &StudyCell| self.receipt_of(best).is_some();
         cells.len() < methods.len() * layers.len() || !best(cells.iter()).is_none_or(is_of_it)
     }
 
-    /// Takes a cell that was measured, and sees it to the disk.
+    /// Takes a cell that was measured, and writes it to the disk.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -144,7 +144,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes the receipt of the best cell, and sees it to the disk.
+    /// Takes the receipt of the best cell, and writes it to the disk.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -154,14 +154,14 @@ impl Journal {
         Ok(())
     }
 
-    /// The pair as far as it is measured, in the order of the plan.
+    /// Returns the pair as far as it is measured, in the order of the plan.
     pub fn pair(&self, methods: &[Method], layers: &[Vec<usize>]) -> Pair {
         let cells = self.cells(methods, layers);
         let receipt = best(cells.iter()).and_then(|it| self.receipt_of(it)).cloned();
         Pair { plan: self.plan.clone(), cells, receipt }
     }
 
-    /// Those of these cells that are there.
+    /// Returns those of these cells that are measured.
     pub(super) fn cells(&self, methods: &[Method], layers: &[Vec<usize>]) -> Vec<StudyCell> {
         places(methods, layers).filter_map(|it| self.cell(&it).cloned()).collect()
     }
@@ -195,31 +195,31 @@ fn check_header(text: &str, plan: &PairPlan) -> Result<(), String> {
 }
 
 impl PlanEntry {
-    fn new(it: &PairPlan) -> PlanEntry {
+    fn new(plan: &PairPlan) -> PlanEntry {
         PlanEntry {
             format_version: FORMAT_VERSION,
-            model: it.model.name.clone(),
-            weights_sha256: it.model.weights_sha256.clone(),
-            d_model: it.model.d_model,
-            n_layers: it.model.n_layers,
-            persona: it.persona.clone(),
-            contrasts_sha256: it.contrasts_sha256.clone(),
-            heldout_sha256: it.heldout_sha256.clone(),
-            n_heldout: it.n_heldout,
-            words: it.words.clone(),
-            frame: it.frame.clone(),
-            tokens: it.tokens.clone(),
-            kl: it.kl,
-            neutral_sha256: it.neutral_sha256.clone(),
-            seed: it.seed,
-            tool: it.tool.clone(),
+            model: plan.model.name.clone(),
+            weights_sha256: plan.model.weights_sha256.clone(),
+            d_model: plan.model.d_model,
+            n_layers: plan.model.n_layers,
+            persona: plan.persona.clone(),
+            contrasts_sha256: plan.contrasts_sha256.clone(),
+            heldout_sha256: plan.heldout_sha256.clone(),
+            n_heldout: plan.n_heldout,
+            words: plan.words.clone(),
+            frame: plan.frame.clone(),
+            tokens: plan.tokens.clone(),
+            kl: plan.kl,
+            neutral_sha256: plan.neutral_sha256.clone(),
+            seed: plan.seed,
+            tool: plan.tool.clone(),
         }
     }
 }
 
 impl OfBest {
-    fn new(method: Method, it: &Receipt) -> OfBest {
-        let receipt = serde_json::to_value(ReceiptEntry::new(it)).expect("plain data");
+    fn new(method: Method, receipt: &Receipt) -> OfBest {
+        let receipt = serde_json::to_value(ReceiptEntry::new(receipt)).expect("plain data");
         OfBest { method: method.name().into(), receipt }
     }
 
@@ -230,30 +230,39 @@ impl OfBest {
 }
 
 impl CellEntry {
-    fn new(it: &StudyCell) -> CellEntry {
-        let cost = |it: &Divergence| CostEntry { kl: it.kl, perplexity_ratio: it.perplexity_ratio };
-        let dose = |it: &DoseOutcome| DoseEntry {
-            alpha: it.alpha,
-            plus: cost(&it.cost[0]),
-            minus: cost(&it.cost[1]),
-            effects: it.effects.clone(),
-        };
+    fn new(cell: &StudyCell) -> CellEntry {
         CellEntry {
-            method: it.method.name().into(),
-            layers: it.layers.clone(),
-            halves_cosine: it.halves,
-            dose: it.dose.as_ref().map(dose),
+            method: cell.method.name().into(),
+            layers: cell.layers.clone(),
+            halves_cosine: cell.halves,
+            dose: cell.dose.as_ref().map(DoseEntry::new),
         }
     }
 
     fn into_cell(self) -> Option<StudyCell> {
-        let cost = |it: CostEntry| Divergence { kl: it.kl, perplexity_ratio: it.perplexity_ratio };
-        let dose = |it: DoseEntry| DoseOutcome {
-            alpha: it.alpha,
-            effects: it.effects,
-            cost: [cost(it.plus), cost(it.minus)],
-        };
-        let method = self.method.parse().ok()?;
-        Some(StudyCell { method, layers: self.layers, halves: self.halves_cosine, dose: self.dose.map(dose) })
+        let (method, dose) = (self.method.parse().ok()?, self.dose.map(DoseEntry::into_outcome));
+        Some(StudyCell { method, layers: self.layers, halves: self.halves_cosine, dose })
+    }
+}
+
+impl DoseEntry {
+    fn new(outcome: &DoseOutcome) -> DoseEntry {
+        let [plus, minus] = outcome.cost.map(CostEntry::new);
+        DoseEntry { alpha: outcome.alpha, plus, minus, effects: outcome.effects.clone() }
+    }
+
+    fn into_outcome(self) -> DoseOutcome {
+        let cost = [self.plus, self.minus].map(CostEntry::into_divergence);
+        DoseOutcome { alpha: self.alpha, effects: self.effects, cost }
+    }
+}
+
+impl CostEntry {
+    fn new(Divergence { kl, perplexity_ratio }: Divergence) -> CostEntry {
+        CostEntry { kl, perplexity_ratio }
+    }
+
+    fn into_divergence(self) -> Divergence {
+        Divergence { kl: self.kl, perplexity_ratio: self.perplexity_ratio }
     }
 }

@@ -1,4 +1,4 @@
-//! A persona on a model: what is measured, and the numbers that came of it.
+//! A pair, which is one persona on one model: its plan, and the numbers that were measured.
 
 use crate::evidence::sweep::picks_on;
 use crate::fit::Method;
@@ -13,60 +13,60 @@ pub struct PairPlan {
     pub model: ModelId,
     /// The persona's name.
     pub persona: String,
-    /// Digest of the contrasts that directions are fitted on.
+    /// The digest of the contrasts that directions are fitted on.
     pub contrasts_sha256: String,
-    /// Digest of those that are measured on.
+    /// The digest of the contrasts that are measured on.
     pub heldout_sha256: String,
-    /// How many of these are used.
+    /// The number of contrasts that are measured on.
     pub n_heldout: usize,
     /// The persona and its opposite in words, for prompting.
     pub words: Option<[String; 2]>,
     /// The frame around prompts.
     pub frame: String,
-    /// Which tokens are averaged.
+    /// The name of the rule that says which tokens are averaged.
     pub tokens: String,
-    /// What every dose costs, in nats per token.
+    /// The cost of every dose, in nats per token.
     pub kl: f64,
-    /// Digest of the neutral texts; empty if the model's own answers are used.
+    /// The digest of the neutral texts; empty if the model's own answers are used.
     pub neutral_sha256: String,
-    /// What random numbers come from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// The version that measures.
+    /// The tool and version that measure.
     pub tool: String,
 }
 
 /// One method at one set of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyCell {
-    /// How the direction was fitted.
+    /// The method that fitted the direction.
     pub method: Method,
     /// The layers that are injected.
     pub layers: Vec<usize>,
     /// The cosine between the directions of two halves of the training contrasts, mean over the layers; `None`
     /// for controls.
     pub halves: Option<f64>,
-    /// What it does at the alpha that costs what the plan says; `None` if there is no such alpha.
+    /// The outcome at the alpha that costs what the plan says; `None` if there is no such alpha.
     pub dose: Option<DoseOutcome>,
 }
 
-/// What a dose does.
+/// The outcome of a dose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DoseOutcome {
-    /// How much, in units of the gap.
+    /// The alpha, in units of the gap.
     pub alpha: f64,
     /// Half of the way that the margin of each held-out contrast moves from −alpha to +alpha, in nats per token.
     pub effects: Vec<f64>,
-    /// What +alpha and −alpha do to neutral texts.
+    /// The divergence of +alpha and of −alpha on neutral texts.
     pub cost: [Divergence; 2],
 }
 
 impl StudyCell {
-    /// The effect over the half of the contrasts that doses are picked on.
+    /// Returns the effect over the half of the contrasts that doses are picked on.
     pub fn picked_on(&self) -> Option<f64> {
         self.dose.as_ref().map(|it| mean(&it.half(picks_on)))
     }
 
-    /// What it does on the other half.
+    /// Returns the effect on the other half.
     pub fn judged(&self, seed: u64) -> Option<Judged> {
         let effects = self.dose.as_ref()?.half(|i| !picks_on(i));
         Some(Judged {
@@ -88,31 +88,32 @@ impl DoseOutcome {
 pub struct Judged {
     /// The mean, in nats per token.
     pub effect: f64,
-    /// 95 % of it; `None` for too few contrasts.
+    /// The 95 % interval of the mean; `None` for too few contrasts.
     pub interval: Option<[f64; 2]>,
-    /// The share of contrasts that go the right way.
+    /// The share of contrasts whose margin moves the right way.
     pub right_way: f64,
 }
 
-/// A persona on a model, measured.
+/// A pair that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// What was measured.
+    /// The plan that was measured.
     pub plan: PairPlan,
     /// Every method at every set of layers, in the order of the plan.
     pub cells: Vec<StudyCell>,
-    /// The receipt of the best of them on the half that it was not picked on; `None` if no dose was possible.
+    /// The receipt of the best cell, on the half of the contrasts that it was not picked on; `None` if no dose was
+    /// possible.
     pub receipt: Option<Receipt>,
 }
 
 impl Pair {
-    /// The cell with the largest effect on the half that doses are picked on: of one method, or of all.
+    /// Returns the cell with the largest effect on the half that doses are picked on, of one method or of all.
     pub fn best(&self, method: Option<Method>) -> Option<&StudyCell> {
         best(self.cells.iter().filter(|it| method.is_none_or(|method| it.method == method)))
     }
 }
 
-/// The cell with the largest effect on the half that doses are picked on; the first of equals.
+/// Returns the cell with the largest effect on the half that doses are picked on, the first of equals.
 pub(super) fn best<'c>(cells: impl Iterator<Item = &'c StudyCell>) -> Option<&'c StudyCell> {
     cells
         .filter_map(|it| Some((it, it.picked_on()?)))

@@ -1,4 +1,4 @@
-//! The file of a study: which models and personas, which methods and layers, at what cost.
+//! The plan of a study, read from its file: models and personas, methods and layers, and the cost of every dose.
 
 use crate::contrasts::TokenRule;
 use crate::error::Error;
@@ -10,37 +10,37 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// What a study measures.
+/// The plan of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyPlan {
-    /// Models: `embedded`, a folder, a file, or a model of the hub.
+    /// The models, each `embedded`, a folder, a file, or a model of the hub.
     pub models: Vec<String>,
-    /// Personas, each measured on every model.
+    /// The personas, each measured on every model.
     pub personas: Vec<PersonaPlan>,
-    /// How directions are fitted.
+    /// The methods that fit directions.
     pub methods: Vec<Method>,
-    /// Layers, each injected alone.
+    /// The layers, each injected alone.
     pub layers: LayerSpec,
-    /// Sets of layers that are injected together.
+    /// The sets of layers that are injected together.
     pub together: Vec<LayerSpec>,
-    /// What every dose costs: the mean KL(unsteered ‖ steered) on neutral texts, in nats per token.
+    /// The cost of every dose: the mean KL(unsteered ‖ steered) on neutral texts, in nats per token.
     pub kl: f64,
-    /// Held-out contrasts that are used at most.
+    /// The number of held-out contrasts that are used at most.
     pub max_contrasts: usize,
-    /// Neutral texts of one's own.
+    /// The file of neutral texts, if they are given.
     pub neutral: Option<PathBuf>,
-    /// Which tokens are averaged.
+    /// The rule that says which tokens are averaged.
     pub tokens: TokenRule,
     /// The frame around prompts, as `--frame` takes it; the model's own if there is none.
     pub frame: Option<String>,
-    /// What random numbers come from.
+    /// The seed of everything random.
     pub seed: u64,
 }
 
 /// A persona of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PersonaPlan {
-    /// Its name in figures, tables and files.
+    /// The name in figures, tables and files.
     pub name: String,
     /// The contrasts that directions are fitted on.
     pub contrasts: PathBuf,
@@ -50,7 +50,7 @@ pub struct PersonaPlan {
     pub words: Option<[String; 2]>,
 }
 
-/// The model that is compiled in, as a plan names it.
+/// The name of the embedded model in a plan.
 pub const EMBEDDED: &str = "embedded";
 
 #[derive(Deserialize)]
@@ -101,14 +101,15 @@ fn max_contrasts() -> usize {
     24
 }
 
-/// A dose is chosen on half of the contrasts and judged on the others; four are what an interval needs.
+/// The fewest contrasts of a study: a dose is chosen on half of them and judged on the others, and an interval needs
+/// four.
 const LEAST_CONTRASTS: usize = 8;
 
 impl StudyPlan {
     /// Reads the file of a study. Paths in it are relative to its folder.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::File`] naming the field and what is allowed.
+    /// [`Error::Read`], or [`Error::File`], which names the field and what is allowed.
     pub fn read(path: &Path) -> Result<StudyPlan, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -116,15 +117,15 @@ impl StudyPlan {
         let mut plan = StudyPlan::parse(&text).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for model in plan.models.iter_mut().filter(|it| *it != EMBEDDED) {
-            // What is not there may be a model of the hub.
+            // A name that is no file here may be a model of the hub.
             let beside = folder.join(&model);
             if beside.exists() {
                 *model = beside.display().to_string();
             }
         }
-        for it in &mut plan.personas {
-            it.contrasts = folder.join(&it.contrasts);
-            it.heldout = it.heldout.as_ref().map(|path| folder.join(path));
+        for persona in &mut plan.personas {
+            persona.contrasts = folder.join(&persona.contrasts);
+            persona.heldout = persona.heldout.as_ref().map(|path| folder.join(path));
         }
         plan.neutral = plan.neutral.map(|path| folder.join(path));
         Ok(plan)
@@ -218,7 +219,7 @@ fn each<T: FromStr<Err: std::fmt::Display>>(name: &str, texts: &[String]) -> Res
     texts.iter().enumerate().map(|(i, text)| one(&format!("{name}[{i}]"), text)).collect()
 }
 
-/// Names become files: they differ in more than the marks that files cannot have.
+/// Fails if a name occurs twice. Names become files, so they must differ in more than the marks that files cannot have.
 fn twice<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Result<(), FieldError> {
     let mut seen = BTreeSet::new();
     for value in values {
@@ -229,7 +230,7 @@ fn twice<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Result<(), Fi
     Ok(())
 }
 
-/// A name as part of a file's.
+/// Returns a name as it can be part of a file's name.
 pub fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
     name.chars().map(plain).collect::<String>().trim_matches(['.', '-']).to_lowercase()

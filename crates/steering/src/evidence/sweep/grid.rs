@@ -1,8 +1,8 @@
-//! The sweep: layers × alphas × methods on held-out contrasts, cell by cell.
+//! The grid of a sweep: layers × alphas × methods on held-out contrasts.
 //!
-//! A cell is one dose. What it does is measured on all held-out contrasts, one number each, so that a dose can be
-//! picked on one half of them and judged on the other ([`pick`]). All alphas of a method at one set of
-//! layers are measured together: the blocks below run once, and their answers are written in one batch.
+//! A cell is one dose. Its effect is measured on all held-out contrasts, one number each, so that a dose can be picked on
+//! one half of them and judged on the other ([`pick`]). All alphas of a method at one set of layers are measured
+//! together: the blocks below run once, and the answers are written in one batch.
 
 use crate::atomic::sha256_hex;
 use crate::fit::Method;
@@ -10,20 +10,20 @@ use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
 use crate::vector::{ModelId, Unit};
 use whipstaff_engine::Continuation;
 
-/// Everything that a sweep's numbers depend on: another plan gives other numbers.
+/// Everything that a sweep's numbers depend on; another plan gives other numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepPlan {
     /// The model.
     pub model: ModelId,
-    /// Digests of the contrasts that vectors are fitted on and measured on.
+    /// The digest of the contrasts that vectors are fitted on.
     pub contrasts_sha256: String,
-    /// The same.
+    /// The digest of the contrasts that are measured on.
     pub heldout_sha256: String,
-    /// The contrasts that are measured on.
+    /// The number of contrasts that are measured on.
     pub n_heldout: usize,
     /// The frame around prompts, as [`Frame::id`](crate::Frame::id) names it.
     pub frame: String,
-    /// Which tokens are averaged.
+    /// The name of the rule that says which tokens are averaged.
     pub tokens: String,
     /// The methods.
     pub methods: Vec<Method>,
@@ -31,83 +31,83 @@ pub struct SweepPlan {
     pub layers: Vec<Vec<usize>>,
     /// The alphas.
     pub alphas: Vec<f64>,
-    /// What they are counted in.
+    /// The unit that alphas are counted in.
     pub unit: Unit,
-    /// Digest of the neutral texts; empty if the model's own answers are used.
+    /// The digest of the neutral texts; empty if the model's own answers are used.
     pub neutral_sha256: String,
-    /// What random numbers come from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// The version that measures.
+    /// The tool and version that measure.
     pub tool: String,
 }
 
 /// The place of a cell in a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
-    /// How the direction was fitted.
+    /// The method that fitted the direction.
     pub method: Method,
     /// The layers that are injected.
     pub layers: Vec<usize>,
-    /// How much.
+    /// The alpha.
     pub alpha: f64,
 }
 
-/// What one dose does.
+/// The effect and the cost of one dose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepCell {
-    /// Which.
+    /// The place of the dose in the plan.
     pub place: Place,
-    /// By how much the margin of each held-out contrast moves, in nats per token.
+    /// How far the margin of each held-out contrast moves, in nats per token.
     pub shifts: Vec<f64>,
     /// The mean per-token KL(unsteered ‖ steered) on neutral texts, in nats.
     pub kl: f64,
-    /// How much more perplexing the neutral texts are to the steered model.
+    /// The perplexity of the neutral texts under the steered model over that under the unsteered one.
     pub neutral_perplexity: f64,
-    /// How much more perplexing its answers are to the unsteered model than its own, on the first half.
+    /// The perplexity of steered answers under the unsteered model over that of its own answers, on the first half.
     pub answer_perplexity: f64,
-    /// The share of four-token runs of its answers that have occurred before in the same answer.
+    /// The share of four-token runs in steered answers that have occurred before in the same answer.
     pub repetition: f64,
     /// The mean cosine of steered and unsteered `resid_post` of the last block, on the questions.
     pub cosine: f64,
 }
 
 impl SweepCell {
-    /// The mean shift in the direction that alpha asks for, over all held-out contrasts.
+    /// Returns the mean shift in the direction that alpha asks for, over all held-out contrasts.
     pub fn effect(&self) -> f64 {
         mean(&self.effects(|_| true))
     }
 
-    /// The shifts of the contrasts that `which` chooses, in the direction that alpha asks for.
+    /// Returns the shifts of the contrasts that `which` chooses, in the direction that alpha asks for.
     fn effects(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
         let sign = if self.place.alpha < 0.0 { -1.0 } else { 1.0 };
         self.shifts.iter().enumerate().filter(|(i, _)| which(*i)).map(|(_, shift)| sign * shift).collect()
     }
 }
 
-/// A dose that was picked, and how it does on contrasts that had no say in it.
+/// A dose that was picked, with its effect on contrasts that had no say in the choice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pick {
     /// The dose.
     pub place: Place,
-    /// Its effect on the half that it was picked on, in nats per token.
+    /// The effect on the half that the dose was picked on, in nats per token.
     pub picked_on: f64,
-    /// Its effect on the other half.
+    /// The effect on the other half.
     pub effect: f64,
-    /// 95 % of it; `None` for too few contrasts.
+    /// The 95 % interval of that effect; `None` for too few contrasts.
     pub interval: Option<[f64; 2]>,
-    /// The share of the other half that goes the wrong way.
+    /// The share of the other half whose margin moves the wrong way.
     pub wrong_way: f64,
-    /// What it costs: see [`SweepCell::answer_perplexity`].
+    /// The cost, as [`SweepCell::answer_perplexity`].
     pub answer_perplexity: f64,
 }
 
-/// Every contrast but the second, fourth … belongs to the half that doses are picked on.
+/// Returns true for the first, third … contrast, which belong to the half that doses are picked on.
 pub(crate) fn picks_on(i: usize) -> bool {
     i.is_multiple_of(2)
 }
 
 impl SweepPlan {
-    /// The cells, in the order in which they are measured and written.
+    /// Returns the places of all cells, in the order in which they are measured and written.
     pub fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for method in &self.methods {
@@ -121,8 +121,9 @@ impl SweepPlan {
     }
 }
 
-/// The positive alpha with the largest effect on the first half of the contrasts whose answers are at most
-/// `budget` times as perplexing, judged on the second half; `None` if no cell is within the budget.
+/// Picks the positive alpha with the largest effect on the first half of the contrasts, among the cells whose answers are
+/// at most `budget` times as perplexing, and judges it on the second half. Returns `None` if no cell is within the
+/// budget.
 pub fn pick(cells: &[SweepCell], budget: f64, seed: u64) -> Option<Pick> {
     let on_half = |cell: &SweepCell| mean(&cell.effects(picks_on));
     let within = cells.iter().filter(|it| it.place.alpha > 0.0 && it.answer_perplexity <= budget);
@@ -141,7 +142,7 @@ pub fn pick(cells: &[SweepCell], budget: f64, seed: u64) -> Option<Pick> {
     })
 }
 
-/// SHA-256 of the tokens of texts, for a plan; empty for none.
+/// Returns the SHA-256 of the tokens of texts, for a plan; empty for none.
 pub fn digest_of(texts: &[Continuation]) -> String {
     if texts.is_empty() {
         return String::new();
@@ -175,9 +176,9 @@ mod tests {
             cell(2.0, 3, &[5.0, 5.0, 5.0, 5.0], 3.0),
             cell(-1.0, 3, &[-9.0, -9.0, -9.0, -9.0], 1.0),
         ];
-        let it = pick(&cells, 1.4, 0).unwrap();
-        assert_eq!((it.place.alpha, it.wrong_way), (1.0, 0.5));
-        assert!((it.picked_on - 0.85).abs() < 1e-12 && (it.effect - 0.1).abs() < 1e-12);
+        let picked = pick(&cells, 1.4, 0).unwrap();
+        assert_eq!((picked.place.alpha, picked.wrong_way), (1.0, 0.5));
+        assert!((picked.picked_on - 0.85).abs() < 1e-12 && (picked.effect - 0.1).abs() < 1e-12);
         assert!(pick(&cells[2..], 1.4, 0).is_none());
     }
 

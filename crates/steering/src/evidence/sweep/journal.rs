@@ -1,4 +1,4 @@
-//! The file that a sweep writes its cells into, one line each, as they are finished.
+//! The journal of a sweep: the file that its cells are written into, one line each, as they are finished.
 //!
 //! The first line is the plan. Every line carries a digest of itself: a line that was cut or edited is not
 //! believed and its cell is measured again. docs/FORMATS.md describes it for other tools.
@@ -9,7 +9,7 @@ use crate::sealed::{Sealed, difference, line, parse};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The cells of a plan, those that are measured already on disk.
+/// The cells of a plan; those that are measured already are on disk.
 pub struct Journal {
     plan: SweepPlan,
     cells: Vec<Option<SweepCell>>,
@@ -64,11 +64,11 @@ struct CellEntry {
 const FORMAT_VERSION: u32 = 1;
 
 impl Journal {
-    /// Opens the file of a sweep, or begins it. Cells that are there are kept; lines that are cut, edited or not
-    /// of the plan are dropped.
+    /// Opens the file of a sweep, or begins it. Cells that are there are kept; lines that are cut, edited or not of the
+    /// plan are dropped.
     ///
     /// # Errors
-    /// [`Error::File`] if the file is of another plan, naming what differs; [`Error::Read`], [`Error::Write`].
+    /// [`Error::File`] if the file is of another plan, which says what differs; [`Error::Read`], [`Error::Write`].
     pub fn open(path: &Path, plan: &SweepPlan) -> Result<Journal, Error> {
         let places = plan.places();
         let mut cells: Vec<Option<SweepCell>> = vec![None; places.len()];
@@ -85,7 +85,7 @@ impl Journal {
         Ok(Journal { plan: plan.clone(), file: begin(path, plan, &cells)?, cells })
     }
 
-    /// The cells that are left to measure, those of one method and set of layers together.
+    /// Returns the cells that are left to measure, those of one method and set of layers together.
     pub fn missing(&self) -> Vec<Vec<Place>> {
         let missing = self.plan.places().into_iter().zip(&self.cells).filter(|(_, cell)| cell.is_none());
         let mut columns: Vec<Vec<Place>> = Vec::new();
@@ -100,7 +100,7 @@ impl Journal {
         columns
     }
 
-    /// Takes cells that were measured, and sees them to the disk.
+    /// Takes cells that were measured, and writes them to the disk.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -115,7 +115,7 @@ impl Journal {
         Ok(())
     }
 
-    /// All cells, in the order of the plan, once none is missing; the file is then in that order too.
+    /// Returns all cells in the order of the plan, once none is missing; the file is then in that order too.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -125,7 +125,7 @@ impl Journal {
     }
 }
 
-/// The file with the plan and these cells, in its order.
+/// Begins the file with the plan and these cells, in the order of the plan.
 fn begin(path: &Path, plan: &SweepPlan, cells: &[Option<SweepCell>]) -> Result<Sealed, Error> {
     let mut text = line(&PlanEntry::new(plan), "sweep");
     for cell in cells.iter().flatten() {
@@ -147,40 +147,40 @@ fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {
 }
 
 impl PlanEntry {
-    fn new(it: &SweepPlan) -> PlanEntry {
+    fn new(plan: &SweepPlan) -> PlanEntry {
         PlanEntry {
             format_version: FORMAT_VERSION,
-            model: it.model.name.clone(),
-            weights_sha256: it.model.weights_sha256.clone(),
-            contrasts_sha256: it.contrasts_sha256.clone(),
-            heldout_sha256: it.heldout_sha256.clone(),
-            n_heldout: it.n_heldout,
-            frame: it.frame.clone(),
-            tokens: it.tokens.clone(),
-            methods: it.methods.iter().map(|it| it.name().to_owned()).collect(),
-            layers: it.layers.clone(),
-            alphas: it.alphas.clone(),
-            unit: it.unit.name().into(),
-            neutral_sha256: it.neutral_sha256.clone(),
-            seed: it.seed,
-            tool: it.tool.clone(),
+            model: plan.model.name.clone(),
+            weights_sha256: plan.model.weights_sha256.clone(),
+            contrasts_sha256: plan.contrasts_sha256.clone(),
+            heldout_sha256: plan.heldout_sha256.clone(),
+            n_heldout: plan.n_heldout,
+            frame: plan.frame.clone(),
+            tokens: plan.tokens.clone(),
+            methods: plan.methods.iter().map(|it| it.name().to_owned()).collect(),
+            layers: plan.layers.clone(),
+            alphas: plan.alphas.clone(),
+            unit: plan.unit.name().into(),
+            neutral_sha256: plan.neutral_sha256.clone(),
+            seed: plan.seed,
+            tool: plan.tool.clone(),
         }
     }
 }
 
 impl CellEntry {
-    fn new(it: &SweepCell) -> CellEntry {
+    fn new(cell: &SweepCell) -> CellEntry {
         CellEntry {
-            method: it.place.method.name().into(),
-            layers: it.place.layers.clone(),
-            alpha: it.place.alpha,
-            effect: it.effect(),
-            kl: it.kl,
-            neutral_perplexity_ratio: it.neutral_perplexity,
-            answer_perplexity_ratio: it.answer_perplexity,
-            repetition: it.repetition,
-            cosine: it.cosine,
-            shifts: it.shifts.clone(),
+            method: cell.place.method.name().into(),
+            layers: cell.place.layers.clone(),
+            alpha: cell.place.alpha,
+            effect: cell.effect(),
+            kl: cell.kl,
+            neutral_perplexity_ratio: cell.neutral_perplexity,
+            answer_perplexity_ratio: cell.answer_perplexity,
+            repetition: cell.repetition,
+            cosine: cell.cosine,
+            shifts: cell.shifts.clone(),
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// Goes on until nothing is missing; says how many cells that took.
+    /// Measures until nothing is missing, and returns the number of cells that it took.
     fn run(path: &Path) -> Result<usize, Error> {
         let mut journal = Journal::open(path, &plan())?;
         let columns = journal.missing();

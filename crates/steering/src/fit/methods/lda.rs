@@ -3,9 +3,11 @@
 use super::logistic::deviations;
 use crate::math::{add_scaled, combination, dot, gram, mean_row, minus, solve};
 
-/// `Σ⁻¹ (mean of positives − mean of negatives)`. `Σ` is the mean of the two sides' covariances, each of
-/// standardised elements, shrunk towards a multiple of the identity by as much as Ledoit and Wolf (2004) say,
-/// and scaled back: what scikit-learn's LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto") does.
+/// Returns `Σ⁻¹ (mean of positives − mean of negatives)`.
+///
+/// `Σ` is the mean of the two sides' covariances, each of standardised elements, shrunk towards a multiple of the
+/// identity by as much as Ledoit and Wolf (2004) say, and scaled back. scikit-learn's
+/// LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto") does the same.
 ///
 /// Such a `Σ` is a diagonal plus a product of rows, `D + Uᵀ U`, so its inverse needs no matrix larger than
 /// the number of rows: `Σ⁻¹ x = D⁻¹ x − D⁻¹ Uᵀ (I + U D⁻¹ Uᵀ)⁻¹ U D⁻¹ x` (Woodbury).
@@ -18,7 +20,7 @@ pub(super) fn fit(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec<
         let scale = deviations(&rows);
         rows.iter_mut().for_each(|row| row.iter_mut().zip(&scale).for_each(|(x, scale)| *x /= scale));
         let (share, level) = shrinkage(&rows);
-        let prior = 0.5; // as many on either side
+        let prior = 0.5; // both sides have the same number of rows
         diagonal
             .iter_mut()
             .zip(&scale)
@@ -45,7 +47,7 @@ pub(super) fn fit(positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec<
     Some(direction)
 }
 
-/// How far a covariance of centred rows is to be shrunk, 0 to 1, and the variance that it is shrunk to
+/// Returns how far a covariance of centred rows is to be shrunk, 0 to 1, and the variance that it is shrunk to
 /// (Ledoit and Wolf 2004, lemma 3.2 and following).
 fn shrinkage(rows: &[Vec<f64>]) -> (f64, f64) {
     let (n, d) = (rows.len() as f64, rows[0].len() as f64);

@@ -1,17 +1,18 @@
-//! Logistic regression on rows that are fewer than their elements.
+//! Logistic regression on rows that number fewer than their elements.
 
 use crate::math::{add_scaled, combination, dot, gram, mean_row, minus, times};
 
-/// `argmin_(w, b) ½ w·w + C Σ ln(1 + exp(−y (w·x + b)))` over positive rows (y = 1) and negative ones (y = −1).
+/// A regression: `argmin_(w, b) ½ w·w + C Σ ln(1 + exp(−y (w·x + b)))` over positive rows (y = 1) and negative ones
+/// (y = −1).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Logistic {
-    /// Less of it is a stronger pull to zero.
+    /// The weight of the misfit; a smaller one is a stronger pull to zero.
     pub(crate) c: f64,
-    /// Are elements first brought to mean 0 and variance 1? The direction is brought back.
+    /// Whether elements are first brought to mean 0 and variance 1; the direction is brought back.
     pub(crate) standardise: bool,
-    /// Is there a `b`?
+    /// Whether there is a `b`.
     pub(crate) intercept: bool,
-    /// Is the mean of its contrast taken from each row?
+    /// Whether the mean of its contrast is taken from each row.
     pub(crate) paired: bool,
 }
 
@@ -24,8 +25,8 @@ impl Default for Logistic {
 const NEWTON_STEPS: usize = 100;
 
 impl Logistic {
-    /// The weights per element of the rows as they were given. `w` is a combination of rows, so what is
-    /// sought is one number `a` per row: `w = Σ aᵢ xᵢ`.
+    /// Returns the weight of each element of the rows as they were given. `w` is a combination of rows, so one number
+    /// `a` per row is sought: `w = Σ aᵢ xᵢ`.
     pub(crate) fn fit(&self, positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> Option<Vec<f64>> {
         let (rows, scale) = self.prepare(positives, negatives);
         let y: Vec<f64> = (0..rows.len()).map(|i| if i < positives.len() { 1.0 } else { -1.0 }).collect();
@@ -83,7 +84,7 @@ impl Logistic {
         0.5 * dot(a, without_b) + self.c * misfit
     }
 
-    /// The rows as they are fitted, positives first, and the scale of each element.
+    /// Returns the rows as they are fitted, positives first, and the scale of each element.
     fn prepare(&self, positives: &[Vec<f64>], negatives: &[Vec<f64>]) -> (Vec<Vec<f64>>, Vec<f64>) {
         let mut rows: Vec<Vec<f64>> = positives.iter().chain(negatives).cloned().collect();
         if self.paired {
@@ -104,7 +105,7 @@ impl Logistic {
         (rows, scale)
     }
 
-    /// A step `(α, β)` to where the gradient of the parabola is zero. With `K` the products of rows and `W` the
+    /// Returns the step `(α, β)` to where the gradient of the parabola is zero. With `K` the products of rows and `W` the
     /// curvatures: `(I + W K) α + W 1 β = −residual` and, with an intercept, `Σ W (K α + β) = Σ slope`.
     fn newton(
         &self,
@@ -163,21 +164,21 @@ fn conjugate_gradients(products: &[Vec<f64>], curvature: &[f64], right: &[f64]) 
     x
 }
 
-/// Standard deviations (over `n`) of the elements of rows with mean zero; 1 for those that do not vary.
+/// Returns the standard deviations (over `n`) of the elements of rows with mean zero; 1 for elements that do not vary.
 pub(super) fn deviations(centred: &[Vec<f64>]) -> Vec<f64> {
     let mut squares = vec![0.0; centred[0].len()];
     for row in centred {
         squares.iter_mut().zip(row).for_each(|(sum, x)| *sum += x * x);
     }
     let deviation = |sum: f64| (sum / centred.len() as f64).sqrt();
-    squares.into_iter().map(deviation).map(|it| if it > 0.0 { it } else { 1.0 }).collect()
+    squares.into_iter().map(deviation).map(|x| if x > 0.0 { x } else { 1.0 }).collect()
 }
 
 fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
-/// `ln(1 + exp(x))`, without overflow.
+/// Returns `ln(1 + exp(x))`, without overflow.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }

@@ -1,4 +1,4 @@
-//! What a model chooses: the probabilities of the letters, every option at every letter once.
+//! Scoring a model's choices by the probabilities of the letters, with every option at every letter once.
 
 use super::set::{Choice, ChoiceSet, letter};
 use crate::error::Error;
@@ -24,14 +24,14 @@ struct Order {
     letters: Vec<u32>,
 }
 
-/// What a model makes of one question. All are means over the orders of its options.
+/// A model's choice on one question. All numbers are means over the orders of its options.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChoiceScore {
     /// The probability of the right option, among it and those it is weighed against.
     pub p_right: f64,
-    /// Is the right option likelier than each of those?
+    /// Whether the right option is likelier than each of those.
     pub is_right: bool,
-    /// The probability of any letter at all: of little of it, shares mean little.
+    /// The probability of any letter at all; if it is small, shares mean little.
     pub mass: f64,
     /// The share of the letter A among all letters, times their number: 1 where the position does not matter.
     pub first: f64,
@@ -124,8 +124,8 @@ impl Order {
     }
 }
 
-/// What the answers begin with alike, and the token in which each then differs from all others. Tokenizers write
-/// `(A` as one token or as two.
+/// Returns the tokens that all answers begin with, and the token in which each then differs from all others, if there is
+/// one. Tokenizers write `(A` as one token or as two.
 fn split_at_letters(answers: &[Vec<u32>]) -> Option<(Vec<u32>, Vec<u32>)> {
     let first = answers.first()?;
     let alike = |at: &usize| answers.iter().all(|it| it.get(*at).is_some() && it.get(*at) == first.get(*at));
@@ -137,7 +137,7 @@ fn split_at_letters(answers: &[Vec<u32>]) -> Option<(Vec<u32>, Vec<u32>)> {
     (apart.len() == letters.len()).then(|| (first[..n].to_vec(), letters))
 }
 
-/// Sums of the same numbers in another order differ by this much at most.
+/// The most by which sums of the same numbers in another order differ.
 const TIE: f64 = 1e-12;
 
 /// Sums over the orders of a question's options.
@@ -155,7 +155,7 @@ impl ChoiceSums {
         ChoiceSums { shares: vec![0.0; n], ..self }
     }
 
-    /// Takes the log-probabilities of the letters in one order.
+    /// Adds the log-probabilities of the letters in one order.
     fn add(&mut self, choice: &Choice, turn: usize, log_probs: &[f64]) {
         // Shares do not change with what all are divided by, and the largest does not underflow.
         let max = log_probs.iter().fold(f64::NEG_INFINITY, |max, x| max.max(*x));
@@ -180,7 +180,7 @@ impl ChoiceSums {
     }
 }
 
-/// `a / (a + b)`; a half where both are too small to be told from nothing.
+/// Returns `a / (a + b)`, or a half where both are too small to be told from nothing.
 fn share(a: f64, b: f64) -> f64 {
     if a + b > 0.0 { a / (a + b) } else { 0.5 }
 }

@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 /// A question with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// What is asked, without the options.
+    /// The question without the options.
     pub question: String,
-    /// What is said after the options, such as `Answer:`; mostly nothing.
+    /// The text after the options, such as `Answer:`; mostly empty.
     pub ending: String,
-    /// At least two, at most 26.
+    /// The options, at least two and at most 26.
     pub options: Vec<String>,
-    /// The option that matches the behaviour, or is correct.
+    /// The index of the option that matches the behaviour, or is correct.
     pub right: usize,
-    /// The options that it is weighed against: the one that CAA names as not matching, or all others.
+    /// The indices of the options that it is weighed against: the one that CAA names as not matching, or all others.
     pub against: Vec<usize>,
-    /// Where it stands in its file: `line 3` or `item 3`.
+    /// The place in the file: `line 3` or `item 3`.
     pub place: String,
 }
 
-/// Questions of one file.
+/// The questions of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChoiceSet {
     /// The file's name without its extension.
     pub name: String,
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// SHA-256 of the file, in hex.
+    /// The SHA-256 of the file, in hex.
     pub sha256: String,
-    /// At least one.
+    /// The questions, at least one.
     pub choices: Vec<Choice>,
 }
 
@@ -39,8 +39,8 @@ pub struct ChoiceSet {
 const LETTERS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 impl Choice {
-    /// The question as it is asked, its options moved on by `turn` letters: over as many turns as there are
-    /// options each stands at each letter once.
+    /// Returns the question as it is asked, its options moved on by `turn` letters. Over as many turns as there are
+    /// options, each stands at each letter once.
     pub fn text(&self, turn: usize) -> String {
         let n = self.options.len();
         let mut text = format!("{}\n\nChoices:", self.question);
@@ -50,7 +50,7 @@ impl Choice {
         if self.ending.is_empty() { text } else { format!("{text}\n\n{}", self.ending) }
     }
 
-    /// The place among the letters that an option has in that order.
+    /// Returns the place among the letters that an option has after `turn` turns.
     pub(crate) fn place_of(&self, option: usize, turn: usize) -> usize {
         let n = self.options.len();
         (option + n - turn % n) % n
@@ -93,7 +93,7 @@ impl ChoiceSet {
         Ok(ChoiceSet { name, path: path.to_owned(), sha256, choices })
     }
 
-    /// The first `n` questions, or all.
+    /// Returns the first `n` questions, or all.
     pub fn first(&self, n: usize) -> ChoiceSet {
         ChoiceSet { choices: self.choices.iter().take(n).cloned().collect(), ..self.clone() }
     }
@@ -125,7 +125,7 @@ fn of_lines(text: &str, path: &Path) -> Result<Vec<Choice>, Error> {
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(choice).collect()
 }
 
-/// The letter of an option.
+/// Returns the letter of an option.
 pub(crate) fn letter(at: usize) -> char {
     char::from(LETTERS[at])
 }
@@ -142,7 +142,7 @@ fn parse(item: &Value, place: &str) -> Result<Choice, String> {
     }
 }
 
-/// A question of MMLU's form.
+/// Reads a question of MMLU's form.
 fn knowledge(fields: &Map<String, Value>, place: &str) -> Result<Choice, String> {
     let question = text(fields, "question")?.trim().to_owned();
     let Value::Array(list) = &fields["choices"] else {
@@ -169,7 +169,8 @@ fn knowledge(fields: &Map<String, Value>, place: &str) -> Result<Choice, String>
     Ok(Choice { question, ending: String::new(), options, right, against, place: place.into() })
 }
 
-/// A question of CAA's form: the fields of the question, the answer that matches and the one that does not.
+/// Reads a question of CAA's form. `names` are the fields of the question, of the answer that matches and of the one
+/// that does not.
 fn behaviour(fields: &Map<String, Value>, names: [&str; 3], place: &str) -> Result<Choice, String> {
     let (matching, not_matching) = (answers(fields, names[1])?, answers(fields, names[2])?);
     let [matching] = &matching[..] else {
@@ -222,14 +223,14 @@ fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Result<&'f str, Strin
     }
 }
 
-/// A text, or a list of texts.
+/// Returns the texts of a field that holds a text or a list of texts.
 fn answers(fields: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     let Some(Value::Array(list)) = fields.get(name) else { return Ok(vec![text(fields, name)?.to_owned()]) };
     let texts: Option<Vec<String>> = list.iter().map(|it| it.as_str().map(str::to_owned)).collect();
     texts.filter(|it| !it.is_empty()).ok_or_else(|| format!("`{name}` is not a text or a list of texts"))
 }
 
-/// `B`, `(B)`, ` (B)`, `B.` and `B)` as 1.
+/// Returns the place of a letter: 1 for `B`, `(B)`, ` (B)`, `B.` and `B)`.
 fn place_of_letter(text: &str) -> Option<usize> {
     let inner = text.trim().trim_start_matches('(').trim_end_matches([')', '.', ':', ',']);
     match inner.as_bytes() {
@@ -238,15 +239,15 @@ fn place_of_letter(text: &str) -> Option<usize> {
     }
 }
 
-/// A question that lists its options.
+/// A question and the options that it lists.
 struct Listed {
     question: String,
     options: Vec<String>,
     ending: String,
 }
 
-/// Takes a question apart whose options are lines that begin with `(A)`, `(B)` and so on; without two such lines
-/// it is all question.
+/// Takes a question apart whose options are lines that begin with `(A)`, `(B)` and so on. Without two such lines, the
+/// whole text is the question.
 fn listed(text: &str) -> Listed {
     let (mut before, mut options, mut after) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for line in text.lines() {

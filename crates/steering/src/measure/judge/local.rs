@@ -1,11 +1,11 @@
-//! A model of one's own as the judge: the probabilities of all numbers, without asking anyone.
+//! A local model as the judge: the probabilities of all numbers, without asking a server.
 
 use super::rating::{Judge, JudgeReply};
 use crate::contrasts::Frame;
 use crate::error::Error;
 use whipstaff_engine::{Continuation, Message, Model, Role, Tokenizer, score};
 
-/// A model that judges.
+/// A local model that judges.
 pub struct LocalJudge<'m> {
     model: &'m Model,
     tokenizer: &'m Tokenizer,
@@ -14,13 +14,13 @@ pub struct LocalJudge<'m> {
 }
 
 impl<'m> LocalJudge<'m> {
-    /// A judge that is talked to in `frame`; `name` names it in errors.
+    /// Makes a judge of a model that is talked to in `frame`; `name` names it in errors.
     pub fn new(model: &'m Model, tokenizer: &'m Tokenizer, frame: Frame, name: &str) -> LocalJudge<'m> {
         LocalJudge { model, tokenizer, frame, name: name.to_owned() }
     }
 }
 
-/// The numbers that can be said.
+/// The count of numbers that can be said.
 const N_NUMBERS: usize = 101;
 
 impl Judge for LocalJudge<'_> {
@@ -54,8 +54,8 @@ impl Judge for LocalJudge<'_> {
     }
 }
 
-/// The probability that a number is said and not a longer one: where digits are tokens of their own, `8` may also
-/// be how `85` begins. `begun[n]` is the probability that what is said begins with the tokens of `n`.
+/// Returns the probability that each number is said, and not a longer one: where digits are tokens of their own, `8` may
+/// also be how `85` begins. `begun[n]` is the probability that the reply begins with the tokens of `n`.
 fn ended(tokens: &[Vec<u32>], begun: &[f64]) -> Vec<f64> {
     let goes_on =
         |shorter: &[u32], longer: &[u32]| longer.len() == shorter.len() + 1 && longer.starts_with(shorter);

@@ -1,4 +1,4 @@
-//! Asking a judge for many ratings.
+//! Asking a judge for many ratings, side by side.
 
 use super::rating::{Judge, JudgeReply, Rating};
 use super::replies::Replies;
@@ -8,60 +8,68 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Asks a judge all prompts, `at_once` of them side by side, and no prompt twice; verdicts that are known are not
-/// asked for again, and new ones are kept as they come. Ratings are in the order of the prompts.
+/// Asks a judge all prompts, `at_once` of them side by side, and no prompt twice. Replies that are known are not asked
+/// for again, and new ones are kept as they come. Ratings are in the order of the prompts.
 ///
 /// # Errors
-/// The first [`Error::Judge`]; [`Error::Interrupted`]; [`Error::Write`]. What has been judged by then is kept.
+/// The first [`Error::Judge`]; [`Error::Interrupted`]; [`Error::Write`]. Replies that have come by then are kept.
 pub fn judge_all(
     judge: &dyn Judge,
     prompts: &[String],
-    verdicts: &mut Replies,
+    known: &mut Replies,
     at_once: usize,
     watch: &dyn Watch,
 ) -> Result<Vec<Rating>, Error> {
     let identity = judge.identity();
-    let missing = verdicts.missing(&identity, prompts);
+    let missing = known.missing(&identity, prompts);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (sender, replies) = mpsc::channel();
         for _ in 0..at_once.clamp(1, missing.len().max(1)) {
             let (sender, next, missing) = (sender.clone(), &next, &missing);
-            scope.spawn(move || {
-                while let Some(prompt) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Nobody listens any more once something went wrong.
-                    if sender.send((*prompt, judge.reply(prompt))).is_err() {
-                        return;
-                    }
-                }
-            });
+            scope.spawn(move || ask_missing(judge, missing, next, &sender));
         }
         drop(sender);
-        let kept = keep(&identity, &replies, verdicts, watch);
+        let kept = keep(&identity, &replies, known, watch);
         // Workers that are not done stop before their next prompt.
         next.store(missing.len(), Ordering::Relaxed);
         kept
     })?;
-    let known = |prompt: &String| verdicts.get(&identity, prompt).expect("all missing ones were asked for");
-    Ok(prompts.iter().map(|prompt| Rating::of(known(prompt))).collect())
+    let reply = |prompt: &String| known.get(&identity, prompt).expect("all missing ones were asked for");
+    Ok(prompts.iter().map(|prompt| Rating::of(reply(prompt))).collect())
+}
+
+/// Asks what is missing, prompt by prompt, until nothing is left or nobody listens any more, because something went
+/// wrong.
+fn ask_missing<'p>(
+    judge: &dyn Judge,
+    missing: &[&'p str],
+    next: &AtomicUsize,
+    replies: &mpsc::Sender<(&'p str, Result<JudgeReply, Error>)>,
+) {
+    while let Some(prompt) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if replies.send((*prompt, judge.reply(prompt))).is_err() {
+            return;
+        }
+    }
 }
 
 type ReplyReceiver<'p> = mpsc::Receiver<(&'p str, Result<JudgeReply, Error>)>;
 
-/// How often ctrl-C is looked at while a judge is silent.
+/// How long a judge may be silent before the watcher is asked whether to go on.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// Takes replies until there are no more.
 fn keep(
     identity: &str,
     replies: &ReplyReceiver<'_>,
-    verdicts: &mut Replies,
+    known: &mut Replies,
     watch: &dyn Watch,
 ) -> Result<(), Error> {
     loop {
         match replies.recv_timeout(GLANCE) {
             Ok((prompt, reply)) => {
-                verdicts.append(identity, prompt, reply?)?;
+                known.append(identity, prompt, reply?)?;
                 watch.advance(1)?;
             }
             Err(mpsc::RecvTimeoutError::Timeout) => watch.advance(0)?,

@@ -1,35 +1,35 @@
-//! How strongly answers show a trait, from 0 to 100, as a model judges it.
+//! How strongly an answer shows a trait, from 0 to 100, as a model judges it.
 //!
-//! The method is that of persona_vectors: the judge is asked for a number, and its score is the mean of the
-//! numbers that it could have said, weighted by their probabilities. Whoever answers is a [`Judge`]; who that is,
-//! and how far away, is not known here.
+//! The method is that of persona_vectors: the judge is asked for a number, and the score is the mean of the numbers that
+//! it could have said, weighted by their probabilities. Anything that replies to prompts is a [`Judge`], whether a local
+//! model or a server.
 
 use crate::error::Error;
 use sha2::{Digest, Sha256};
 
-/// Who judges.
+/// A judge, which replies to the prompts of rubrics.
 pub trait Judge: Sync {
-    /// All that its replies depend on beside the prompt.
+    /// Returns everything that replies depend on beside the prompt.
     fn identity(&self) -> String;
 
-    /// What it says to a prompt of a [`Rubric`].
+    /// Returns the reply to a prompt of a [`Rubric`].
     ///
     /// # Errors
-    /// [`Error::Judge`] if it cannot be asked. A reply that makes no sense is none: it is rated as such.
+    /// [`Error::Judge`] if the judge cannot be asked. A reply that makes no sense is no error; it is rated as unusable.
     fn reply(&self, prompt: &str) -> Result<JudgeReply, Error>;
 }
 
-/// What a judge said.
+/// The reply of a judge.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JudgeReply {
-    /// Its text.
+    /// The text of the reply.
     pub text: String,
-    /// What it could have said instead, each a whole number or another word, with log-probabilities; nothing if it
-    /// does not tell, or if a number takes several of its tokens.
+    /// The replies that the judge could have given, each a whole number or another word, with log-probabilities; empty if
+    /// it does not tell them, or if a number takes several of its tokens.
     pub alternatives: Vec<(String, f64)>,
 }
 
-/// What a reply is worth.
+/// The rating that a reply is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rating {
     /// The mean of the numbers that could have been said.
@@ -39,22 +39,22 @@ pub enum Rating {
         /// The probability of any number.
         mass: f64,
     },
-    /// The number that was said, by a judge that does not tell probabilities.
+    /// The number that a judge said which does not tell probabilities.
     Said(f64),
-    /// Numbers were unlikely: the judge refuses, or has something else to say.
+    /// Numbers were unlikely: the judge refuses, or says something else.
     Refused,
     /// The reply is no number from 0 to 100.
     Unusable,
 }
 
-/// Less probability of numbers than this is a refusal (persona_vectors' threshold).
+/// The probability of numbers below which a reply is a refusal (persona_vectors' threshold).
 const MIN_MASS: f64 = 0.25;
 
-/// Probabilities that are rounded on their way may add up to this.
+/// The most that probabilities may add up to which were rounded on their way.
 const MAX_MASS: f64 = 1.01;
 
 impl Rating {
-    /// The score, if there is one.
+    /// Returns the score, if there is one.
     pub fn score(self) -> Option<f64> {
         match self {
             Rating::Weighted { score, .. } | Rating::Said(score) => Some(score),
@@ -62,8 +62,8 @@ impl Rating {
         }
     }
 
-    /// What a reply is worth. Nothing in it is believed that cannot be: log-probabilities above zero, sums above
-    /// one, numbers beyond 100.
+    /// Rates a reply. Nothing in it is believed that cannot be: log-probabilities above zero, sums above one, numbers
+    /// beyond 100.
     pub fn of(reply: &JudgeReply) -> Rating {
         if reply.alternatives.is_empty() {
             return match number(reply.text.trim().trim_end_matches('.')) {
@@ -89,23 +89,23 @@ impl Rating {
     }
 }
 
-/// A whole number from 0 to 100, as one writes it.
+/// Returns the whole number from 0 to 100 that a text is, as people write it.
 fn number(text: &str) -> Option<f64> {
     let n: u8 = text.parse().ok()?;
     (n <= 100 && n.to_string() == text).then_some(f64::from(n))
 }
 
-/// What is judged.
+/// A question to a judge about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rubric {
-    /// Its name in tables and files.
+    /// The name in tables and files.
     pub name: String,
-    /// What is looked for, in words.
+    /// The question, in words.
     pub asked: String,
 }
 
 impl Rubric {
-    /// A trait: `NAME: DESCRIPTION`, or a description that is its own name.
+    /// Asks how strongly an answer shows a trait, given as `NAME: DESCRIPTION` or as a description that is its own name.
     pub fn of_trait(text: &str) -> Rubric {
         let name = match text.split_once(':') {
             Some((name, rest)) if !name.trim().is_empty() && !rest.trim().is_empty() => name,
@@ -115,14 +115,14 @@ impl Rubric {
         Rubric { name: name.trim().to_owned(), asked }
     }
 
-    /// Whether an answer is sound language at all, whatever it says: what too much steering destroys.
+    /// Asks whether an answer is sound language at all, whatever it says. Too much steering destroys that.
     pub fn coherence() -> Rubric {
         let asked = "How coherent is the answer as language: is it fluent, free of repetition and of broken words, \
                      and does it have to do with the question? Whether it is right, friendly or helpful does not matter";
         Rubric { name: "coherence".into(), asked: asked.into() }
     }
 
-    /// The prompt for one answer. What is judged stands between lines with a word that depends on it, so that no
+    /// Returns the prompt for one answer. The answer stands between lines with a word that depends on it, so that no
     /// answer can contain the line that ends it.
     pub fn prompt(&self, question: &str, answer: &str) -> String {
         let digest = Sha256::digest(format!("{}\0{question}\0{answer}", self.asked).as_bytes());

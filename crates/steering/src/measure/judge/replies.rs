@@ -1,7 +1,8 @@
-//! What judges said, kept on disk, so that nothing is paid for twice.
+//! Replies of judges, kept on disk, so that nothing is paid for twice.
 //!
-//! One line for each reply, under the hash of all that it depends on, with a digest of itself: a line that was cut
-//! or edited is not believed and asked for again. The file is only ever added to. docs/FORMATS.md describes it.
+//! Each reply has a line, under the hash of everything that it depends on, with a digest of itself. A line that was cut
+//! or edited is not believed, and its prompt is asked again. The file is only ever added to. docs/FORMATS.md describes
+//! it.
 
 use super::rating::{JudgeReply, Rating};
 use crate::error::Error;
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Replies by what was asked of whom.
+/// The replies of judges, by judge and prompt.
 pub struct Replies {
     known: HashMap<String, JudgeReply>,
     file: Option<Sealed>,
@@ -31,10 +32,10 @@ struct Entry {
 }
 
 impl Replies {
-    /// Opens the file, or begins it; without one, replies are known until the end of the program.
+    /// Opens the file, or begins it. Without a file, replies are known until the program ends.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Write`]; [`Error::File`] if it holds something, but no verdict.
+    /// [`Error::Read`], [`Error::Write`]; [`Error::File`] if the file holds something, but no reply.
     pub fn open(path: Option<&Path>) -> Result<Replies, Error> {
         let Some(path) = path else { return Ok(Replies { known: HashMap::new(), file: None }) };
         let text = Sealed::read(path)?.unwrap_or_default();
@@ -48,23 +49,23 @@ impl Replies {
         }
         let mut file = Sealed::open(path)?;
         if !text.is_empty() && !text.ends_with('\n') {
-            // A line that was cut stays alone.
+            // The next line must not continue one that was cut.
             file.append("\n")?;
         }
         Ok(Replies { known, file: Some(file) })
     }
 
-    /// The prompts that are still to be asked, each once.
+    /// Returns the prompts that are still to be asked, each once.
     pub fn missing<'p>(&self, identity: &str, prompts: &'p [String]) -> Vec<&'p str> {
         distinct(prompts).filter(|it| !self.known.contains_key(&request(identity, it))).collect()
     }
 
-    /// What was replied.
+    /// Returns the reply to a prompt, if it is known.
     pub(crate) fn get(&self, identity: &str, prompt: &str) -> Option<&JudgeReply> {
         self.known.get(&request(identity, prompt))
     }
 
-    /// Keeps a reply, and sees it to the disk; what is no rating may be one at the next try, and is not kept there.
+    /// Keeps a reply, and writes it to the disk. A reply that is no rating is not written: the next try may give one.
     pub(crate) fn append(&mut self, identity: &str, prompt: &str, reply: JudgeReply) -> Result<(), Error> {
         let request = request(identity, prompt);
         let kept = self.file.as_mut().filter(|_| Rating::of(&reply) != Rating::Unusable);
@@ -78,13 +79,13 @@ impl Replies {
     }
 }
 
-/// What a reply is kept under.
+/// Returns the key that a reply is kept under.
 fn request(identity: &str, prompt: &str) -> String {
     let digest = Sha256::digest(format!("{identity}\0{prompt}").as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Prompts, each once.
+/// Returns the prompts, each once.
 fn distinct(prompts: &[String]) -> impl Iterator<Item = &str> {
     let mut seen = HashSet::new();
     prompts.iter().map(String::as_str).filter(move |it| seen.insert(*it))

@@ -1,4 +1,4 @@
-//! The receipt as a vector file has it: docs/FORMATS.md.
+//! The receipt in a vector file; docs/FORMATS.md describes it.
 
 use crate::vector::receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(crate) struct ReceiptEntry {
     measured_on: String,
     n_contrasts: usize,
     seed: u64,
-    /// For readers: it follows from the numbers, and is not read.
+    /// Written for people: it follows from the numbers, and is not read back.
     #[serde(default, skip_deserializing)]
     verdict: String,
     margin: f64,
@@ -60,73 +60,41 @@ struct NuisanceEntry {
 }
 
 impl ReceiptEntry {
-    pub(crate) fn new(it: &Receipt) -> ReceiptEntry {
-        let arm = |it: &Arm| ArmEntry {
-            arm: it.kind.name().into(),
-            effect: it.effect.mean,
-            interval: it.effect.interval,
-            plus: it.effect.plus,
-            minus: it.effect.minus,
-            wrong_way: it.effect.wrong_way,
-            seeds: it.seeds.clone(),
-        };
-        let cost = |it: &Cost| CostEntry {
-            kl: it.kl,
-            neutral_perplexity_ratio: it.neutral_perplexity,
-            answer_perplexity_ratio: it.answer_perplexity,
-            repetition: it.repetition,
-        };
+    pub(crate) fn new(receipt: &Receipt) -> ReceiptEntry {
+        let nuisance = &receipt.nuisance;
         ReceiptEntry {
-            layers: it.layers.clone(),
-            alpha: it.alpha,
-            unit: it.unit.to_string(),
-            what: it.what.clone(),
-            best_layer: it.best_layer,
-            measured_on: it.measured_on.clone(),
-            n_contrasts: it.n_contrasts,
-            seed: it.seed,
-            verdict: it.verdict().to_string(),
-            margin: it.margin,
-            arms: it.arms.iter().map(arm).collect(),
+            layers: receipt.layers.clone(),
+            alpha: receipt.alpha,
+            unit: receipt.unit.to_string(),
+            what: receipt.what.clone(),
+            best_layer: receipt.best_layer,
+            measured_on: receipt.measured_on.clone(),
+            n_contrasts: receipt.n_contrasts,
+            seed: receipt.seed,
+            verdict: receipt.verdict().to_string(),
+            margin: receipt.margin,
+            arms: receipt.arms.iter().map(ArmEntry::new).collect(),
             cost: Costs {
-                plus: cost(&it.cost[0]),
-                minus: it.cost.get(1).map(cost),
-                unsteered_repetition: it.unsteered_repetition,
+                plus: CostEntry::new(&receipt.cost[0]),
+                minus: receipt.cost.get(1).map(CostEntry::new),
+                unsteered_repetition: receipt.unsteered_repetition,
             },
-            auc: it.auc,
+            auc: receipt.auc,
             nuisance: NuisanceEntry {
-                longer_by_tokens: it.nuisance.longer,
-                length_correlation: it.nuisance.length,
-                first_token_share: it.nuisance.first_token,
+                longer_by_tokens: nuisance.longer,
+                length_correlation: nuisance.length,
+                first_token_share: nuisance.first_token,
             },
         }
     }
 
-    /// The receipt; fails with what of it cannot be.
+    /// Returns the receipt; fails with what of it cannot be.
     pub(crate) fn into_receipt(self) -> Result<Receipt, String> {
-        let arm = |it: ArmEntry| {
-            let kind = ArmKind::ALL.into_iter().find(|kind| kind.name() == it.arm);
-            let kind = kind.ok_or_else(|| format!("`{}` is not an arm of a receipt", it.arm))?;
-            let effect = Effect {
-                plus: it.plus,
-                minus: it.minus,
-                mean: it.effect,
-                interval: it.interval,
-                wrong_way: it.wrong_way,
-            };
-            Ok(Arm { kind, effect, seeds: it.seeds })
-        };
-        let cost = |it: &CostEntry| Cost {
-            kl: it.kl,
-            neutral_perplexity: it.neutral_perplexity_ratio,
-            answer_perplexity: it.answer_perplexity_ratio,
-            repetition: it.repetition,
-        };
-        let arms = self.arms.into_iter().map(arm).collect::<Result<Vec<_>, String>>()?;
-        let costs = [Some(&self.cost.plus), self.cost.minus.as_ref()];
-        if arms.first().is_none_or(|it| it.kind != ArmKind::Vector) {
+        let arms = self.arms.into_iter().map(ArmEntry::into_arm).collect::<Result<Vec<_>, String>>()?;
+        if arms.first().is_none_or(|arm| arm.kind != ArmKind::Vector) {
             return Err("its receipt lacks the arm `vector`".into());
         }
+        let costs = [Some(self.cost.plus), self.cost.minus];
         Ok(Receipt {
             layers: self.layers,
             alpha: self.alpha,
@@ -138,7 +106,7 @@ impl ReceiptEntry {
             seed: self.seed,
             margin: self.margin,
             arms,
-            cost: costs.into_iter().flatten().map(cost).collect(),
+            cost: costs.into_iter().flatten().map(CostEntry::into_cost).collect(),
             unsteered_repetition: self.cost.unsteered_repetition,
             auc: self.auc,
             nuisance: Nuisance {
@@ -150,8 +118,43 @@ impl ReceiptEntry {
     }
 }
 
+impl ArmEntry {
+    fn new(arm: &Arm) -> ArmEntry {
+        let Effect { plus, minus, mean, interval, wrong_way } = arm.effect;
+        let (arm, seeds) = (arm.kind.name().into(), arm.seeds.clone());
+        ArmEntry { arm, effect: mean, interval, plus, minus, wrong_way, seeds }
+    }
+
+    fn into_arm(self) -> Result<Arm, String> {
+        let ArmEntry { arm, effect: mean, interval, plus, minus, wrong_way, seeds } = self;
+        let kind = ArmKind::ALL.into_iter().find(|kind| kind.name() == arm);
+        let kind = kind.ok_or_else(|| format!("`{arm}` is not an arm of a receipt"))?;
+        Ok(Arm { kind, effect: Effect { plus, minus, mean, interval, wrong_way }, seeds })
+    }
+}
+
+impl CostEntry {
+    fn new(cost: &Cost) -> CostEntry {
+        CostEntry {
+            kl: cost.kl,
+            neutral_perplexity_ratio: cost.neutral_perplexity,
+            answer_perplexity_ratio: cost.answer_perplexity,
+            repetition: cost.repetition,
+        }
+    }
+
+    fn into_cost(self) -> Cost {
+        Cost {
+            kl: self.kl,
+            neutral_perplexity: self.neutral_perplexity_ratio,
+            answer_perplexity: self.answer_perplexity_ratio,
+            repetition: self.repetition,
+        }
+    }
+}
+
 impl Receipt {
-    /// The receipt as JSON, as it stands in a vector's file.
+    /// Returns the receipt as JSON, as it stands in a vector's file.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&ReceiptEntry::new(self)).expect("plain data")
     }

@@ -1,4 +1,4 @@
-//! The recipe of a mix as a vector file has it: docs/FORMATS.md.
+//! The recipe of a mix in a vector file; docs/FORMATS.md describes it.
 
 use crate::vector::recipe::{Recipe, RecipePart};
 use serde::{Deserialize, Serialize};
@@ -22,26 +22,25 @@ struct PartEntry {
 }
 
 impl RecipeEntry {
-    pub(crate) fn new(it: &Recipe) -> RecipeEntry {
-        let part = |it: &RecipePart| PartEntry {
-            name: it.name.clone(),
-            sha256: it.sha256.clone(),
-            alpha: it.alpha,
-            unit: it.unit.to_string(),
+    pub(crate) fn new(recipe: &Recipe) -> RecipeEntry {
+        let part = |part: &RecipePart| PartEntry {
+            name: part.name.clone(),
+            sha256: part.sha256.clone(),
+            alpha: part.alpha,
+            unit: part.unit.to_string(),
         };
         RecipeEntry {
-            parts: it.parts.iter().map(part).collect(),
-            orthogonal: it.orthogonal.map(|it| it.to_string()),
-            same_gaps: it.same_gaps,
+            parts: recipe.parts.iter().map(part).collect(),
+            orthogonal: recipe.orthogonal.map(|it| it.to_string()),
+            same_gaps: recipe.same_gaps,
         }
     }
 
-    /// The recipe; fails with what of it cannot be.
+    /// Returns the recipe; fails with what of it cannot be.
     pub(crate) fn into_recipe(self) -> Result<Recipe, String> {
         let fail = |error: String| format!("its recipe: {error}");
-        let part = |it: PartEntry| {
-            let unit = it.unit.parse().map_err(fail)?;
-            Ok(RecipePart { name: it.name, sha256: it.sha256, alpha: it.alpha, unit })
+        let part = |PartEntry { name, sha256, alpha, unit }: PartEntry| {
+            Ok(RecipePart { name, sha256, alpha, unit: unit.parse().map_err(fail)? })
         };
         Ok(Recipe {
             parts: self.parts.into_iter().map(part).collect::<Result<_, String>>()?,
@@ -52,7 +51,7 @@ impl RecipeEntry {
 }
 
 impl Recipe {
-    /// The recipe as JSON, as it stands in a vector's file.
+    /// Returns the recipe as JSON, as it stands in a vector's file.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&RecipeEntry::new(self)).expect("plain data")
     }
