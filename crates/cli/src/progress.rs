@@ -1,12 +1,13 @@
 //! Watch bars on standard error, and ctrl-C.
 
 use crate::failure::Failure;
+use crate::output::note;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
-use whipstaff_steering::{Error, Watch};
+use whipstaff_steering::{Error, Remark, Watch};
 
 /// A bar for weights that are packed, in bytes. It shows itself with the first that are.
 pub fn loading() -> ProgressBar {
@@ -61,5 +62,10 @@ impl Watch for Bar {
     fn advance(&self, n: usize) -> Result<(), Error> {
         self.bar.lock().expect("no one panics here").inc(n as u64);
         if self.interrupted.load(Ordering::SeqCst) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn remark(&self, remark: &Remark) {
+        self.clear();
+        note(&remark.text);
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use whipstaff_engine::{Score, Steering, TokenSet};
 use whipstaff_steering::{
-    Convention, GateRequest, GateSpec, How, Instruction, PersonaVector, SteerSpec, Unit, steering_of,
+    Application, Convention, GateRequest, GateSpec, Instruction, PersonaVector, SteerSpec, Unit, steering_of,
 };
 
 impl SteerArgs {
@@ -109,7 +109,7 @@ fn split(text: &str) -> (&str, Vec<(&str, &str)>) {
 /// A vector with all that is to be done with it, held against a model.
 pub struct PlannedSteer {
     pub planned: PlannedVector,
-    pub how: How,
+    pub how: Application,
     condition: Option<PersonaVector>,
     pub tokens: Option<Arc<TokenSet>>,
 }
@@ -126,7 +126,7 @@ impl PlannedSteer {
         }
         let tokens = spec.how.tokens.resolve(loaded.tokenizer()?);
         let (gate, condition) = condition.map(|it| (it.gate, it.vector)).unzip();
-        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition, tokens })
+        Ok(PlannedSteer { planned, how: Application { gate, ..spec.how.clone() }, condition, tokens })
     }
 
     /// The same without a model, to be talked about: layers are those of the vector's own.
@@ -134,7 +134,7 @@ impl PlannedSteer {
         let planned = PlannedVector::without_model(&arg(spec, None)?, spec.unit)?;
         let condition = spec.gate.as_ref().map(Condition::read).transpose()?;
         let (gate, condition) = condition.map(|it| (it.gate, it.vector)).unzip();
-        Ok(PlannedSteer { planned, how: How { gate, ..spec.how.clone() }, condition, tokens: None })
+        Ok(PlannedSteer { planned, how: Application { gate, ..spec.how.clone() }, condition, tokens: None })
     }
 
     pub fn instruction(&self) -> Instruction<'_> {

@@ -8,8 +8,8 @@ use crate::progress::Bar;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff_steering::{
-    ContrastSet, Cosines, Dose, Interference, LayerSpec, Mix, Moved, Part, Unit, compose as mixed,
-    interference, same_gaps, sha256_of_file, shared_layers,
+    Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix, Part, Unit, compose as mixed,
+    same_gaps, sha256_of_file, shared_layers,
 };
 
 /// `whipstaff vector compose`: read vectors → compare → add up → measure if asked to → write, print.
@@ -142,9 +142,8 @@ fn measure(
     let unit = if mix.vector.is_foreign() { Unit::Unit } else { Unit::Gap };
     let together = Dose { vector: &mix.vector, alpha: 1.0, unit, layers: layers.clone() };
     let (tokenizer, bar) = (loaded.tokenizer()?, Bar::new()?);
-    let of_set = |set: &ContrastSet| {
-        interference(&loaded.model, tokenizer, &frame, &alone, &together, set, args.seed, &bar)
-    };
+    let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
+    let of_set = |set: &ContrastSet| bench.interference(&alone, &together, set, args.seed);
     let sets = heldout.iter().map(of_set).collect::<Result<Vec<_>, _>>()?;
     bar.clear();
     bar.check()?;
@@ -295,7 +294,7 @@ impl Measured {
     }
 
     fn json(&self) -> Value {
-        let moved = |it: &Moved| json!({"effect": it.mean, "interval": it.interval});
+        let moved = |it: &Estimate| json!({"effect": it.mean, "interval": it.interval});
         let set = |it: &Interference| {
             json!({
                 "measured_on": it.measured_on, "n_contrasts": it.n_contrasts, "margin": it.margin,
@@ -308,11 +307,11 @@ impl Measured {
 }
 
 /// Each part alone, the mix, the interference.
-fn arms_of(it: &Interference) -> Vec<&Moved> {
+fn arms_of(it: &Interference) -> Vec<&Estimate> {
     it.alone.iter().chain([&it.mix, &it.interference]).collect()
 }
 
-fn cell(it: &Moved) -> String {
+fn cell(it: &Estimate) -> String {
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     format!("   {:>+7.3}   {interval:20}", it.mean)
 }
@@ -320,7 +319,7 @@ fn cell(it: &Moved) -> String {
 /// What the interference on a set comes to.
 fn in_words(it: &Interference) -> String {
     let sum: f64 = it.alone.iter().map(|it| it.mean).sum();
-    let Moved { mean, interval } = it.interference;
+    let Estimate { mean, interval } = it.interference;
     let on = format!("on `{}`", it.measured_on);
     match interval {
         None => format!("{on}: too few contrasts to say"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Text, TokenRule, Watched, midpoints, rulers,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Projections, Text, TokenRule, midpoints, rulers,
     steering_of, watch, write_atomically,
 };
 
@@ -61,9 +61,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         midpoints(&rows, vector, &layers)
     });
     let rulers = rulers(vector, &layers, at.transpose()?.as_ref())?;
-    let run = |text: &Text, steering: &Steering| {
-        watch(&loaded.model, text, vector, &layers, &rulers, steering, &bar)
-    };
+    let run = |text: &Text, steering: &Steering| watch(&loaded.model, text, vector, &rulers, steering, &bar);
     let rows = run(&text, &steering)?;
     let baseline = match args.baseline.as_deref() {
         None => None,
@@ -87,7 +85,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         baseline: baseline.map(|(text, rows)| (skip(&text), rows)),
         rows,
     };
-    if rulers[0].midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
+    if map.rows[0].ruler.midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
         note("the vector has no gap, so --contrasts has nothing to add: values are plain projections");
     }
     if let Some(path) = &args.output {
@@ -154,7 +152,7 @@ fn pieces(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<String>, Failure> {
 }
 
 fn to_json(map: &Heatmap, ids: &[u32]) -> Value {
-    let layer = |(i, it): (usize, &Watched)| {
+    let layer = |(i, it): (usize, &Projections)| {
         json!({"layer": it.layer, "size": it.ruler.size, "midpoint": it.ruler.midpoint, "values": it.values,
                "mean": it.mean(map.skip), "baseline": map.baseline.as_ref().map(|(_, rows)| &rows[i].values),
                "shift": map.shift(i)})

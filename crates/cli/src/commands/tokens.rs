@@ -6,7 +6,7 @@ use crate::output::{Tone, paint, print, print_line, printable, width};
 use crate::plan::{PlannedVector, SteerArg};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
-use whipstaff_steering::{Lens, Pushed, lens};
+use whipstaff_steering::{Lens, TokenPush, lens};
 
 /// `whipstaff vector tokens`: read the vector → load the model → read the directions by its head → print.
 pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -30,14 +30,15 @@ pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
 }
 
 fn layer_json(it: &Lens) -> Value {
-    let token = |it: &Pushed| json!({"id": it.id, "text": it.text, "special": it.special, "logit": it.logit});
-    let side = |tokens: &[Pushed]| tokens.iter().map(token).collect::<Vec<_>>();
+    let token =
+        |it: &TokenPush| json!({"id": it.id, "text": it.text, "special": it.special, "logit": it.logit});
+    let side = |tokens: &[TokenPush]| tokens.iter().map(token).collect::<Vec<_>>();
     json!({"layer": it.layer, "deviation": it.deviation, "up": side(&it.up), "down": side(&it.down)})
 }
 
 /// A layer's tokens, each with its logit in standard deviations of the vocabulary.
 fn layer_text(it: &Lens, width: usize) -> String {
-    let side = |head: &str, tokens: &[Pushed]| {
+    let side = |head: &str, tokens: &[TokenPush]| {
         let items: Vec<String> = tokens.iter().map(|token| item(token, it.deviation)).collect();
         let lines = fill(&items, width.saturating_sub(15)).join("\n               ");
         format!("    {head:10} {lines}\n")
@@ -46,7 +47,7 @@ fn layer_text(it: &Lens, width: usize) -> String {
 }
 
 /// ` library` +4.1: quoted, since spaces belong to tokens, and escaped.
-fn item(token: &Pushed, deviation: f64) -> String {
+fn item(token: &TokenPush, deviation: f64) -> String {
     let mut item = format!("{:?}", token.text);
     // Of a token that holds a part of a character, the text alone does not say which it is.
     if token.text.contains('\u{fffd}') || token.text.is_empty() {
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn tokens_are_quoted_escaped_and_marked() {
         let check = |text: &str, special: bool, want: &str| {
-            let token = Pushed { id: 7, text: text.into(), special, logit: 3.0 };
+            let token = TokenPush { id: 7, text: text.into(), special, logit: 3.0 };
             assert_eq!(item(&token, 2.0), want);
         };
         check(" book", false, "\" book\" +1.5");
