@@ -34,8 +34,8 @@ pub use forward::{
 };
 pub use load::{LoadOptions, Outline};
 pub use run::{
-    Continuation, Event, Finish, Generator, PrefixTree, Prefixes, Request, RequestError, RequestId, Sampler, Sampling, decide,
-    log_probs, log_probs_among, score,
+    Continuation, Event, Finish, Generator, PrefixTree, Prefixes, Request, RequestError, RequestId, Sampler,
+    Sampling, decide, log_probs, log_probs_among, score,
 };
 pub use steering::{
     Edit, Fires, Gate, Operator, Pool, Position, Schedule, Scope, Score, Site, Span, Steering, TokenSet,

@@ -1,6 +1,6 @@
 //! A request at work.
 
-use super::{Event, Finish, Request, RequestId};
+use super::request::{Event, Finish, Request, RequestId};
 use crate::error::Error;
 use crate::forward::{Model, Session};
 use crate::run::decide::Decision;
