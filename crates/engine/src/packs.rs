@@ -14,9 +14,7 @@
 //! file that changed has no pack. A pack appears under its name only when all of it is on the disk. What
 //! goes wrong with packs costs time, never the model: weights are then packed into memory.
 
-use crate::weights::hex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -24,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+use whipstaff_disk::{hex, rename_synced, sha256};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, PACKED_LAYOUT, Packed, Packer};
 
 /// The number of the file's own format.
@@ -168,7 +167,7 @@ impl Source {
 
     fn name(&self) -> String {
         let json = serde_json::to_vec(&(FORMAT, PACKED_LAYOUT, self)).expect("plain data");
-        hex(&Sha256::digest(json)[..12])
+        hex(&sha256(&json)[..12])
     }
 }
 
@@ -260,8 +259,7 @@ impl Writer {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&json)?;
         self.file.write_all(&(json.len() as u64).to_le_bytes())?;
-        self.file.sync_all()?;
-        fs::rename(&self.partial, &self.path)?;
+        rename_synced(&self.file, &self.partial, &self.path)?;
         self.finished = true;
         Ok(())
     }

@@ -6,7 +6,6 @@ use crate::packs::Packs;
 use crate::params::{Param, parameters};
 use crate::{Config, Error};
 use safetensors::tensor::{Metadata, SafeTensors};
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -16,6 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+use whipstaff_disk::{hex, sha256, sha256_hex};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
 /// The tensors of a checkpoint, by name.
@@ -156,10 +156,10 @@ impl Weights {
 
     /// SHA-256 of the file, in hex; for shards, of the concatenated digests in order of name.
     pub fn sha256(&self) -> String {
-        let digests: Vec<_> = self.shards.iter().map(|shard| Sha256::digest(&shard[..])).collect();
+        let digests: Vec<_> = self.shards.iter().map(|shard| sha256(&shard[..])).collect();
         match &digests[..] {
             [one] => hex(one),
-            many => hex(&Sha256::digest(many.concat())),
+            many => sha256_hex(&many.concat()),
         }
     }
 
@@ -369,8 +369,4 @@ fn shards_of(index: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
         ));
     }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,11 +4,8 @@
 //! keeps it so whatever a model may have written. It follows the reader's light or dark theme, folds
 //! to the width of a phone, and prints. Equal reports give equal bytes.
 
-mod study;
-
-pub use study::StudyPage;
-
-use crate::figure::{Figure, HeatMap, escape};
+use crate::words::{bar_width, fixed, places};
+use whipstaff_figures::{Figure, HeatMap, escape};
 
 /// A page of maps under a few paragraphs, as self-contained as a [`Report`].
 pub fn maps_page(title: &str, intro: &str, maps: &[&HeatMap]) -> String {
@@ -180,7 +177,7 @@ impl Report {
             }
             let width = if largest > 0.0 { ratio(row) / largest } else { 0.0 };
             page.raw("<td><div class=\"ratio\"><i aria-hidden=\"true\"><b style=\"width:")
-                .text(&percent(width, 1));
+                .text(&bar_width(width, 1));
             page.raw("\"></b></i><span>").text(&fixed(ratio(row), 3)).raw("</span></div></td></tr>\n");
         }
         page.raw("</tbody>\n</table>\n</details>\n</section>\n");
@@ -214,11 +211,11 @@ impl Shares {
                     continue;
                 }
                 let share = share / whole;
-                let text = percent(share, 0);
+                let text = bar_width(share, 0);
                 page.raw("<span class=\"")
                     .raw(class_of(i))
                     .raw("\" style=\"width:")
-                    .text(&percent(share, 2))
+                    .text(&bar_width(share, 2))
                     .raw("\" title=\"");
                 page.text(class)
                     .raw(" ")
@@ -241,7 +238,7 @@ impl Shares {
     }
 }
 
-const STYLE: &str = include_str!("report.css");
+const STYLE: &str = include_str!("../templates/style.css");
 
 /// The policy forbids every request; the empty icon saves the one for `favicon.ico`.
 const HEAD: &str = r#"<!DOCTYPE html>
@@ -255,22 +252,22 @@ const HEAD: &str = r#"<!DOCTYPE html>
 "#;
 
 /// A page under construction. Only text of this file goes in as it stands; all else is escaped.
-struct Html(String);
+pub(crate) struct Html(pub(crate) String);
 
 impl Html {
-    fn begin(title: &str) -> Html {
+    pub(crate) fn begin(title: &str) -> Html {
         let mut page = Html(HEAD.into());
         page.raw("<title>").text(title).raw("</title>\n<style>\n").raw(STYLE);
         page.raw("</style>\n</head>\n<body>\n");
         page
     }
 
-    fn end(mut self, version: &str) -> String {
+    pub(crate) fn end(mut self, version: &str) -> String {
         self.raw("</main>\n<footer>Written by Whipstaff ").text(version).raw("</footer>\n</body>\n</html>\n");
         self.0
     }
 
-    fn settings(&mut self, settings: &[(String, String)]) -> &mut Self {
+    pub(crate) fn settings(&mut self, settings: &[(String, String)]) -> &mut Self {
         self.raw("<section>\n<h2>Settings</h2>\n<dl class=\"card\">\n");
         for (name, value) in settings {
             self.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>\n");
@@ -278,22 +275,22 @@ impl Html {
         self.raw("</dl>\n</section>\n")
     }
 
-    fn command(&mut self, command: &str) -> &mut Self {
+    pub(crate) fn command(&mut self, command: &str) -> &mut Self {
         self.raw("<section>\n<h2>Make it again</h2>\n<pre class=\"card\"><code>").text(command);
         self.raw("</code></pre>\n</section>\n")
     }
 
-    fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.0.push_str(&escape(text));
         self
     }
 
-    fn paragraphs(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn paragraphs(&mut self, text: &str) -> &mut Self {
         for paragraph in text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()) {
             self.raw("<p>").marked(paragraph).raw("</p>\n");
         }
@@ -301,7 +298,7 @@ impl Html {
     }
 
     /// Text in which names stand between backticks.
-    fn marked(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn marked(&mut self, text: &str) -> &mut Self {
         let parts: Vec<&str> = text.split('`').collect();
         if parts.len().is_multiple_of(2) {
             return self.text(text);
@@ -316,7 +313,7 @@ impl Html {
         self
     }
 
-    fn figure(&mut self, figure: &Figure) -> &mut Self {
+    pub(crate) fn figure(&mut self, figure: &Figure) -> &mut Self {
         self.0.push_str(&figure.svg_inline());
         self
     }
@@ -336,29 +333,10 @@ fn class_of(i: usize) -> &'static str {
     ["k0", "k1", "k2", "k3", "k4", "k5"][i % 6]
 }
 
-fn fixed(value: f64, places: usize) -> String {
-    if value.is_finite() { format!("{value:.places$}").replace('-', "−") } else { "–".to_owned() }
-}
-
-/// Decimals that give the largest of `values` about three digits, so that a column lines up.
-fn places(values: impl Iterator<Item = f64>) -> usize {
-    match values.filter(|v| v.is_finite()).map(f64::abs).fold(0.0, f64::max) {
-        largest if largest >= 100.0 => 1,
-        largest if largest >= 10.0 => 2,
-        _ => 3,
-    }
-}
-
-/// A share from 0 to 1 as a percentage; anything else counts as the nearer end.
-fn percent(share: f64, places: usize) -> String {
-    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
-    format!("{:.places$}%", share * 100.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Curve, Panel, Point};
+    use whipstaff_figures::{Curve, Panel, Point};
 
     const HOSTILE: &str = "</style></code><script>alert(\"1\" & '2')</script>\u{0}";
 

@@ -1,11 +1,11 @@
-//! A text on a vector, drawn: coloured text for a terminal, a page with a heat map for a browser.
+//! The projections of a text's tokens on a vector, and the page that shows them as a heat map.
 
-use crate::output::{Tone, colour, paint, printable};
 use serde_json::json;
 use whipstaff_steering::{Unit, Watched};
 
-/// What is drawn.
-pub struct Heatmap {
+/// The projections of each token of a text on a vector, by layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenMap {
     /// Name of the vector.
     pub vector: String,
     /// Name of the model.
@@ -16,25 +16,26 @@ pub struct Heatmap {
     pub skip: usize,
     /// The projections, by layer.
     pub rows: Vec<Watched>,
-    /// What they are compared with, and how many of its leading tokens do not count.
+    /// The projections that `rows` are compared with, and how many of their leading tokens do not count.
     pub baseline: Option<(usize, Vec<Watched>)>,
-    /// Is the baseline of the same tokens? Then the colours are shifts, token by token.
+    /// True if the baseline is of the same tokens; the colours are then shifts, token by token.
     pub same_tokens: bool,
 }
 
-impl Heatmap {
+impl TokenMap {
+    /// Returns the unit that projections are counted in.
     pub fn unit(&self) -> Unit {
         self.rows.first().map_or(Unit::Unit, |row| row.ruler.unit)
     }
 
-    /// By how much the mean of the `i`-th layer lies above that of the baseline.
+    /// Returns how far the mean of the `i`-th layer lies above the mean of the baseline; `None` without a baseline.
     pub fn shift(&self, i: usize) -> Option<f64> {
         let (skip, rows) = self.baseline.as_ref()?;
         Some(self.rows[i].mean(self.skip)? - rows[i].mean(*skip)?)
     }
 
-    /// What is coloured at the `i`-th layer.
-    fn values(&self, i: usize) -> Vec<f64> {
+    /// Returns the numbers that are coloured at the `i`-th layer, one for each token.
+    pub fn values(&self, i: usize) -> Vec<f64> {
         let values = &self.rows[i].values;
         match &self.baseline {
             Some((_, rows)) if self.same_tokens => {
@@ -44,8 +45,8 @@ impl Heatmap {
         }
     }
 
-    /// The value of full colour at the `i`-th layer: 19 of 20 tokens stay below it.
-    fn full(&self, i: usize) -> f64 {
+    /// Returns the number of full colour at the `i`-th layer: 19 of 20 tokens stay below it.
+    pub fn full(&self, i: usize) -> f64 {
         let values = self.values(i);
         let counted = values.get(self.skip..).filter(|it| !it.is_empty()).unwrap_or(&values);
         let mut sizes: Vec<f64> = counted.iter().map(|it| it.abs()).collect();
@@ -54,8 +55,8 @@ impl Heatmap {
         sizes.get(at).copied().filter(|it| *it > 0.0).unwrap_or(1.0)
     }
 
-    /// What a value says. A shift does not depend on where one counts from.
-    fn meaning(&self) -> String {
+    /// Says what a number means. A shift does not depend on where one counts from.
+    pub fn meaning(&self) -> String {
         let (of, from) = match self.unit() {
             Unit::Gap => (
                 "gaps",
@@ -71,7 +72,7 @@ impl Heatmap {
         }
     }
 
-    /// A page that asks the network for nothing. Tokens reach it as data and are set as text, never as markup.
+    /// Returns the page as a complete HTML document. Tokens reach it as data and are set as text, never as markup.
     pub fn html(&self) -> String {
         let row = |i: usize| {
             json!({"layer": self.rows[i].layer, "values": self.values(i), "full": self.full(i),
@@ -83,56 +84,8 @@ impl Heatmap {
         });
         // Within a script only `<` could end the data.
         let data = data.to_string().replace('<', "\\u003c");
-        include_str!("heatmap.html").replacen("DATA", &data, 1)
+        include_str!("../templates/heat_map.html").replacen("DATA", &data, 1)
     }
-}
-
-/// Text for a terminal: coloured where colour is wanted, else a number for each token.
-pub fn terminal(map: &Heatmap) -> String {
-    let many = map.rows.len() > 1;
-    let mut text =
-        format!("{}\n", paint(Tone::Heading, &printable(&format!("{} on {}", map.vector, map.model))));
-    text += &format!("  {}\n", map.meaning());
-    for i in 0..map.rows.len() {
-        let (values, full) = (map.values(i), map.full(i));
-        let mean = map.rows[i].mean(map.skip).map_or("-".into(), |it| format!("{it:+.3}"));
-        let shift = map.shift(i).map_or(String::new(), |it| format!(", shift {it:+.3}"));
-        text += &format!("\nlayer {}: mean {mean}{shift}", map.rows[i].layer);
-        if colour() {
-            let swatch = |part: f64| cell(&format!(" {:+.2} ", part * full), part);
-            text += &format!("   {}\n", [-1.0, -0.5, 0.0, 0.5, 1.0].map(swatch).concat());
-            let tokens = map.tokens.iter().zip(&values);
-            text += &tokens.map(|(token, value)| cell(&printable(token), value / full)).collect::<String>();
-            text += "\n";
-        } else if many {
-            let numbers: Vec<String> = values.iter().map(|it| format!("{it:+.2}")).collect();
-            text += &format!("\n  {}\n", numbers.join(" "));
-        } else {
-            let line =
-                |(token, value): (&String, &f64)| format!("  {value:>+9.3}  {}\n", token.escape_debug());
-            text += &format!("\n{}", map.tokens.iter().zip(&values).map(line).collect::<String>());
-        }
-    }
-    text
-}
-
-/// Text on its colour: blue for −1, the terminal's own for 0, red for +1. A line break ends the colour first, or
-/// the rest of the line would get it.
-fn cell(text: &str, part: f64) -> String {
-    let part = part.clamp(-1.0, 1.0);
-    let [r, g, b] = diverging(part);
-    let ink = if part.abs() > 0.6 { "97" } else { "30" };
-    let paint = |line: &str| match line {
-        "" => String::new(),
-        line => format!("\x1b[{ink};48;2;{r};{g};{b}m{line}\x1b[0m"),
-    };
-    text.split('\n').map(paint).collect::<Vec<_>>().join("\n")
-}
-
-/// A colour between blue (−1), near white (0) and red (+1).
-fn diverging(part: f64) -> [u8; 3] {
-    let (end, part) = if part < 0.0 { ([33.0, 102.0, 172.0], -part) } else { ([178.0, 24.0, 43.0], part) };
-    end.map(|end: f64| (247.0 + (end - 247.0) * part).round() as u8)
 }
 
 #[cfg(test)]
@@ -140,9 +93,9 @@ mod tests {
     use super::*;
     use whipstaff_steering::Ruler;
 
-    fn map(tokens: &[&str], values: &[f64]) -> Heatmap {
+    fn map(tokens: &[&str], values: &[f64]) -> TokenMap {
         let ruler = Ruler { unit: Unit::Rms, size: 1.0, midpoint: 0.0 };
-        Heatmap {
+        TokenMap {
             vector: "v".into(),
             model: "m".into(),
             tokens: tokens.iter().map(|it| (*it).to_owned()).collect(),
@@ -151,12 +104,6 @@ mod tests {
             baseline: None,
             same_tokens: false,
         }
-    }
-
-    #[test]
-    fn colours_diverge_from_white_to_blue_and_red() {
-        assert_eq!([-1.0, 0.0, 1.0].map(diverging), [[33, 102, 172], [247; 3], [178, 24, 43]]);
-        assert!(cell("a\nb", 9.0).matches("\x1b[97;48;2;178;24;43m").count() == 2, "each line has its own");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The page of a study: three questions, each with its answer, its figure and its table.
 
-use super::{Html, fixed};
-use crate::study::{Findings, MethodRow, PromptRow, QUESTIONS, asked, layers_text, percent};
+use crate::demo::Html;
+use crate::study_figures::{asked, depth_figure, methods_figure, pair_name, prompting_figure};
+use crate::study_words::{QUESTIONS, answers};
+use crate::words::{fixed, layers_in_words, percent};
+use whipstaff_steering::study::{Curve, Findings, MethodRow, PromptRow};
 
 /// What stands on the page beside the findings.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,18 +31,18 @@ const READING: &str = "The margin of a contrast is how much likelier per token t
 impl StudyPage<'_> {
     /// The page as a complete HTML document: it asks for nothing and runs no script.
     pub fn html(&self) -> String {
-        let [methods, depth, prompting] = self.findings.answers();
+        let [methods, depth, prompting] = answers(self.findings);
         let mut page = Html::begin(&self.title);
         page.raw("<header>\n<h1>")
             .text(&self.title)
             .raw("</h1>\n<div class=\"intro\">\n")
             .paragraphs(&self.intro);
         page.raw("</div>\n<p class=\"note\">").text(READING).raw("</p>\n</header>\n<main>\n");
-        question(&mut page, QUESTIONS[0], &methods, &self.findings.methods_figure().svg_inline());
+        question(&mut page, QUESTIONS[0], &methods, &methods_figure(self.findings).svg_inline());
         self.methods(&mut page);
-        question(&mut page, QUESTIONS[1], &depth, &self.findings.depth_figure().svg_inline());
+        question(&mut page, QUESTIONS[1], &depth, &depth_figure(self.findings).svg_inline());
         self.depths(&mut page);
-        question(&mut page, QUESTIONS[2], &prompting, &self.findings.prompting_figure().svg_inline());
+        question(&mut page, QUESTIONS[2], &prompting, &prompting_figure(self.findings).svg_inline());
         self.prompting(&mut page);
         page.settings(&self.settings).command(&self.command);
         page.end(env!("CARGO_PKG_VERSION"))
@@ -64,9 +67,9 @@ impl StudyPage<'_> {
                 .beyond_first
                 .map(|(mean, interval)| format!("{} ({})", fixed(mean, 3), between(Some(interval))));
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
+                pair_name(self.findings, &it.model, &it.persona),
                 it.method.name().into(),
-                layers_text(&it.layers),
+                layers_in_words(&it.layers),
                 fixed(it.alpha, 2),
                 fixed(it.judged.effect, 3),
                 between(it.judged.interval),
@@ -83,13 +86,13 @@ impl StudyPage<'_> {
     fn depths(&self, page: &mut Html) {
         let head =
             ["persona", "method", "layers of the model", "best layer", "depth", "effect at each layer"];
-        let row = |it: &crate::study::Curve| {
+        let row = |it: &Curve| {
             let effects = it
                 .points
                 .iter()
                 .map(|(layer, effect)| format!("{layer}: {}", fixed(effect.unwrap_or(f64::NAN), 2)));
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
+                pair_name(self.findings, &it.model, &it.persona),
                 it.method.name().into(),
                 it.n_layers.to_string(),
                 it.picked.map_or("–".into(), |it| it.to_string()),
@@ -120,8 +123,8 @@ impl StudyPage<'_> {
                 None => ("no room in the context", None),
             };
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
-                format!("{}, {}", it.method, layers_text(&it.layers)),
+                pair_name(self.findings, &it.model, &it.persona),
+                format!("{}, {}", it.method, layers_in_words(&it.layers)),
                 fixed(it.alpha, 2),
                 fixed(it.steering.mean, 3),
                 between(it.steering.interval),

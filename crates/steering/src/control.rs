@@ -9,8 +9,8 @@
 //! Files that are written here also hold, under keys of our own that others ignore, everything that the
 //! vector file holds, so that the way back loses nothing.
 
-use crate::dial::layers_text;
 use crate::file::Metadata;
+use crate::layers::layers_text;
 use crate::{Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Unit};
 use std::collections::BTreeMap;
 use std::path::Path;

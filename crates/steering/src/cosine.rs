@@ -1,6 +1,5 @@
 //! How far steering turns the stream: cosine of steered and unsteered `resid_post`.
 
-use crate::figure::{Curve, Panel, Point};
 use crate::replay::{Replay, Text, batches, passes};
 use crate::stats::percentile;
 use crate::{Error, Watch};
@@ -18,12 +17,15 @@ pub struct CosineTable {
     pub per_prompt: Vec<Vec<Vec<f64>>>,
 }
 
-/// Mean and spread of a cell.
+/// The cosines under one alpha at one layer, over prompts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cell {
-    pub(crate) mean: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+pub struct CosineCell {
+    /// The mean.
+    pub mean: f64,
+    /// The 10th percentile.
+    pub low: f64,
+    /// The 90th percentile.
+    pub high: f64,
 }
 
 /// Measures the cosine of steered and unsteered `resid_post` at every layer, teacher-forced: both
@@ -118,13 +120,13 @@ impl CosineTable {
         self.per_prompt.first().map_or(0, Vec::len)
     }
 
-    /// Mean over prompts, with the 10th and 90th percentile.
-    pub(crate) fn cell(&self, alpha: usize, layer: usize) -> Cell {
+    /// Returns the mean over prompts and its spread, under the `alpha`-th alpha at `layer`.
+    pub fn cell(&self, alpha: usize, layer: usize) -> CosineCell {
         let values = &self.per_prompt[alpha][layer];
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Cell { mean, low: percentile(&sorted, 0.1), high: percentile(&sorted, 0.9) }
+        CosineCell { mean, low: percentile(&sorted, 0.1), high: percentile(&sorted, 0.9) }
     }
 
     /// The mean over prompts.
@@ -132,30 +134,12 @@ impl CosineTable {
         self.cell(alpha, layer).mean
     }
 
-    /// The table as a panel of a figure.
-    pub fn panel(&self, title: &str) -> Panel {
-        let point = |alpha: usize, layer: usize| {
-            let Cell { mean, low, high } = self.cell(alpha, layer);
-            Point { layer, mean, low, high }
-        };
-        let curve = |(i, alpha): (usize, &f64)| Curve {
-            alpha: *alpha,
-            points: (0..self.n_layers()).map(|layer| point(i, layer)).collect(),
-        };
-        Panel {
-            title: title.to_owned(),
-            n_layers: self.n_layers(),
-            injected: self.injected.clone(),
-            curves: self.alphas.iter().enumerate().map(curve).collect(),
-        }
-    }
-
     /// The table as CSV: `layer,alpha,cosine,low,high`.
     pub fn csv(&self) -> String {
         let mut csv = String::from("layer,alpha,cosine,low,high\n");
         for (i, alpha) in self.alphas.iter().enumerate() {
             for layer in 0..self.n_layers() {
-                let Cell { mean, low, high } = self.cell(i, layer);
+                let CosineCell { mean, low, high } = self.cell(i, layer);
                 writeln!(csv, "{layer},{alpha},{mean:.6},{low:.6},{high:.6}").expect("writing to a string");
             }
         }

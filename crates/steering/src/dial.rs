@@ -1,6 +1,7 @@
 //! The dial: `h ← h + alpha · u · d` with a unit `u`, and what a dose of several vectors adds up to.
 
 use crate::control::no_statistic;
+use crate::layers::layers_text;
 use crate::{Error, LayerDirection, PersonaVector};
 use std::{fmt, str::FromStr};
 use whipstaff_engine::{Edit, Steering};
@@ -152,21 +153,8 @@ impl PersonaVector {
         }
     }
 
-    /// The layers as a person would write them: `0-15` or `3,5,7`.
+    /// Returns the layers as a person would write them: `0-15` or `3,5,7`.
     pub fn layers_text(&self) -> String {
         layers_text(&self.layers.keys().copied().collect::<Vec<_>>())
     }
-}
-
-/// Layers as a person would write them: runs as ranges.
-pub(crate) fn layers_text(layers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for layer in layers {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == *layer => *end = *layer,
-            _ => runs.push((*layer, *layer)),
-        }
-    }
-    let text = |(a, b): &(usize, usize)| if a == b { a.to_string() } else { format!("{a}-{b}") };
-    runs.iter().map(text).collect::<Vec<_>>().join(",")
 }

@@ -12,9 +12,9 @@ use recipe::RecipeEntry;
 use crate::{Convention, Error, FrameId, LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::{io::Write, path::Path};
+use std::path::Path;
+use whipstaff_disk::write_atomically;
 
 /// The latest version; a file with a later one is refused. Version 2 is written only for vectors of
 /// other tools, of which version 1 would claim more than is known.
@@ -94,7 +94,7 @@ impl PersonaVector {
     /// # Errors
     /// [`Error::Write`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        write_atomically(path, &self.to_bytes())
+        Ok(write_atomically(path, &self.to_bytes())?)
     }
 
     /// The bytes of the file.
@@ -324,42 +324,4 @@ fn check_direction(layer: usize, it: &LayerDirection, model: &ModelEntry) -> Res
         return Err(format!("`{name}` has norm {norm:.4}, but a direction has norm 1"));
     }
     Ok(())
-}
-
-/// Writes a file so that readers see the old one or the new one, never half of either: a temporary
-/// file in the same folder, flushed to disk, then renamed.
-///
-/// # Errors
-/// [`Error::Write`]; the old file, if any, is untouched and the temporary one is gone.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    // Only the kind: the full error names the temporary file, which nobody asked for.
-    let fail = |error: std::io::Error| Error::Write { path: path.to_owned(), source: error.kind().into() };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".whipstaff-");
-    #[cfg(unix)]
-    {
-        // What an ordinary new file gets, less the umask; temporary files are private otherwise.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(dir).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// SHA-256 of a file, in hex.
-///
-/// # Errors
-/// [`Error::Read`].
-pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(sha256_hex(&bytes))
-}
-
-/// SHA-256 of bytes, in hex.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

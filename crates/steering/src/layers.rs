@@ -127,6 +127,19 @@ fn parse_mark(text: &str) -> Option<LayerMark> {
     }
 }
 
+/// Returns layers as a person would write them, runs as ranges: `8-11,14`. The layers ascend.
+pub fn layers_text(layers: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for layer in layers {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == *layer => *end = *layer,
+            _ => runs.push((*layer, *layer)),
+        }
+    }
+    let text = |(a, b): &(usize, usize)| if a == b { a.to_string() } else { format!("{a}-{b}") };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,19 +5,15 @@
 //! docs/REFERENCE.md says what is measured and how the three questions are answered.
 
 mod data;
-mod drawn;
 mod findings;
 mod journal;
 mod measure;
 mod plan;
-mod words;
 
-pub(crate) use drawn::{asked, layers_text, percent};
 pub use findings::{Compared, Curve, Depth, Findings, MethodRow, PromptRow};
 pub use journal::Journal;
 pub use measure::Bench;
 pub use plan::{EMBEDDED, PersonaPlan, StudyPlan, file_name};
-pub use words::QUESTIONS;
 
 use crate::random::Random;
 use crate::stats::{RESAMPLES, interval_of_mean, mean};

@@ -11,7 +11,6 @@ pub use journal::Journal;
 use crate::answers::{asking_to_measure, continuations};
 use crate::divergence::divergences;
 use crate::extract::encode;
-use crate::file::sha256_hex;
 use crate::margin::Margins;
 use crate::random::Random;
 use crate::receipt::mean_repetition;
@@ -21,6 +20,7 @@ use crate::{
     ask_under_each, combine, measure_cosine, perplexities,
 };
 use std::collections::BTreeMap;
+use whipstaff_disk::sha256_hex;
 use whipstaff_engine::{Continuation, Message, Model, Steering, Tokenizer};
 
 /// Everything that a sweep's numbers depend on: another plan gives other numbers.

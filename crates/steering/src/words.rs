@@ -1,6 +1,6 @@
 //! What an instruction does, in words.
 
-use crate::dial::layers_text;
+use crate::layers::layers_text;
 use crate::{How, Instruction, Op, Unit};
 use whipstaff_engine::{Fires, Pool, Position, Schedule, Score, Span};
 

@@ -9,9 +9,10 @@ use crate::steer::{self, PlannedSteer};
 use std::path::Path;
 use std::sync::Arc;
 use whipstaff_engine::{Continuation, TokenSet};
+use whipstaff_report::percent;
 use whipstaff_steering::{
     AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
-    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, receipt as measure,
+    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, layers_text, receipt as measure,
 };
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
@@ -182,7 +183,7 @@ pub fn text(it: &Receipt) -> String {
     text += &format!("\n  {:12} {}\n", "reads", wrap(&reads, 86).join("\n               "));
     let dose = match &it.what {
         Some(what) => what.clone(),
-        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, super::show::list(&it.layers)),
+        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, layers_text(&it.layers)),
     };
     let measured = format!(
         "{dose}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
@@ -201,10 +202,6 @@ fn arm_line(arm: &Arm) -> String {
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     let sides = it.minus.map_or(String::new(), |minus| format!(" {:>+10.3} {minus:>+10.3}", it.plus));
     format!("  {name:11} {:>+7.3}   {interval:16}{sides} {:>10}\n", it.mean, percent(it.wrong_way))
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 
 use super::{JudgeReply, Rating, distinct};
 use crate::Error;
-use crate::sealed::{Sealed, line, parse};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
+use whipstaff_disk::{Sealed, line, parse, sha256_hex};
 
 /// Replies by what was asked of whom.
 pub struct Verdicts {
@@ -80,8 +79,7 @@ impl Verdicts {
 
 /// What a reply is kept under.
 fn request(identity: &str, prompt: &str) -> String {
-    let digest = Sha256::digest(format!("{identity}\0{prompt}").as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(format!("{identity}\0{prompt}").as_bytes())
 }
 
 #[cfg(test)]

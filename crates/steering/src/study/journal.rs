@@ -6,11 +6,11 @@
 
 use super::{Cell, Measured, Pair, PairPlan, best};
 use crate::file::ReceiptEntry;
-use crate::sealed::{Sealed, difference, line, parse};
 use crate::{Divergence, Error, Method, Receipt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
+use whipstaff_disk::{Sealed, difference, line, parse};
 
 /// The numbers of a pair that are measured already, on disk.
 pub struct Journal {
