@@ -259,10 +259,7 @@ fn kernels_have_never_heard_of_a_model() {
 #[test]
 fn steering_draws_nothing_and_writes_no_page() {
     let draws = |it: &String| DRAWING.contains(&it.as_str());
-    none(
-        "crates/steering must not depend on:",
-        dependencies("steering").into_iter().filter(draws).collect(),
-    );
+    none("crates/steering must not depend on:", dependencies("steering").into_iter().filter(draws).collect());
     let markup = ["<html", "<svg", "<p>", "<div"];
     let files = rust_files("crates/steering/src").into_iter();
     none(
@@ -274,7 +271,9 @@ fn steering_draws_nothing_and_writes_no_page() {
 #[test]
 fn no_file_of_a_crate_imports_through_its_root() {
     let mut found = Vec::new();
-    for file in ["disk", "figures", "report"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src"))) {
+    for file in
+        ["disk", "figures", "report"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src")))
+    {
         for (i, line) in code(&read(&file)).lines().enumerate() {
             let after = |(at, root): (usize, &str)| line[at + root.len()..].chars().next();
             let is_wrong = |next: char| next == '{' || next == '*' || next.is_uppercase();
