@@ -1,5 +1,7 @@
 //! The projections of a text's tokens on a vector, and the page that shows them as a heat map.
 
+use crate::page::render;
+use askama::Template;
 use serde_json::json;
 use whipstaff_steering::{Unit, Watched};
 
@@ -78,14 +80,26 @@ impl TokenMap {
             json!({"layer": self.rows[i].layer, "values": self.values(i), "full": self.full(i),
                    "mean": self.rows[i].mean(self.skip), "shift": self.shift(i)})
         };
-        let data = json!({
-            "vector": self.vector, "model": self.model, "meaning": self.meaning(), "tokens": self.tokens,
-            "rows": (0..self.rows.len()).map(row).collect::<Vec<_>>(),
-        });
-        // Within a script only `<` could end the data.
-        let data = data.to_string().replace('<', "\\u003c");
-        include_str!("../templates/heat_map.html").replacen("DATA", &data, 1)
+        let rows: Vec<_> = (0..self.rows.len()).map(row).collect();
+        render(&Page {
+            title: &format!("{} on {}", self.vector, self.model),
+            intro: &self.meaning(),
+            version: env!("CARGO_PKG_VERSION"),
+            // Within a script only `<` could end the data.
+            data: json!({ "tokens": self.tokens, "rows": rows }).to_string().replace('<', "\\u003c"),
+        })
     }
+}
+
+/// What the template shows.
+#[derive(Template)]
+#[template(path = "heat_map.html")]
+struct Page<'a> {
+    title: &'a str,
+    intro: &'a str,
+    version: &'a str,
+    /// JSON without `<`.
+    data: String,
 }
 
 #[cfg(test)]

@@ -129,3 +129,32 @@ pub(crate) fn asked(kind: ArmKind) -> &'static str {
         _ => "asked in words",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study_sample::findings;
+
+    #[test]
+    fn each_figure_has_a_group_or_panel_for_what_it_compares() {
+        let it = findings();
+        let titles = |figure: &Intervals| figure.groups.iter().map(|it| it.title.clone()).collect::<Vec<_>>();
+        assert_eq!(titles(&methods_figure(&it)), ["formal", "verbose"]);
+        assert_eq!(titles(&prompting_figure(&it)), ["formal", "verbose"]);
+        let depth = depth_figure(&it);
+        assert_eq!(
+            depth.panels.iter().map(|it| it.title.as_str()).collect::<Vec<_>>(),
+            ["method mean", "method pca"]
+        );
+        assert!(depth.panels[0].lines[0].points[3].1.is_nan(), "no dose is a gap in the line");
+        assert_eq!(methods_figure(&it).groups[0].rows[1].note, "layers 1–3 · 94 % right");
+    }
+
+    #[test]
+    fn models_are_named_where_there_are_several() {
+        let mut it = findings();
+        assert_eq!(pair_name(&it, "m", "formal"), "formal");
+        it.curves[0].model = "other".into();
+        assert_eq!(pair_name(&it, "m", "formal"), "formal · m");
+    }
+}

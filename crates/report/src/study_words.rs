@@ -114,3 +114,43 @@ fn pairs_text(findings: &Findings) -> String {
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study_sample::{findings, prompt_row};
+
+    #[track_caller]
+    fn check(findings: &Findings, i: usize, part: &str) {
+        let answer = &answers(findings)[i];
+        assert!(answer.contains(part), "{answer}");
+    }
+
+    #[test]
+    fn the_answers_are_told_in_words() {
+        let it = findings();
+        check(
+            &it,
+            0,
+            "At 0.1 nats per token, on average over 2 personas on 1 model: `mean` moves the margin by +0.500",
+        );
+        check(&it, 0, "94 % of the contrasts the right way");
+        check(&it, 0, "`pca` does more than `mean` in 0, less in 1, and cannot be told from it in 1");
+        check(&it, 1, "The best single layers lie at depths 0.50 to 0.75");
+        check(&it, 2, "does more than prompting in 1 of 2, less in 1, and cannot be told from it in 0");
+        check(&it, 2, "verbose: +0.400 by steering, +0.800 by prompting, 50 % of it");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let bare = Findings {
+            rows: Vec::new(),
+            depth: None,
+            prompting: vec![prompt_row("formal", [0.1, 0.2], None)],
+            ..findings()
+        };
+        check(&bare, 0, "`mean` has no dose that costs so much.");
+        check(&bare, 1, "No single layer");
+        check(&bare, 2, "No context had room");
+    }
+}
