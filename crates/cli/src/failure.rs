@@ -2,6 +2,7 @@
 
 use crate::output::tell;
 use std::process::ExitCode;
+use whipstaff_disk::Error as DiskError;
 use whipstaff_engine::Error as EngineError;
 use whipstaff_steering::Error as SteeringError;
 
@@ -54,6 +55,16 @@ impl Failure {
             Failure::BrokenPipe => {}
         }
         ExitCode::from(code)
+    }
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Failure {
+        let message = error.to_string();
+        match error {
+            DiskError::Read { .. } => Failure::BadInput(message),
+            DiskError::Write { .. } => Failure::Failed(message),
+        }
     }
 }
 

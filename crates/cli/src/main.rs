@@ -20,7 +20,6 @@ mod packs;
 mod plan;
 mod progress;
 mod steer;
-mod streamed;
 
 use args::{Args, Command};
 use clap::Parser;

@@ -7,13 +7,22 @@ use source::{code, crates, none, read, root, rust_files, words_in};
 use std::collections::BTreeSet;
 
 /// The crates, and which of the others each may know.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("disk", &[]),
     ("kernels", &[]),
-    ("engine", &["kernels"]),
-    ("steering", &["engine"]),
-    ("hub", &[]),
-    ("cli", &["engine", "steering", "hub"]),
+    ("figures", &[]),
+    ("hub", &["disk"]),
+    ("engine", &["kernels", "disk"]),
+    ("steering", &["engine", "disk"]),
+    ("report", &["steering", "figures"]),
+    ("cli", &["disk", "figures", "hub", "engine", "steering", "report"]),
 ];
+
+/// The crates below the program.
+const LIBRARIES: [&str; 6] = ["disk", "engine", "figures", "hub", "report", "steering"];
+
+/// Crates that draw or write pages.
+const DRAWING: &[&str] = &["askama", "tiny-skia", "ttf-parser", "whipstaff-figures", "whipstaff-report"];
 
 /// Crates by which a program talks HTTP.
 const HTTP: &[&str] = &[
@@ -104,7 +113,7 @@ fn the_arrows_between_crates_run_one_way() {
 
 #[test]
 fn libraries_know_neither_a_command_line_nor_a_network() {
-    for name in ["kernels", "engine", "steering"] {
+    for name in ["disk", "figures", "kernels", "engine", "steering", "report"] {
         let is_wrong = |it: &String| it.starts_with("clap") || HTTP.contains(&it.as_str());
         let found = dependencies(name).into_iter().filter(is_wrong).collect();
         none(&format!("crates/{name} must not depend on:"), found);
@@ -125,6 +134,54 @@ fn kernels_have_never_heard_of_a_model() {
         "crates/kernels must not depend on:",
         dependencies("kernels").into_iter().filter(is_wrong).collect(),
     );
+}
+
+#[test]
+fn steering_draws_nothing_and_writes_no_page() {
+    let draws = |it: &String| DRAWING.contains(&it.as_str());
+    none("crates/steering must not depend on:", dependencies("steering").into_iter().filter(draws).collect());
+    let markup = ["<html", "<svg", "<p>", "<div"];
+    let files = rust_files("crates/steering/src").into_iter();
+    none(
+        "these files of crates/steering hold markup:",
+        files.filter(|file| markup.iter().any(|tag| read(file).contains(tag))).collect(),
+    );
+}
+
+#[test]
+fn no_file_of_a_crate_imports_through_its_root() {
+    let mut found = Vec::new();
+    for file in
+        ["disk", "figures", "report"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src")))
+    {
+        for (i, line) in code(&read(&file)).lines().enumerate() {
+            let after = |(at, root): (usize, &str)| line[at + root.len()..].chars().next();
+            let is_wrong = |next: char| next == '{' || next == '*' || next.is_uppercase();
+            if line.match_indices("crate::").filter_map(after).any(is_wrong) {
+                found.push(format!("{file}:{}: {}", i + 1, line.trim()));
+            }
+        }
+    }
+    none("name the module: `crate::vector::PersonaVector`, not `crate::PersonaVector`:", found);
+}
+
+#[test]
+fn third_party_names_every_crate_that_the_workspace_depends_on() {
+    let workspace = read("Cargo.toml");
+    let section = workspace.split("[workspace.dependencies]").nth(1).expect("the workspace's dependencies");
+    let section = section.split("\n[").next().unwrap_or_default();
+    let named: BTreeSet<String> = dependencies_in(&format!("[dependencies]{section}"))
+        .into_iter()
+        .filter(|name| !name.starts_with("whipstaff-"))
+        .collect();
+    let text = read("THIRD-PARTY.md");
+    let table = text.split("\n## Linked\n").nth(1).expect("THIRD-PARTY.md has a section `Linked`");
+    let table = table.split("\nAmong the crates").next().unwrap_or_default();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let listed: BTreeSet<String> = cells.flat_map(|cell| cell.split(", ")).map(str::to_owned).collect();
+    let listed: BTreeSet<String> = listed.into_iter().filter(|name| name != "crate").collect();
+    none("THIRD-PARTY.md lacks:", named.difference(&listed).cloned().collect());
+    none("THIRD-PARTY.md lists what nobody depends on:", listed.difference(&named).cloned().collect());
 }
 
 #[test]
@@ -178,9 +235,7 @@ fn unsafe_code_is_forbidden_by_the_compiler_too() {
 #[test]
 fn libraries_have_no_global_state() {
     let mut found = Vec::new();
-    for file in
-        ["engine", "steering", "hub"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src")))
-    {
+    for file in LIBRARIES.iter().flat_map(|name| rust_files(&format!("crates/{name}/src"))) {
         // Every global is a `static` (constants are `const`); what makes one changeable is worse.
         let is_wrong =
             |word: &str| ["static", "lazy_static", "OnceLock", "OnceCell", "LazyLock"].contains(&word);

@@ -96,3 +96,12 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 }
+
+impl From<whipstaff_disk::Error> for Error {
+    fn from(error: whipstaff_disk::Error) -> Error {
+        match error {
+            whipstaff_disk::Error::Read { path, source } => Error::Read { path, source },
+            whipstaff_disk::Error::Write { path, source } => Error::Write { path, source },
+        }
+    }
+}

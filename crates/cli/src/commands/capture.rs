@@ -7,8 +7,9 @@ use crate::plan;
 use crate::progress::Bar;
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::BTreeSet;
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
-use whipstaff_steering::{Watch, write_atomically};
+use whipstaff_steering::Watch;
 
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
 pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {

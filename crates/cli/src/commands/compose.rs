@@ -7,9 +7,10 @@ use crate::plan::{self, PlannedVector, SteerArg};
 use crate::progress::Bar;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use whipstaff_disk::sha256_of_file;
 use whipstaff_steering::{
     Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix, Part, Unit, compose as mixed,
-    same_gaps, sha256_of_file, shared_layers,
+    layers_text, same_gaps, shared_layers,
 };
 
 /// `whipstaff vector compose`: read vectors → compare → add up → measure if asked to → write, print.
@@ -88,7 +89,7 @@ fn chosen(flag: &str, spec: &LayerSpec, held: &[usize], parts: &[Part]) -> Resul
     match layers.iter().find(|layer| !held.contains(layer)) {
         Some(layer) => Err(Failure::Usage(format!(
             "{flag}: layer {layer} is not among those of the mix: {}",
-            super::show::list(held)
+            layers_text(held)
         ))),
         None => Ok(layers),
     }
@@ -157,7 +158,7 @@ fn recommended(given: &[Given], held: &[usize]) -> Result<Vec<usize>, Failure> {
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
             "the mix has none of the layers that the vectors recommend: say --at, of {}",
-            super::show::list(held)
+            layers_text(held)
         )));
     }
     Ok(layers)
@@ -269,7 +270,7 @@ impl Measured {
         let about = format!(
             "effect on the margin in nats per token, with its 95 % interval, injected at layers {}; interference is \
              that of the mix less the sum of those alone",
-            super::show::list(&self.layers)
+            layers_text(&self.layers)
         );
         let mut text = format!("\n  {:12} {}\n", "measured", wrap(&about, 86).join("\n               "));
         let arms = (0..n).map(|i| format!("{} alone", letter(i)));

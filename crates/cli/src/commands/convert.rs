@@ -3,7 +3,8 @@ use crate::failure::Failure;
 use crate::output::{note, print_line};
 use crate::plan;
 use std::path::Path;
-use whipstaff_steering::{LayerSpec, PersonaVector, Unit, write_atomically};
+use whipstaff_disk::write_atomically;
+use whipstaff_steering::{LayerSpec, PersonaVector, Unit};
 
 /// `whipstaff vector convert`: read either kind → choose layers → write the other.
 pub fn convert(args: ConvertArgs) -> Result<(), Failure> {

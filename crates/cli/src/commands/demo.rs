@@ -1,5 +1,5 @@
 use crate::args::{ComputeArgs, DemoArgs};
-use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
+use crate::commands::figure::{skipped_tokens, steerings, write_figure};
 use crate::embedded;
 use crate::failure::Failure;
 use crate::loaded::Loaded;
@@ -9,11 +9,15 @@ use crate::plan::{self, PlannedVector};
 use crate::progress::Bar;
 use serde_json::json;
 use std::path::Path;
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Sampling, Steering};
-use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
+use whipstaff_figures::Figure;
+use whipstaff_report::{
+    Answers, LayerRow, Report, Run, Shares, cosine_panel, cosine_subtitle, injected_at, percent,
+};
 use whipstaff_steering::{
     Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, ExtractOptions, Extraction, Frame,
-    Method, ModelId, Op, Text, Unit, Watch, combine, figure::Figure, measure_cosine, write_atomically,
+    Method, ModelId, Op, Text, Unit, Watch, combine, measure_cosine,
 };
 
 /// Questions in the report, of which the first few are printed.
@@ -194,7 +198,7 @@ impl Demo<'_> {
             planned.vector.provenance.n_contrasts,
             self.loaded.name,
             planned.alpha,
-            panel_title(&planned.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
+            injected_at(&planned.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
         ))?;
         for it in answers.iter().take(PRINTED) {
             print_line(&paint(Tone::Heading, &it.prompt))?;
@@ -210,7 +214,7 @@ impl Demo<'_> {
         table += &format!("{:>12}\n", "perplexity");
         for (label, parts, perplexity) in &shares.rows {
             table += &format!("  {label:14}");
-            parts.iter().for_each(|part| table += &format!("{:>11.0} %", part * 100.0));
+            parts.iter().for_each(|part| table += &format!("{:>13}", percent(*part)));
             table += &format!("{perplexity:>12.2}\n");
         }
         print(&table)
@@ -228,8 +232,8 @@ impl Demo<'_> {
         let n_layers = every.n_layers();
         let figure = Figure {
             title: "How far the librarian vector turns the residual stream".into(),
-            subtitle: crate::commands::figure::subtitle(self.loaded, &Op::Add.dial(Unit::Gap), answers.len()),
-            panels: tables.iter().map(|it| it.panel(&panel_title(&it.injected, n_layers))).collect(),
+            subtitle: cosine_subtitle(&self.loaded.name, &Op::Add.dial(Unit::Gap), answers.len()),
+            panels: tables.iter().map(|it| cosine_panel(it, &injected_at(&it.injected, n_layers))).collect(),
         };
         planned.vector.write(&dir.join("librarian.safetensors"))?;
         write_figure(dir, &figure)?;

@@ -12,12 +12,14 @@ use crate::progress::Bar;
 use crate::steer::PlannedSteer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
+use whipstaff_report::percent;
 use whipstaff_steering::{
     Answer, AskOptions, Bench, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge, Leaning,
-    LocalJudge, Op, Rating, Replies, Rubric, SteerSpec, Watch, divergences, judge_all, repetition,
-    steering_of, write_atomically,
+    LocalJudge, Op, Rating, Replies, Rubric, SteerSpec, Watch, divergences, judge_all, layers_text,
+    repetition, steering_of,
 };
 
 /// `whipstaff evaluate`: read what to measure on → steer at every alpha → choices, a text, answers → classify and
@@ -174,7 +176,7 @@ fn in_words(steer: &PlannedSteer) -> String {
         Op::Add => String::new(),
         op => format!("{} ", op.name()),
     };
-    let (name, layers) = (&planned.vector.name, super::show::list(&planned.layers));
+    let (name, layers) = (&planned.vector.name, layers_text(&planned.layers));
     format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(planned.unit))
 }
 
@@ -270,9 +272,9 @@ fn answers(
     let of = match leaning.as_ref().and_then(Leaning::accuracy) {
         None => format!("answers ({} questions)", questions.len()),
         Some(it) => format!(
-            "answers ({} questions; the classifier is right on {:.0} % of contrasts that it has not seen)",
+            "answers ({} questions; the classifier is right on {} of contrasts that it has not seen)",
             questions.len(),
-            it * 100.0
+            percent(it)
         ),
     };
     let items = |f: &dyn Fn(&Answer) -> f64| -> Vec<Vec<Option<f64>>> {

@@ -8,11 +8,11 @@ use crate::progress::Bar;
 use crate::steer::PlannedSteer;
 use serde_json::json;
 use std::path::Path;
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::Steering;
-use whipstaff_steering::{
-    CosineTable, Dose, Frame, SteerSpec, Text, combine, figure::Figure, measure_cosine, steering_of,
-    write_atomically,
-};
+use whipstaff_figures::Figure;
+use whipstaff_report::{cosine_panel, cosine_subtitle, injected_at};
+use whipstaff_steering::{CosineTable, Dose, Frame, SteerSpec, Text, combine, measure_cosine, steering_of};
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
 pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -46,8 +46,8 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: subtitle(&loaded, &steer.how.op.dial(planned.unit), texts.len()),
-        panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
+        subtitle: cosine_subtitle(&loaded.name, &steer.how.op.dial(planned.unit), texts.len()),
+        panels: vec![cosine_panel(&table, &injected_at(&planned.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
@@ -101,24 +101,6 @@ pub fn skipped_tokens(loaded: &Loaded, texts: &[Text]) -> usize {
     usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
 }
 
-/// What the figure was measured on and what its parts mean.
-pub fn subtitle(loaded: &Loaded, dial: &str, n_texts: usize) -> String {
-    format!(
-        "{} · {dial} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
-        loaded.name,
-        if n_texts == 1 { "" } else { "s" }
-    )
-}
-
-/// Says where the vector is injected.
-pub fn panel_title(layers: &[usize], n_layers: usize) -> String {
-    match layers {
-        _ if layers.len() == n_layers => "injected at every block".into(),
-        [one] => format!("injected at block {one} only"),
-        many => format!("injected at {} of {n_layers} blocks", many.len()),
-    }
-}
-
 /// Writes cosine.svg and cosine.png.
 pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     let png = figure.png(2.0).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -153,8 +135,7 @@ fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -
 
 fn to_json(loaded: &Loaded, steer: &PlannedSteer, table: &CosineTable) -> String {
     let planned = &steer.planned;
-    let curves: Vec<_> = table
-        .panel("")
+    let curves: Vec<_> = cosine_panel(table, "")
         .curves
         .into_iter()
         .map(|curve| {

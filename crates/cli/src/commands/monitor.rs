@@ -1,6 +1,6 @@
 use crate::args::{ComputeArgs, MonitorArgs};
 use crate::failure::Failure;
-use crate::heatmap::{self, Heatmap};
+use crate::heatmap;
 use crate::loaded::Loaded;
 use crate::memory::{Before, FRAME};
 use crate::output::{note, print, print_line};
@@ -9,10 +9,12 @@ use crate::progress::Bar;
 use crate::steer::PlannedSteer;
 use serde_json::{Value, json};
 use std::path::Path;
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
+use whipstaff_report::TokenMap;
 use whipstaff_steering::{
     AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Projections, Text, TokenRule, midpoints, rulers,
-    steering_of, watch, write_atomically,
+    steering_of, watch,
 };
 
 /// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
@@ -76,7 +78,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     bar.check()?;
     let ids = &text.ids;
     let skip = |text: &Text| super::figure::skipped_tokens(&loaded, std::slice::from_ref(text));
-    let map = Heatmap {
+    let map = TokenMap {
         vector: vector.name.clone(),
         model: loaded.name.clone(),
         skip: skip(&text),
@@ -151,7 +153,7 @@ fn pieces(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<String>, Failure> {
     Ok(pieces)
 }
 
-fn to_json(map: &Heatmap, ids: &[u32]) -> Value {
+fn to_json(map: &TokenMap, ids: &[u32]) -> Value {
     let layer = |(i, it): (usize, &Projections)| {
         json!({"layer": it.layer, "size": it.ruler.size, "midpoint": it.ruler.midpoint, "values": it.values,
                "mean": it.mean(map.skip), "baseline": map.baseline.as_ref().map(|(_, rows)| &rows[i].values),

@@ -5,8 +5,8 @@ use crate::memory::Size;
 use crate::output::{note, print_line};
 use crate::plan;
 use crate::progress::Bar;
-use crate::streamed::Streamed;
 use std::path::PathBuf;
+use whipstaff_disk::Streamed;
 use whipstaff_engine::Quantised;
 use whipstaff_steering::Watch;
 

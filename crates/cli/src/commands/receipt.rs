@@ -8,9 +8,10 @@ use crate::progress::Bar;
 use crate::steer::{self, PlannedSteer};
 use std::path::Path;
 use whipstaff_engine::Continuation;
+use whipstaff_report::percent;
 use whipstaff_steering::{
     AnswerRows, Application, Arm, ArmKind, Bench, ContrastSet, Controls, Cost, ExtractOptions, Instruction,
-    Method, PersonaVector, Receipt, SteerSpec, TokenRule, Verdict, neutral_texts,
+    Method, PersonaVector, Receipt, SteerSpec, TokenRule, Verdict, layers_text, neutral_texts,
 };
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
@@ -129,7 +130,7 @@ pub fn text(it: &Receipt) -> String {
     text += &format!("\n  {:12} {}\n", "reads", wrap(&reads, 86).join("\n               "));
     let dose = match &it.what {
         Some(what) => what.clone(),
-        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, super::show::list(&it.layers)),
+        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, layers_text(&it.layers)),
     };
     let measured = format!(
         "{dose}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
@@ -148,8 +149,4 @@ fn arm_line(arm: &Arm) -> String {
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     let sides = it.minus.map_or(String::new(), |minus| format!(" {:>+10.3} {minus:>+10.3}", it.plus));
     format!("  {name:11} {:>+7.3}   {interval:16}{sides} {:>10}\n", it.mean, percent(it.wrong_way))
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }

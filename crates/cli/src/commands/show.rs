@@ -3,7 +3,7 @@ use crate::failure::Failure;
 use crate::output::{Tone, paint, print, print_line, printable};
 use clap::CommandFactory;
 use serde_json::{Value, json};
-use whipstaff_steering::{Convention, PersonaVector};
+use whipstaff_steering::{Convention, PersonaVector, layers_text};
 
 /// `whipstaff vector show`.
 pub fn show_vector(args: ShowVectorArgs) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
                 format!(
                     "alpha {} (gap) at layers {}; best single layer {}",
                     it.alpha,
-                    list(&it.layers),
+                    layers_text(&it.layers),
                     it.best_layer
                 ),
             );
@@ -118,8 +118,4 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "whipstaff", &mut script);
     print(&String::from_utf8_lossy(&script))
-}
-
-pub(super) fn list(layers: &[usize]) -> String {
-    layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }

@@ -9,12 +9,12 @@ use crate::progress::Bar;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use whipstaff_steering::figure::{HeatMap, HeatPanel, Tint};
-use whipstaff_steering::report::maps_page;
+use whipstaff_disk::write_atomically;
+use whipstaff_figures::{HeatMap, HeatPanel, Tint};
+use whipstaff_report::{maps_page, percent};
 use whipstaff_steering::sweep::{Journal, Pick, Sweep, SweepCell, SweepPlan, digest_of, pick};
 use whipstaff_steering::{
-    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PersonaVector,
-    write_atomically,
+    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PersonaVector, layers_text,
 };
 
 /// `whipstaff sweep`: read contrasts → fit by every method → measure what is missing of the grid, cell by cell →
@@ -132,15 +132,6 @@ fn fit(
     fitted.collect()
 }
 
-/// The name of a set of layers, as a column.
-fn named(layers: &[usize]) -> String {
-    match layers {
-        [one] => one.to_string(),
-        [first, .., last] if last - first + 1 == layers.len() => format!("{first}-{last}"),
-        many => super::show::list(many),
-    }
-}
-
 /// The three maps: file name, map.
 fn maps(
     plan: &SweepPlan,
@@ -161,7 +152,7 @@ fn maps(
             });
             HeatPanel {
                 title: format!("method `{method}`"),
-                columns: plan.layers.iter().map(|it| named(it)).collect(),
+                columns: plan.layers.iter().map(|it| layers_text(it)).collect(),
                 values: rows
                     .iter()
                     .map(|row| {
@@ -253,14 +244,14 @@ fn in_words(plan: &SweepPlan, it: &Pick, budget: f64) -> String {
     format!(
         "Of the doses whose answers are at most {budget} times as perplexing, alpha {} ({}) at layers {} by method `{}` \
          does most on the half that it was picked on, {:+.3} nats per token. On the other half it moves the margin by \
-         {:+.3}{interval}; {:.0} % of those contrasts go the wrong way. Its answers are {:.2} times as perplexing.",
+         {:+.3}{interval}; {} of those contrasts go the wrong way. Its answers are {:.2} times as perplexing.",
         it.place.alpha,
         plan.unit,
-        named(&it.place.layers),
+        layers_text(&it.place.layers),
         it.place.method,
         it.picked_on,
         it.effect,
-        it.wrong_way * 100.0,
+        percent(it.wrong_way),
         it.answer_perplexity
     )
 }
@@ -275,7 +266,7 @@ fn text(plan: &SweepPlan, cells: &[SweepCell], picked: Option<&Pick>, budget: f6
         );
         text += &plan.alphas.iter().map(|alpha| format!(" {alpha:>8}")).collect::<String>();
         for (layers, row) in plan.layers.iter().zip(of_method.chunks(plan.alphas.len())) {
-            text += &format!("\n{:>8}", named(layers));
+            text += &format!("\n{:>8}", layers_text(layers));
             for cell in row {
                 // What is beyond the budget is there, but not to be used.
                 let mark = if cell.answer_perplexity > budget { "!" } else { " " };

@@ -15,7 +15,6 @@
 //! goes wrong with packs costs time, never the model: weights are then packed into memory.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+use whipstaff_disk::{hex, rename_synced, sha256};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, PACKED_LAYOUT, Packed, Packer};
 
 /// The number of the file's own format.
@@ -167,7 +167,7 @@ impl Source {
 
     fn name(&self) -> String {
         let json = serde_json::to_vec(&(FORMAT, PACKED_LAYOUT, self)).expect("plain data");
-        hex(&Sha256::digest(json)[..12])
+        hex(&sha256(&json)[..12])
     }
 }
 
@@ -259,8 +259,7 @@ impl Writer {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&json)?;
         self.file.write_all(&(json.len() as u64).to_le_bytes())?;
-        self.file.sync_all()?;
-        fs::rename(&self.partial, &self.path)?;
+        rename_synced(&self.file, &self.partial, &self.path)?;
         self.finished = true;
         Ok(())
     }
@@ -293,11 +292,6 @@ fn tidy(dir: &Path, source: &Source) {
     };
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(|path| is_useless(path)).for_each(|path| drop(fs::remove_file(path)));
-}
-
-/// Returns bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -2,12 +2,11 @@
 //! GGUF files in `gguf.rs`.
 
 use super::names::{self, Cut, Source};
-use super::packs::{PackCache, Packs, hex};
+use super::packs::{PackCache, Packs};
 use super::params::{Param, parameters};
 use crate::config::Config;
 use crate::error::Error;
 use safetensors::tensor::{Metadata, SafeTensors};
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -17,6 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+use whipstaff_disk::{hex, sha256, sha256_hex};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
 /// The tensors of a checkpoint, by name.
@@ -168,10 +168,10 @@ impl Weights {
 
     /// SHA-256 of the file, in hex; for shards, of the concatenated digests in order of name.
     pub fn sha256(&self) -> String {
-        let digests: Vec<_> = self.shards.iter().map(|shard| Sha256::digest(&shard[..])).collect();
+        let digests: Vec<_> = self.shards.iter().map(|shard| sha256(&shard[..])).collect();
         match &digests[..] {
             [one] => hex(one),
-            many => hex(&Sha256::digest(many.concat())),
+            many => sha256_hex(&many.concat()),
         }
     }
 

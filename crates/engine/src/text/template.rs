@@ -18,7 +18,6 @@ use crate::error::Error;
 use environment::Program;
 use marks::Marks;
 pub use message::{Message, Role};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,7 +59,7 @@ impl ChatTemplate {
 
     /// SHA-256 of the template's text, in hex.
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        whipstaff_disk::sha256_hex(self.source.as_bytes())
     }
 
     /// The text of a conversation, special tokens written out; with `ask`, the beginning of the

@@ -1,9 +1,9 @@
 //! Contrasts: the same conversation with a positive and a negative answer.
 
-use crate::atomic::sha256_hex;
 use crate::error::Error;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use whipstaff_disk::sha256_hex;
 use whipstaff_engine::{Message, Role};
 
 /// One conversation, answered from both sides of a persona.
