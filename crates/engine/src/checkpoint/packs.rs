@@ -49,17 +49,18 @@ impl PackCache {
         PackCache { dir: dir.into(), least: 64 << 20, room: u64::MAX }
     }
 
-    /// The same, for models from `least` bytes on.
+    /// Returns the cache with packs for models from `least` bytes on.
     pub fn for_models_from(self, least: u64) -> PackCache {
         PackCache { least, ..self }
     }
 
-    /// The same, where the disk has `room` bytes left: no pack is written that would take more than half.
+    /// Returns the cache told that the disk has `room` bytes left: no pack is written that would take more than
+    /// half.
     pub fn with_room(self, room: u64) -> PackCache {
         PackCache { room, ..self }
     }
 
-    /// The pack of the model that these files hold: to read, if it is there; else to write.
+    /// Opens the pack of the model that these files hold: to read, if it is there; else to write.
     pub(crate) fn open(&self, files: &[PathBuf]) -> Option<Packs> {
         let source = Source::of(files).ok()?;
         if source.n_bytes < self.least {
@@ -86,7 +87,7 @@ enum State {
 }
 
 impl Packs {
-    /// The matrix `key` as it lies in a pack that was there; none if the pack does not have it.
+    /// Returns the matrix `key` as it lies in a pack that was there, or `None` if the pack does not have it.
     pub(crate) fn get(
         &self,
         cpu: &Cpu,
@@ -114,7 +115,7 @@ impl Packs {
         }
     }
 
-    /// Whether matrices come from a pack that was there.
+    /// Returns true if matrices come from a pack that was there.
     pub(crate) fn is_reading(&self) -> bool {
         matches!(*self.state(), State::Reading(_))
     }
@@ -182,7 +183,7 @@ struct Index {
 }
 
 impl Index {
-    /// The index of a file; none if it is not a whole pack of this format.
+    /// Reads the index of a file. Returns `None` if the file is not a whole pack of this format.
     fn read(file: &mut File) -> Option<Index> {
         let mut len = [0; 8];
         file.seek(SeekFrom::End(-8)).ok()?;
@@ -217,7 +218,7 @@ impl Reader {
     }
 }
 
-/// A matrix that lies packed in a file.
+/// Maps a matrix that lies packed in a file.
 fn mapped(file: &File, start: u64, cpu: &Cpu, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
     let bytes = Bytes::map_part(file, start, Packed::bytes_of(dtype, n_out, n_in)).ok()?;
     Packed::from_bytes(cpu, bytes, dtype, n_out, n_in)
@@ -325,7 +326,7 @@ mod tests {
             cache.open(&[self.model()]).expect("the folder can be written")
         }
 
-        /// As a model asks: for what is there, else to have it written.
+        /// Asks as a model does: for what is there, else to have it written.
         fn packed(&self, packs: &Packs, key: &str, matrix: &Matrix) -> Option<Packed> {
             let kept = packs.get(&self.cpu, key, matrix.dtype(), matrix.n_out, matrix.n_in);
             kept.or_else(|| packs.put(&self.cpu, key, matrix))
