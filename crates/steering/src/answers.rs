@@ -173,3 +173,44 @@ pub(crate) fn continuations(
     };
     said.map(text).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use whipstaff_engine::Isa;
+
+    /// Counts what is reported as done.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Watch for Count {
+        fn advance(&self, n: usize) -> Result<(), Error> {
+            self.0.fetch_add(n, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn answers_do_not_depend_on_how_many_requests_run_together() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+        let (model, tokenizer) = (Model::load(&dir, Isa::best()).unwrap(), Tokenizer::load(&dir).unwrap());
+        let request = |i: u32| Request {
+            prompt: (0..40 + i % 4).collect(),
+            sampling: Sampling { temperature: 1.0, seed: i.into(), ..Sampling::default() },
+            max_tokens: [0, 9, 2, 30, 5][i as usize % 5],
+            ..Request::default()
+        };
+        let answers = |n_together| {
+            let count = Count::default();
+            let generator = Generator::new(&model, &tokenizer);
+            let answers = run(generator, (0..20).map(request), n_together, &count).unwrap();
+            assert_eq!(count.0.into_inner(), answers.len());
+            answers
+        };
+        let alone = answers(1);
+        assert_eq!(alone.len(), 20);
+        [2, 5, 256].into_iter().for_each(|n_together| assert_eq!(answers(n_together), alone, "{n_together}"));
+    }
+}
