@@ -1,7 +1,7 @@
 //! Contrasts in tokens.
 
 use super::frame::Frame;
-use super::set::{Contrast, ContrastSet};
+use super::set::ContrastSet;
 use crate::error::Error;
 use whipstaff_engine::Tokenizer;
 
@@ -22,7 +22,8 @@ pub(crate) fn encode(
     set: &ContrastSet,
     max: usize,
 ) -> Result<Vec<ContrastIds>, Error> {
-    let ids = |(i, contrast): (usize, &Contrast)| {
+    let mut encoded = Vec::with_capacity(set.contrasts.len());
+    for (i, contrast) in set.contrasts.iter().enumerate() {
         let texts = [&contrast.positive[..], &contrast.negative];
         let (prompt, answers) = frame.answered_ids(tokenizer, &contrast.messages, &texts)?;
         let answers: [Vec<u32>; 2] = answers.try_into().expect("one for each text");
@@ -30,9 +31,9 @@ pub(crate) fn encode(
         if tokens > max {
             return Err(Error::TooLong { set: set.name.clone(), number: i + 1, tokens, max });
         }
-        Ok(ContrastIds { prompt, answers })
-    };
-    set.contrasts.iter().enumerate().map(ids).collect()
+        encoded.push(ContrastIds { prompt, answers });
+    }
+    Ok(encoded)
 }
 
 /// A contrast in tokens, as extraction reads it.

@@ -1,6 +1,6 @@
 //! The findings of a study as data: JSON for programs, CSV for spreadsheets.
 
-use super::findings::{Compared, Findings};
+use super::findings::{Compared, Curve, Findings, MethodRow, PromptRow};
 use super::pair::Pair;
 use crate::math::mean;
 use crate::vector::{Effect, ReceiptEntry};
@@ -10,59 +10,10 @@ use std::fmt::Write;
 impl Findings {
     /// Returns everything that tables and figures show, under `answers` in words: questions, each with its answer.
     pub fn to_json(&self, pairs: &[Pair], answers: &[(&str, String)]) -> Value {
-        let methods: Vec<Value> = self
-            .rows
-            .iter()
-            .map(|it| {
-                json!({
-                    "model": it.model, "persona": it.persona, "method": it.method.name(), "layers": it.layers,
-                    "alpha": it.alpha, "effect": it.judged.effect, "interval": it.judged.interval,
-                    "right_way": it.judged.right_way, "halves_cosine": it.halves,
-                    "beyond_first": it.beyond_first.map(|it| it.0),
-                    "beyond_first_interval": it.beyond_first.map(|it| it.1),
-                    "kl": it.cost.map(|it| it.kl), "perplexity_ratio": it.cost.map(|it| it.perplexity_ratio),
-                })
-            })
-            .collect();
-        let curves: Vec<Value> = self
-            .curves
-            .iter()
-            .map(|it| {
-                let (layers, effects): (Vec<usize>, Vec<Option<f64>>) = it.points.iter().copied().unzip();
-                json!({
-                    "model": it.model, "persona": it.persona, "method": it.method.name(), "n_layers": it.n_layers,
-                    "layers": layers, "effects": effects, "picked": it.picked,
-                })
-            })
-            .collect();
-        let effect =
-            |it: &Effect| json!({ "effect": it.mean, "interval": it.interval, "wrong_way": it.wrong_way });
-        let prompting: Vec<Value> = self
-            .prompting
-            .iter()
-            .map(|it| {
-                json!({
-                    "model": it.model, "persona": it.persona, "method": it.method.name(), "layers": it.layers,
-                    "alpha": it.alpha, "steering": effect(&it.steering),
-                    "prompting": it.prompting.as_ref().map(|it| effect(&it.1)),
-                    "asked_by": it.prompting.as_ref().map(|it| it.0.name()),
-                    "random": it.random.as_ref().map(effect), "share_of_prompting": it.share(),
-                    "steering_does": match it.compared() {
-                        Compared::More => "more",
-                        Compared::Less => "less",
-                        Compared::Alike => "no telling",
-                    },
-                    "answer_perplexity_ratio": it.answer_perplexity, "verdict": it.verdict.to_string(),
-                })
-            })
-            .collect();
-        let receipts: Vec<Value> = pairs
-            .iter()
-            .filter_map(|it| {
-                let receipt = ReceiptEntry::new(it.receipt.as_ref()?);
-                Some(json!({ "model": it.plan.model.name, "persona": it.plan.persona, "receipt": receipt }))
-            })
-            .collect();
+        let methods: Vec<Value> = self.rows.iter().map(method_json).collect();
+        let curves: Vec<Value> = self.curves.iter().map(curve_json).collect();
+        let prompting: Vec<Value> = self.prompting.iter().map(prompting_json).collect();
+        let receipts: Vec<Value> = pairs.iter().filter_map(receipt_json).collect();
         let depth = self.depth.map(|it| json!({ "common": it.common, "share": it.share, "own": it.own }));
         let answers: Vec<Value> = answers
             .iter()
@@ -115,6 +66,55 @@ impl Findings {
         }
         text
     }
+}
+
+/// Returns a method on a pair.
+fn method_json(row: &MethodRow) -> Value {
+    json!({
+        "model": row.model, "persona": row.persona, "method": row.method.name(), "layers": row.layers,
+        "alpha": row.alpha, "effect": row.judged.effect, "interval": row.judged.interval,
+        "right_way": row.judged.right_way, "halves_cosine": row.halves,
+        "beyond_first": row.beyond_first.map(|it| it.0),
+        "beyond_first_interval": row.beyond_first.map(|it| it.1),
+        "kl": row.cost.map(|it| it.kl), "perplexity_ratio": row.cost.map(|it| it.perplexity_ratio),
+    })
+}
+
+/// Returns the effect of a method on a pair by layer.
+fn curve_json(curve: &Curve) -> Value {
+    let (layers, effects): (Vec<usize>, Vec<Option<f64>>) = curve.points.iter().copied().unzip();
+    json!({
+        "model": curve.model, "persona": curve.persona, "method": curve.method.name(),
+        "n_layers": curve.n_layers, "layers": layers, "effects": effects, "picked": curve.picked,
+    })
+}
+
+/// Returns the best dose of a pair, beside prompting.
+fn prompting_json(row: &PromptRow) -> Value {
+    let steering_does = match row.compared() {
+        Compared::More => "more",
+        Compared::Less => "less",
+        Compared::Alike => "no telling",
+    };
+    json!({
+        "model": row.model, "persona": row.persona, "method": row.method.name(), "layers": row.layers,
+        "alpha": row.alpha, "steering": effect_json(&row.steering),
+        "prompting": row.prompting.as_ref().map(|it| effect_json(&it.1)),
+        "asked_by": row.prompting.as_ref().map(|it| it.0.name()),
+        "random": row.random.as_ref().map(effect_json), "share_of_prompting": row.share(),
+        "steering_does": steering_does,
+        "answer_perplexity_ratio": row.answer_perplexity, "verdict": row.verdict.to_string(),
+    })
+}
+
+fn effect_json(effect: &Effect) -> Value {
+    json!({ "effect": effect.mean, "interval": effect.interval, "wrong_way": effect.wrong_way })
+}
+
+/// Returns the receipt of a pair, if it has one.
+fn receipt_json(pair: &Pair) -> Option<Value> {
+    let receipt = ReceiptEntry::new(pair.receipt.as_ref()?);
+    Some(json!({ "model": pair.plan.model.name, "persona": pair.plan.persona, "receipt": receipt }))
 }
 
 /// Returns a name as a field of CSV.

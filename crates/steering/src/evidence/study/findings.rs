@@ -1,6 +1,6 @@
 //! The findings of a study: methods side by side, one depth for all, steering compared against prompting.
 
-use super::pair::{Judged, Pair, StudyCell, best};
+use super::pair::{DoseOutcome, Judged, Pair, StudyCell, best};
 use crate::evidence::sweep::picks_on;
 use crate::fit::Method;
 use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
@@ -147,29 +147,35 @@ impl Findings {
     }
 }
 
+/// Returns the rows of a pair; methods without a dose have none.
 fn rows(pair: &Pair, methods: &[Method], seed: u64) -> Vec<MethodRow> {
     let first = methods.first().and_then(|method| pair.best(Some(*method)));
-    let row = |method: &Method| {
-        let cell = pair.best(Some(*method))?;
-        let dose = cell.dose.as_ref()?;
-        let beyond = |first: &StudyCell| {
-            let pairs = dose.effects.iter().zip(&first.dose.as_ref()?.effects).enumerate();
-            let beyond: Vec<f64> = pairs.filter(|(i, _)| !picks_on(*i)).map(|(_, (a, b))| a - b).collect();
-            Some((mean(&beyond), interval_of_mean(&beyond, RESAMPLES, Random::new(seed))?))
-        };
-        Some(MethodRow {
-            model: pair.plan.model.name.clone(),
-            persona: pair.plan.persona.clone(),
-            method: *method,
-            layers: cell.layers.clone(),
-            alpha: dose.alpha,
-            judged: cell.judged(seed)?,
-            beyond_first: first.filter(|it| it.method != *method).and_then(beyond),
-            halves: cell.halves,
-            cost: dose.cost,
-        })
-    };
-    methods.iter().filter_map(row).collect()
+    methods.iter().filter_map(|method| row(pair, *method, first, seed)).collect()
+}
+
+fn row(pair: &Pair, method: Method, first: Option<&StudyCell>, seed: u64) -> Option<MethodRow> {
+    let cell = pair.best(Some(method))?;
+    let dose = cell.dose.as_ref()?;
+    let first = first.filter(|first| first.method != method).and_then(|first| first.dose.as_ref());
+    Some(MethodRow {
+        model: pair.plan.model.name.clone(),
+        persona: pair.plan.persona.clone(),
+        method,
+        layers: cell.layers.clone(),
+        alpha: dose.alpha,
+        judged: cell.judged(seed)?,
+        beyond_first: first.and_then(|first| beyond(dose, first, seed)),
+        halves: cell.halves,
+        cost: dose.cost,
+    })
+}
+
+/// Returns the mean of what a dose does beyond the first method's, on the half that doses are judged on, with its 95 %
+/// interval.
+fn beyond(dose: &DoseOutcome, first: &DoseOutcome, seed: u64) -> Option<(f64, [f64; 2])> {
+    let pairs = dose.effects.iter().zip(&first.effects).enumerate();
+    let beyond: Vec<f64> = pairs.filter(|(i, _)| !picks_on(*i)).map(|(_, (a, b))| a - b).collect();
+    Some((mean(&beyond), interval_of_mean(&beyond, RESAMPLES, Random::new(seed))?))
 }
 
 impl Curve {
