@@ -1,6 +1,6 @@
 //! A text on a vector, drawn: coloured text for a terminal, a page with a heat map for a browser.
 
-use crate::output::{Tone, colour, paint, printable};
+use crate::terminal::{Tone, colour, paint, printable};
 use serde_json::json;
 use whipstaff_steering::{Unit, Watched};
 

@@ -1,11 +1,10 @@
 //! What the command line means: arguments turned into domain values, with every cross-check.
 
 use crate::args::{FrameArgs, SamplingArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::output::note;
+use crate::terminal::{Failure, note};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use whipstaff::LanguageModel;
 use whipstaff_engine::{Message, Role, Sampling};
 use whipstaff_steering::{ContrastSet, Convention, Dose, Frame, LayerSpec, PersonaVector, Unit};
 
@@ -72,7 +71,7 @@ pub struct PlannedVector {
 impl PlannedVector {
     /// Reads the file and fills in what was left out: from the vector's recommendation or, for a control
     /// vector of another tool, as that tool would.
-    pub fn new(arg: &SteerArg, unit: Option<Unit>, loaded: &Loaded) -> Result<PlannedVector, Failure> {
+    pub fn new(arg: &SteerArg, unit: Option<Unit>, loaded: &LanguageModel) -> Result<PlannedVector, Failure> {
         let read = PersonaVector::read_from(&arg.path, Convention::default())?;
         check_model(&read.0, &arg.path, loaded)?;
         PlannedVector::filled(arg, unit, read, loaded.model.config().n_layers)
@@ -123,7 +122,12 @@ impl PlannedVector {
     }
 
     /// The layers that `--layers` asks for, each of which the vector must have; `auto` are those of the dose.
-    pub fn layers_of(&self, spec: &LayerSpec, path: &Path, loaded: &Loaded) -> Result<Vec<usize>, Failure> {
+    pub fn layers_of(
+        &self,
+        spec: &LayerSpec,
+        path: &Path,
+        loaded: &LanguageModel,
+    ) -> Result<Vec<usize>, Failure> {
         let layers = match spec {
             LayerSpec::All => self.vector.layers.keys().copied().collect(),
             spec => {
@@ -147,10 +151,10 @@ impl PlannedVector {
 }
 
 /// Fails for a vector that does not fit a model, and remarks on one that was made on other weights.
-pub fn check_model(vector: &PersonaVector, path: &Path, loaded: &Loaded) -> Result<(), Failure> {
+pub fn check_model(vector: &PersonaVector, path: &Path, loaded: &LanguageModel) -> Result<(), Failure> {
     let (config, made_on) = (loaded.model.config(), &vector.provenance.model);
     vector.check_fits(&path.display().to_string(), config.d_model, config.n_layers)?;
-    if !made_on.weights_sha256.is_empty() && !loaded.is(made_on) {
+    if !made_on.weights_sha256.is_empty() && !loaded.matches(made_on) {
         note(&format!(
             "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
             path.display(),
@@ -161,36 +165,14 @@ pub fn check_model(vector: &PersonaVector, path: &Path, loaded: &Loaded) -> Resu
     Ok(())
 }
 
-/// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than
-/// the vector's is worth a remark.
+/// Returns the frame asked for, else the first vector's, else the model's own.
 pub fn frame<'v>(
     args: &FrameArgs,
-    loaded: &Loaded,
+    loaded: &LanguageModel,
     vectors: impl IntoIterator<Item = &'v PlannedVector>,
 ) -> Result<Frame, Failure> {
-    let of_vector = vectors.into_iter().map(|it| &it.vector.provenance.frame).find(|it| !it.is_unknown());
-    let asked = match args {
-        FrameArgs { raw: true, .. } => Some("none"),
-        FrameArgs { chat: true, .. } => Some("chat"),
-        _ => args.frame.as_deref(),
-    };
-    let frame = match (asked, of_vector) {
-        (Some("chat"), _) => loaded.chat_frame("--frame chat")?,
-        (Some(text), _) => Frame::parse(text)?,
-        (None, Some(id)) if id.is_chat() => {
-            loaded.chat_frame("the vector was made with a chat template (--frame plain would do without)")?
-        }
-        (None, Some(id)) => Frame::parse(&id.name)?,
-        (None, None) => loaded.own_frame()?,
-    };
-    let frame = frame.with_system(args.system.clone());
-    if let Some(difference) = of_vector.and_then(|it| it.difference(&frame.id())) {
-        note(&format!(
-            "the vector {difference}: out of its own frame a direction is weaker, and in the deepest layers it may \
-             point the wrong way; extract it again in this frame, or run it in its own"
-        ));
-    }
-    Ok(frame)
+    let made_in = vectors.into_iter().map(|it| &it.vector.provenance.frame).find(|id| !id.is_unknown());
+    Ok(loaded.frame(&args.choice(), made_in)?)
 }
 
 /// The sampling settings, each within its range.

@@ -1,11 +1,11 @@
 //! The steering that a command line asks for: `--steer`, `--steering`, `--unit`, read and held against a model.
 
 use crate::args::SteerArgs;
-use crate::failure::Failure;
-use crate::loaded::Loaded;
 use crate::plan::{PlannedVector, SteerArg};
+use crate::terminal::Failure;
 use std::path::Path;
 use std::sync::Arc;
+use whipstaff::LanguageModel;
 use whipstaff_engine::{Score, Steering, TokenSet};
 use whipstaff_steering::{
     Convention, GateRequest, GateSpec, How, Instruction, PersonaVector, SteerSpec, Unit, steering_of,
@@ -116,7 +116,11 @@ pub struct PlannedSteer {
 
 impl PlannedSteer {
     /// Reads the files of a spec and fills in what it leaves out. `alpha` goes before its own.
-    pub fn new(spec: &SteerSpec, alpha: Option<f64>, loaded: &Loaded) -> Result<PlannedSteer, Failure> {
+    pub fn new(
+        spec: &SteerSpec,
+        alpha: Option<f64>,
+        loaded: &LanguageModel,
+    ) -> Result<PlannedSteer, Failure> {
         let arg = arg(spec, alpha)?;
         let config = loaded.model.config();
         let planned = PlannedVector::new(&arg, spec.unit, loaded)?;

@@ -1,6 +1,6 @@
 //! A large output file, written piece by piece: whole under its name, or not there at all.
 
-use crate::failure::Failure;
+use crate::terminal::Failure;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,203 +1,242 @@
 //! A model ready to use, wherever it came from.
 
-use crate::args::{ComputeArgs, PrecisionArg};
-use crate::memory::{self, Before, Work};
-use crate::{embedded, failure::Failure, hub, output::note, packs, progress};
+use crate::compute::Compute;
+use crate::embedded::FILES;
+use crate::error::Error;
+use crate::locate::Located;
+use crate::machine::MemoryLimit;
+use crate::memory::{self, Preview, Workload};
+use crate::packs::Packs;
+use crate::watch::Watcher;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use whipstaff_engine::{
-    ChatTemplate, Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available,
-};
-use whipstaff_hub::Reference;
-use whipstaff_steering::{Frame, ModelId};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use whipstaff_engine::{Cpu, LoadOptions, Model, Precision, Tokenizer};
+use whipstaff_steering::{ModelId, Unwatched};
 
-/// A model, its tokenizer and its name.
-pub struct Loaded {
-    pub model: Model,
-    /// What it is called in vectors and reports.
-    pub name: String,
-    /// Is it the one that is compiled in?
-    pub embedded: bool,
-    tokenizer: Result<Tokenizer, whipstaff_engine::Error>,
-    /// The folder or file that it is in.
-    path: Option<PathBuf>,
+/// Opens a model: a Hugging Face folder, a `.gguf` file, or a model of the hub (`org/name`, `org/name:QUANT` or
+/// `org/name/FILE.gguf`, each with `@REVISION` if you like), which is downloaded if it is not in the local cache.
+///
+/// # Errors
+///
+/// Returns [`Error::NoSuchModel`], [`Error::Hub`], [`Error::Memory`], or [`Error::Engine`] for files that are damaged.
+pub fn open(name: &str) -> Result<LanguageModel, Error> {
+    OpenOptions::default().open(name)
 }
 
-impl Loaded {
-    /// Loads what `--model` names; the embedded model if it names nothing. `work` is what will be done with
-    /// it: what would take more memory than it may is refused before anything is loaded.
-    ///
-    /// # Errors
-    /// Whatever is wrong with it, or that it would take too much.
-    pub fn new(
-        choice: Option<&str>,
-        on: ComputeArgs,
-        work: impl FnOnce(&Before) -> Work,
-    ) -> Result<Loaded, Failure> {
-        let cpu = cpu(on)?;
-        let found = Found::new(choice)?;
-        let (outline, tokenizer) = (found.outline()?, found.tokenizer());
-        let work = work(&Before { outline: &outline, tokenizer: tokenizer.as_ref().ok() });
-        memory::check(&found.name, &outline, &work, on.max_memory)?;
-        drop(outline);
-        let model = match &found.path {
-            Some(path) => load(path, cpu)?,
-            None => Model::from_files(embedded::FILES, cpu)?,
-        };
-        let embedded = found.path.is_none();
-        Ok(Loaded { model, tokenizer, embedded, name: found.name, path: found.path })
+/// Opens the model that is compiled in: tiny, and enough to see steering work without a network.
+///
+/// # Errors
+///
+/// Returns [`Error::Memory`] on a machine without room for a few megabytes, and [`Error::NoSuchKernels`].
+///
+/// ```
+/// let model = whipstaff::embedded()?;
+/// assert_eq!(model.name, "whipstaff/librarian");
+/// # Ok::<(), whipstaff::Error>(())
+/// ```
+pub fn embedded() -> Result<LanguageModel, Error> {
+    OpenOptions::default().embedded()
+}
+
+/// How a model is opened.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+///
+/// let options = whipstaff::OpenOptions::default().threads(NonZeroUsize::MIN).memory_limit("2G".parse()?);
+/// let model = options.embedded()?;
+/// assert_eq!(model.model.cpu().n_threads(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct OpenOptions {
+    compute: Compute,
+    limit: MemoryLimit,
+    packs: Packs,
+    watch: Watcher,
+}
+
+impl Default for OpenOptions {
+    /// Every core, the fastest kernel set, 80 % of the memory, packed weights in the user's cache, no watcher.
+    fn default() -> OpenOptions {
+        OpenOptions {
+            compute: Compute::default(),
+            limit: MemoryLimit::default(),
+            packs: Packs::default(),
+            watch: Arc::new(Unwatched),
+        }
+    }
+}
+
+impl OpenOptions {
+    /// Sets the number of threads.
+    pub fn threads(mut self, n: NonZeroUsize) -> OpenOptions {
+        self.compute.threads = Some(n);
+        self
     }
 
-    /// Is this the model that a vector was made on? Weights of some size are not hashed again at
-    /// every use, which would take seconds; their name has to do.
-    pub fn is(&self, id: &ModelId) -> bool {
-        const QUICKLY_HASHED: usize = 100 << 20;
+    /// Sets how exactly products are taken.
+    pub fn precision(mut self, precision: Precision) -> OpenOptions {
+        self.compute.precision = precision;
+        self
+    }
+
+    /// Sets the kernel set by name; [`Error::NoSuchKernels`] lists those that this processor runs.
+    pub fn kernels(mut self, name: impl Into<String>) -> OpenOptions {
+        self.compute.kernels = Some(name.into());
+        self
+    }
+
+    /// Sets threads, precision and kernel set in one go.
+    pub fn compute(mut self, compute: Compute) -> OpenOptions {
+        self.compute = compute;
+        self
+    }
+
+    /// Sets how much memory may be used; what would take more is refused before anything is loaded.
+    pub fn memory_limit(mut self, limit: MemoryLimit) -> OpenOptions {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets where packed weights are kept between starts.
+    pub fn packs(mut self, packs: Packs) -> OpenOptions {
+        self.packs = packs;
+        self
+    }
+
+    /// Sets who is told of downloads, of packing, and of everything that is done with the model.
+    pub fn watch(mut self, watch: Watcher) -> OpenOptions {
+        self.watch = watch;
+        self
+    }
+
+    /// Opens the model that `name` means, as [`open`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`].
+    pub fn open(&self, name: &str) -> Result<LanguageModel, Error> {
+        self.open_for(Some(name), |preview| preview.conversation())
+    }
+
+    /// Opens the model that is compiled in.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`embedded`].
+    pub fn embedded(&self) -> Result<LanguageModel, Error> {
+        self.open_for(None, |preview| preview.conversation())
+    }
+
+    /// Opens a model for work that is known beforehand, or the one that is compiled in without a name. Work that would
+    /// take more memory than it may is refused before anything is loaded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`].
+    pub fn open_for(
+        &self,
+        name: Option<&str>,
+        work: impl FnOnce(&Preview) -> Workload,
+    ) -> Result<LanguageModel, Error> {
+        let cpu = self.compute.cpu()?;
+        let located = Located::new(name, &self.watch)?;
+        let (outline, tokenizer) = (located.outline()?, located.tokenizer());
+        let work = work(&Preview { outline: &outline, tokenizer: tokenizer.as_ref().ok() });
+        memory::check(&located.name, &outline, &work, self.limit)?;
+        drop(outline);
+        let model = match located.path() {
+            Some(path) => self.load(path, cpu)?,
+            None => Model::from_files(FILES, cpu)?,
+        };
+        Ok(LanguageModel {
+            model: Arc::new(model),
+            embedded: located.is_embedded(),
+            tokenizer: tokenizer.map(Arc::new).map_err(Arc::new),
+            path: located.path().map(Path::to_owned),
+            name: located.name,
+            watch: self.watch.clone(),
+        })
+    }
+
+    /// Loads a model; the watcher sees how far its weights are packed.
+    fn load(&self, path: &Path, cpu: Cpu) -> Result<Model, Error> {
+        let (watch, seen) = (self.watch.clone(), AtomicUsize::new(0));
+        let progress = move |done: usize, total: usize| {
+            let before = seen.fetch_max(done, Ordering::Relaxed);
+            if before == 0 {
+                watch.stage("packing weights", total);
+            }
+            // A model that is half packed is of no use: the watcher is told, and cannot stop it.
+            let _ = watch.advance(done.saturating_sub(before));
+        };
+        let options = LoadOptions { packs: self.packs.cache(), progress: Some(Box::new(progress)) };
+        Ok(Model::load_with(path, cpu, options)?)
+    }
+}
+
+/// A model, its tokenizer and its name. Clones share the weights, from any thread.
+#[derive(Clone)]
+pub struct LanguageModel {
+    /// The weights, and the one forward pass over them.
+    pub model: Arc<Model>,
+    /// The name that vectors and reports give the model.
+    pub name: String,
+    /// True for the model that is compiled in.
+    pub embedded: bool,
+    tokenizer: Result<Arc<Tokenizer>, Arc<whipstaff_engine::Error>>,
+    /// The folder or the file that it is in.
+    path: Option<PathBuf>,
+    watch: Watcher,
+}
+
+impl fmt::Debug for LanguageModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LanguageModel")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Weights of at most this many bytes are hashed whenever it is asked what they are.
+const QUICKLY_HASHED: usize = 100 << 20;
+
+impl LanguageModel {
+    /// Returns the tokenizer; a model without one can still run token ids.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Tokenizer`] with the reason why there is none.
+    pub fn tokenizer(&self) -> Result<&Arc<Tokenizer>, Error> {
+        self.tokenizer.as_ref().map_err(|error| Error::Tokenizer(error.clone()))
+    }
+
+    /// Returns true if a vector of that origin was made on this model. Large weights are not hashed again at every
+    /// use, which would take seconds; their name has to do.
+    pub fn matches(&self, id: &ModelId) -> bool {
         if self.model.weights().n_bytes() > QUICKLY_HASHED {
             return self.name == id.name;
         }
         self.model.weights().sha256() == id.weights_sha256
     }
 
-    /// The frame of the model's own chat template, which `why` asks for.
-    pub fn chat_frame(&self, why: &str) -> Result<Frame, Failure> {
-        let template = self.template()?.ok_or_else(|| {
-            Failure::BadInput(format!("{why}: {} has no chat template; use --frame plain", self.name))
-        })?;
-        Ok(Frame::from(template))
-    }
-
-    /// The frame to talk to this model in: its chat template if it is a chat model, which is one that
-    /// stops where its template ends an answer. Base models often carry a template along, too.
-    pub fn own_frame(&self) -> Result<Frame, Failure> {
-        let template = match self.template() {
-            Ok(Some(template)) => template,
-            Ok(None) => return Ok(Frame::default()),
-            Err(Failure::BadInput(reason)) => {
-                note(&format!("{reason}; the plain frame is used instead"));
-                return Ok(Frame::default());
-            }
-            Err(failure) => return Err(failure),
-        };
-        let stops = &self.model.config().eos_tokens;
-        if template.turn_end().is_some_and(|end| stops.contains(&end)) {
-            return Ok(Frame::from(template));
-        }
-        note(&format!(
-            "{} has a chat template but does not stop where that ends an answer, so it is taken for a base model \
-             and gets the plain frame; --chat uses the template",
-            self.name
-        ));
-        Ok(Frame::default())
-    }
-
-    fn template(&self) -> Result<Option<Arc<ChatTemplate>>, Failure> {
-        match (&self.path, &self.tokenizer) {
-            (Some(path), Ok(tokenizer)) => Ok(ChatTemplate::load(path, tokenizer)?.map(Arc::new)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The tokenizer; a model without one can still run token ids.
-    pub fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
-        // The error is wanted by reference, and is only ever shown.
-        self.tokenizer.as_ref().map_err(|error| Failure::BadInput(error.to_string()))
-    }
-}
-
-/// Loads it, with a bar while weights are packed.
-fn load(path: &Path, cpu: Cpu) -> Result<Model, Failure> {
-    let bar = progress::loading();
-    let shown = bar.clone();
-    let progress = Box::new(move |done, total| {
-        shown.set_length(total as u64);
-        shown.set_position(done as u64);
-    });
-    let options = LoadOptions { packs: packs::cache(), progress: Some(progress) };
-    let model = Model::load_with(path, cpu, options)?;
-    bar.finish_and_clear();
-    Ok(model)
-}
-
-/// What the command line and the environment say to compute on.
-pub fn cpu(on: ComputeArgs) -> Result<Cpu, Failure> {
-    let threads = on.threads.map_or_else(available, NonZeroUsize::get);
-    let precision = match on.precision {
-        PrecisionArg::Fast => Precision::Fast,
-        PrecisionArg::F32 => Precision::F32,
-    };
-    Ok(Cpu::new(isa()?, threads).with_precision(precision))
-}
-
-/// The kernel set: the best, or the one that the environment asks for.
-fn isa() -> Result<Isa, Failure> {
-    match std::env::var("WHIPSTAFF_KERNELS") {
-        Ok(name) if !name.is_empty() => Isa::named(&name).map_err(|error| {
-            let available = error.available.join(", ");
-            Failure::Usage(format!("WHIPSTAFF_KERNELS={name}: this processor offers {available}"))
-        }),
-        _ => Ok(Isa::best()),
-    }
-}
-
-/// A model that has been found, not loaded.
-pub struct Found {
-    /// What it is called in vectors and reports.
-    pub name: String,
-    /// The folder or the file; none for the model that is compiled in.
-    path: Option<PathBuf>,
-}
-
-impl Found {
-    /// Finds what `--model` names: a folder or a file, else a model of the hub.
-    ///
-    /// # Errors
-    /// That there is no such thing, or that it cannot be downloaded.
-    pub fn new(choice: Option<&str>) -> Result<Found, Failure> {
-        let Some(choice) = choice else { return Ok(Found { name: embedded::NAME.into(), path: None }) };
-        let (path, name) = locate(choice)?;
-        Ok(Found { name, path: Some(path) })
-    }
-
-    /// What it is, from its headers.
-    ///
-    /// # Errors
-    /// Whatever is wrong with them.
-    pub fn outline(&self) -> Result<Outline, Failure> {
-        Ok(match &self.path {
-            Some(path) => Outline::open(path)?,
-            None => Outline::of_files(embedded::FILES)?,
-        })
-    }
-
-    /// The folder or the file; none for the model that is compiled in.
+    /// Returns the folder or the file that the model is in; none for the one that is compiled in.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Its tokenizer.
-    pub fn tokenizer(&self) -> Result<Tokenizer, whipstaff_engine::Error> {
-        match &self.path {
-            Some(path) => Tokenizer::load(path),
-            None => Tokenizer::from_bytes(embedded::TOKENIZER, Path::new("embedded tokenizer")),
-        }
+    /// Returns who is told of everything that is done with the model.
+    pub fn watch(&self) -> &Watcher {
+        &self.watch
     }
-}
 
-/// The folder or the file that `choice` means, and the model's name.
-fn locate(choice: &str) -> Result<(PathBuf, String), Failure> {
-    let dir = PathBuf::from(choice);
-    if dir.is_dir() {
-        let full = dir.canonicalize().unwrap_or_else(|_| dir.clone());
-        let name = full.file_name().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
-        return Ok((dir, name));
-    }
-    if dir.exists() {
-        let name = dir.file_stem().map_or(choice.into(), |name| name.to_string_lossy().into_owned());
-        return Ok((dir, name));
-    }
-    match Reference::parse(choice) {
-        Some(reference) => Ok((hub::locate(&reference)?, reference.to_string())),
-        None => Err(Failure::BadInput(format!("--model {choice}: there is no such directory or file"))),
+    /// Returns the same model with another watcher.
+    pub fn watched_by(&self, watch: Watcher) -> LanguageModel {
+        LanguageModel { watch, ..self.clone() }
     }
 }

@@ -1,16 +1,60 @@
-use crate::args::{ComposeArgs, ComputeArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, Work};
-use crate::output::{note, print, print_line, printable, wrap};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::plan::{self, PlannedVector, SteerArg};
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
+use crate::view::layer_list;
 use serde_json::{Value, json};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use whipstaff::{Preview, Workload};
 use whipstaff_steering::{
-    ContrastSet, Cosines, Dose, Interference, LayerSpec, Mix, Moved, Part, Unit, compose as mixed,
-    interference, same_gaps, sha256_of_file, shared_layers,
+    ContrastSet, Cosines, Dose, Interference, LayerSpec, Mix, Moved, Orthogonal, Part, Unit,
+    compose as mixed, interference, same_gaps, sha256_of_file, shared_layers,
 };
+
+#[derive(clap::Args)]
+pub struct ComposeArgs {
+    /// The vectors, of one model, and how much of each; 1 if left out
+    #[arg(value_name = "V[:ALPHA]", required = true)]
+    pub vectors: Vec<String>,
+    /// Make the directions orthogonal before they are added: ordered (each loses what those before it have) or
+    /// symmetric (all lose alike). What is left is not scaled up
+    #[arg(long, value_name = "WAY")]
+    pub orthogonal: Option<Orthogonal>,
+    /// Set the gaps of all vectors at a layer to their mean first, as CAA does: the same alpha is then as long a shift
+    /// for each. A vector with alpha 0 takes part in the mean alone
+    #[arg(long)]
+    pub same_gaps: bool,
+    /// What the alphas are counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Layers of the mix: 8 or 8,10 or 8-11 or -1 or 50% or all (that every vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Write the mix to a file: alpha 1 of it is what was asked for here
+    #[arg(short, long, visible_alias = "out", value_name = "V.safetensors")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts that the vectors were not fitted on, to measure the effect of each vector alone and of the mix; may
+    /// be given several times
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Vec<PathBuf>,
+    /// Layers to inject at while measuring [default: those that the vectors recommend, together]
+    #[arg(long, value_name = "LAYERS", requires = "heldout", allow_hyphen_values = true)]
+    pub at: Option<LayerSpec>,
+    /// Contrasts of each file that are used at most
+    #[arg(long, value_name = "N", default_value = "24")]
+    pub max_contrasts: NonZeroUsize,
+    /// The same seed gives the same intervals
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff vector compose`: read vectors → compare → add up → measure if asked to → write, print.
 pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -88,7 +132,7 @@ fn chosen(flag: &str, spec: &LayerSpec, held: &[usize], parts: &[Part]) -> Resul
     match layers.iter().find(|layer| !held.contains(layer)) {
         Some(layer) => Err(Failure::Usage(format!(
             "{flag}: layer {layer} is not among those of the mix: {}",
-            super::show::list(held)
+            layer_list(held)
         ))),
         None => Ok(layers),
     }
@@ -128,11 +172,11 @@ fn measure(
         Some(spec) => chosen("--at", spec, &held, &parts)?,
         None => recommended(given, &held)?,
     };
-    let work = |it: &Before| -> Work {
+    let work = |it: &Preview| -> Workload {
         let contrasts: Vec<_> = heldout.iter().flat_map(|set| set.contrasts.iter().cloned()).collect();
         it.margins(&contrasts)
     };
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let loaded = args.model.open(on, work)?;
     for it in given {
         plan::check_model(&it.planned.vector, &it.path, &loaded)?;
     }
@@ -158,7 +202,7 @@ fn recommended(given: &[Given], held: &[usize]) -> Result<Vec<usize>, Failure> {
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
             "the mix has none of the layers that the vectors recommend: say --at, of {}",
-            super::show::list(held)
+            layer_list(held)
         )));
     }
     Ok(layers)
@@ -270,7 +314,7 @@ impl Measured {
         let about = format!(
             "effect on the margin in nats per token, with its 95 % interval, injected at layers {}; interference is \
              that of the mix less the sum of those alone",
-            super::show::list(&self.layers)
+            layer_list(&self.layers)
         );
         let mut text = format!("\n  {:12} {}\n", "measured", wrap(&about, 86).join("\n               "));
         let arms = (0..n).map(|i| format!("{} alone", letter(i)));

@@ -1,21 +1,31 @@
-use crate::args::{ComputeArgs, DemoArgs, EvidenceArgs};
+use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
 use crate::commands::extract::Job;
 use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
-use crate::embedded;
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{Tone, columns, paint, print, print_line, printable, width};
 use crate::plan::{self, PlannedVector};
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{LanguageModel, Preview, embedded};
 use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
     Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Op, Text,
     Unit, Watch, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
 };
+
+#[derive(clap::Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for the report, the figure, the answers and the vector
+    #[arg(short, long, value_name = "DIR", default_value = "whipstaff-demo")]
+    pub output: PathBuf,
+    /// The same seed gives the same answers
+    #[arg(long, value_name = "S", default_value_t = 2)]
+    pub seed: u64,
+}
 
 /// Questions in the report, of which the first few are printed.
 const QUESTIONS: usize = 8;
@@ -28,8 +38,8 @@ const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
 pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let material = Material::new(args.model.model.is_none())?;
-    let work = |it: &Before| it.extraction(&material.contrasts, Some(&material.heldout), true);
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| it.extraction(&material.contrasts, Some(&material.heldout), true);
+    let loaded = args.model.open(on, work)?;
     loaded.tokenizer()?;
     let frame = plan::frame(&args.frame, &loaded, &[])?;
     let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
@@ -84,7 +94,7 @@ impl Material {
 }
 
 struct Demo<'a> {
-    loaded: &'a Loaded,
+    loaded: &'a LanguageModel,
     material: Material,
     frame: Frame,
     bar: Bar,

@@ -1,29 +1,54 @@
-use crate::args::{ComputeArgs, FigureArgs, SteerArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, FRAME};
-use crate::output::print_line;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
 use crate::plan::{self, PlannedVector, PromptLine};
-use crate::progress::Bar;
 use crate::steer::PlannedSteer;
+use crate::terminal::{Bar, Failure, print_line};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{FRAME_TOKENS, LanguageModel, Preview};
 use whipstaff_engine::Steering;
 use whipstaff_steering::{
-    CosineTable, Dose, Frame, SteerSpec, Text, combine, figure::Figure, measure_cosine, steering_of,
+    CosineTable, Dose, Frame, SteerSpec, Text, Unit, combine, figure::Figure, measure_cosine, steering_of,
     write_atomically,
 };
+
+#[derive(clap::Args)]
+pub struct FigureArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// The vector, the layers to inject at and, if you like, how: V.safetensors[@LAYERS][,KEY=VALUE…], as for
+    /// generate
+    #[arg(long, value_name = "V[@LAYERS][,KEY=VALUE…]", required_unless_present = "steering")]
+    pub steer: Option<String>,
+    /// A file (.toml or .json) with the same, one entry without alpha
+    #[arg(long, value_name = "F.toml", conflicts_with = "steer")]
+    pub steering: Option<PathBuf>,
+    /// Alphas, separated by commas
+    #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
+    pub alphas: String,
+    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
+    #[arg(long, value_name = "F.txt|F.jsonl")]
+    pub prompts: PathBuf,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
 pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let spec = spec(&args)?;
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
-    let len = |before: &Before, it: &PromptLine| {
-        before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME
+    let len = |before: &Preview, it: &PromptLine| {
+        before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME_TOKENS
     };
-    let work = |it: &Before| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
+    let loaded = args.model.open(on, work)?;
     // The alphas are given, so the vector's own does not matter.
     let steer = PlannedSteer::new(&spec, Some(1.0), &loaded)?;
     let planned = &steer.planned;
@@ -95,14 +120,14 @@ pub fn steerings(
 }
 
 /// How many leading tokens do not count: the bos token, where there is one.
-pub fn skipped_tokens(loaded: &Loaded, texts: &[Text]) -> usize {
+pub fn skipped_tokens(loaded: &LanguageModel, texts: &[Text]) -> usize {
     let bos = loaded.model.config().bos_token;
     let starts_with_bos = |Text { ids, .. }: &Text| ids.len() > 1 && ids.first().copied() == bos;
     usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
 }
 
 /// What the figure was measured on and what its parts mean.
-pub fn subtitle(loaded: &Loaded, dial: &str, n_texts: usize) -> String {
+pub fn subtitle(loaded: &LanguageModel, dial: &str, n_texts: usize) -> String {
     format!(
         "{} · {dial} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
         loaded.name,
@@ -127,7 +152,12 @@ pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     Ok(())
 }
 
-fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -> Result<Vec<Text>, Failure> {
+fn encode(
+    loaded: &LanguageModel,
+    frame: &Frame,
+    prompts: &[PromptLine],
+    path: &Path,
+) -> Result<Vec<Text>, Failure> {
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
@@ -151,7 +181,7 @@ fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &Loaded, steer: &PlannedSteer, table: &CosineTable) -> String {
+fn to_json(loaded: &LanguageModel, steer: &PlannedSteer, table: &CosineTable) -> String {
     let planned = &steer.planned;
     let curves: Vec<_> = table
         .panel("")

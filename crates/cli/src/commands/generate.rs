@@ -1,14 +1,42 @@
-use crate::args::{ComputeArgs, GenerateArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{Tone, columns, note, print, print_line, printable, width};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs};
 use crate::plan;
-use crate::progress::Bar;
 use crate::steer::{self, PlannedSteer};
+use crate::terminal::{Bar, Failure, Tone, columns, note, print, print_line, printable, width};
 use serde_json::{Value, json};
+use whipstaff::{LanguageModel, Preview};
 use whipstaff_engine::{Continuation, Event, Finish, Generator, Request, Steering};
 use whipstaff_steering::{Answer, Frame, Op, SteerSpec, solve_kl, steering_of};
+
+#[derive(clap::Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// What the user says
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: String,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Scale all alphas by one factor, so that the answer's tokens are moved by so many nats on average: the KL
+    /// from the unsteered model, measured on what it would answer unsteered. Of one vector, --steer V:0.1nat is the same
+    #[arg(long, value_name = "NATS")]
+    pub kl: Option<f64>,
+    /// New tokens at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// End the answer at this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Run unsteered, at +alpha and (where that means something) at -alpha, and print them side by side
+    #[arg(long)]
+    pub compare: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
 pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -27,8 +55,10 @@ pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> 
         return Err(Failure::Usage("--kl needs a --steer to scale".into()));
     }
     let factors = factors(&specs, args.compare);
-    let work = |it: &Before| it.generation(&args.prompt, factors.len(), args.max_tokens);
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| {
+        it.generation(&args.prompt, factors.len(), args.max_tokens).advising("give fewer --max-tokens")
+    };
+    let loaded = args.model.open(on, work)?;
     let steers =
         specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
     let frame = plan::frame(&args.frame, &loaded, steers.iter().map(|it| &it.planned))?;
@@ -86,7 +116,7 @@ fn factors(specs: &[SteerSpec], compare: bool) -> &'static [f64] {
 
 /// The factor of all alphas that moves what the model would answer unsteered by so many nats per token.
 fn budgeted(
-    loaded: &Loaded,
+    loaded: &LanguageModel,
     prompt: &[u32],
     steers: &[PlannedSteer],
     nats: f64,

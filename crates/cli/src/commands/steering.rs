@@ -1,8 +1,21 @@
-use crate::args::{CheckSteeringArgs, SteerArgs};
-use crate::failure::Failure;
-use crate::output::{print_line, printable, wrap};
+use crate::args::SteerArgs;
 use crate::steer::PlannedSteer;
+use crate::terminal::{Failure, print_line, printable, wrap};
+use std::path::PathBuf;
 use whipstaff_steering::SteerSpec;
+
+#[derive(clap::Args)]
+pub struct CheckSteeringArgs {
+    /// The file (.toml or .json)
+    #[arg(value_name = "F.toml", required_unless_present = "steer")]
+    pub file: Option<PathBuf>,
+    /// A vector as for generate, beside or instead of the file; may be given several times
+    #[arg(long, value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]")]
+    pub steer: Vec<String>,
+    /// Print the steering as JSON, nothing left out that was given
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff steering check`: read the file and its vectors, say what they will do.
 pub fn check_steering(args: CheckSteeringArgs) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! How a run fails: the message, and the exit code that scripts can rely on.
 
-use crate::output::tell;
-use std::process::ExitCode;
+use whipstaff::{Error as LibraryError, ErrorKind};
 use whipstaff_engine::Error as EngineError;
 use whipstaff_steering::Error as SteeringError;
 
@@ -33,9 +32,9 @@ impl Failure {
         }
     }
 
-    /// Tells the user, and gives the exit code.
-    pub fn report(self) -> ExitCode {
-        let code = match &self {
+    /// Returns the exit code that scripts can rely on.
+    pub fn exit_code(&self) -> u8 {
+        match self {
             Failure::BrokenPipe => 0,
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,
@@ -43,54 +42,57 @@ impl Failure {
             Failure::Access(_) => 4,
             Failure::Memory(_) => 5,
             Failure::Interrupted => 130,
-        };
-        match self {
-            Failure::Failed(message)
-            | Failure::Usage(message)
-            | Failure::BadInput(message)
-            | Failure::Access(message)
-            | Failure::Memory(message) => tell(&format!("error: {message}")),
-            Failure::Interrupted => tell("interrupted: nothing half-written was left behind"),
-            Failure::BrokenPipe => {}
         }
-        ExitCode::from(code)
+    }
+
+    /// Returns the failure to open the model that `flag` names.
+    pub fn of_model(flag: &str, error: LibraryError) -> Failure {
+        match error {
+            LibraryError::NoSuchModel { .. } | LibraryError::Hub { .. } => {
+                Failure::new(error.kind(), format!("{flag} {error}"))
+            }
+            error => Failure::from(error),
+        }
+    }
+
+    fn new(kind: ErrorKind, message: String) -> Failure {
+        match kind {
+            ErrorKind::Usage => Failure::Usage(message),
+            ErrorKind::BadInput => Failure::BadInput(message),
+            ErrorKind::Access => Failure::Access(message),
+            ErrorKind::Memory => Failure::Memory(message),
+            ErrorKind::Interrupted => Failure::Interrupted,
+            ErrorKind::Failed => Failure::Failed(message),
+        }
+    }
+}
+
+impl From<LibraryError> for Failure {
+    /// Errors that a flag could have avoided name the flag.
+    fn from(error: LibraryError) -> Failure {
+        let message = match &error {
+            LibraryError::Memory(refusal) => refusal.in_words("--max-memory"),
+            LibraryError::NoChatTemplate { model, by_vector: false } => {
+                format!("--frame chat: {model} has no chat template; use --frame plain")
+            }
+            LibraryError::NoChatTemplate { model, by_vector: true } => format!(
+                "the vector was made with a chat template (--frame plain would do without): {model} has no chat template; \
+                 use --frame plain"
+            ),
+            error => error.to_string(),
+        };
+        Failure::new(error.kind(), message)
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        let message = error.to_string();
-        match error {
-            EngineError::Read { .. }
-            | EngineError::Malformed { .. }
-            | EngineError::UnsupportedFamily { .. }
-            | EngineError::MissingTensors { .. }
-            | EngineError::Template { .. }
-            | EngineError::SteeringMismatch(_) => Failure::BadInput(message),
-            EngineError::TooLong { .. } | EngineError::UnknownToken { .. } | EngineError::Empty => {
-                Failure::Usage(message)
-            }
-            EngineError::Tokenize(_) | EngineError::NotANumber => Failure::Failed(message),
-        }
+        LibraryError::from(error).into()
     }
 }
 
 impl From<SteeringError> for Failure {
     fn from(error: SteeringError) -> Failure {
-        let message = error.to_string();
-        match error {
-            SteeringError::Engine(error) => error.into(),
-            SteeringError::Read { .. }
-            | SteeringError::Line { .. }
-            | SteeringError::File { .. }
-            | SteeringError::ZeroDirection { .. }
-            | SteeringError::TooLong { .. }
-            | SteeringError::NotFinite { .. }
-            | SteeringError::Vector { .. } => Failure::BadInput(message),
-            SteeringError::Judge { .. } => Failure::Access(message),
-            SteeringError::Setting(_) => Failure::Usage(message),
-            SteeringError::Write { .. } => Failure::Failed(message),
-            SteeringError::Interrupted => Failure::Interrupted,
-        }
+        LibraryError::from(error).into()
     }
 }
