@@ -25,7 +25,10 @@ pub fn man(args: ManArgs, command: clap::Command) -> Result<(), Failure> {
     let mut chosen = &command;
     for name in &args.command {
         chosen = chosen.find_subcommand(name).ok_or_else(|| {
-            Failure::Usage(format!("{} has no command `{name}`", chosen.get_bin_name().unwrap_or_default()))
+            Failure::Usage(format!(
+                "{} has no command `{name}`",
+                chosen.get_bin_name().unwrap_or_else(|| chosen.get_name())
+            ))
         })?;
     }
     print(&String::from_utf8_lossy(&page(chosen)?))
