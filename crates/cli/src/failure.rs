@@ -88,7 +88,7 @@ impl From<SteeringError> for Failure {
             | SteeringError::NotFinite { .. }
             | SteeringError::Vector { .. } => Failure::BadInput(message),
             SteeringError::Judge { .. } => Failure::Access(message),
-            SteeringError::Setting(_) => Failure::Usage(message),
+            SteeringError::Setting(_) | SteeringError::Request(_) => Failure::Usage(message),
             SteeringError::Write { .. } => Failure::Failed(message),
             SteeringError::Interrupted => Failure::Interrupted,
         }

@@ -10,7 +10,7 @@ use whipstaff_engine::{
     ChatTemplate, Cpu, Isa, LoadOptions, Model, Outline, Precision, Tokenizer, available,
 };
 use whipstaff_hub::Reference;
-use whipstaff_steering::{Frame, ModelId};
+use whipstaff_steering::Frame;
 
 /// A model, its tokenizer and its name.
 pub struct Loaded {
@@ -47,16 +47,6 @@ impl Loaded {
         };
         let embedded = found.path.is_none();
         Ok(Loaded { model, tokenizer, embedded, name: found.name, path: found.path })
-    }
-
-    /// Is this the model that a vector was made on? Weights of some size are not hashed again at
-    /// every use, which would take seconds; their name has to do.
-    pub fn is(&self, id: &ModelId) -> bool {
-        const QUICKLY_HASHED: usize = 100 << 20;
-        if self.model.weights().n_bytes() > QUICKLY_HASHED {
-            return self.name == id.name;
-        }
-        self.model.weights().sha256() == id.weights_sha256
     }
 
     /// The frame of the model's own chat template, which `why` asks for.

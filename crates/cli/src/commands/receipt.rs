@@ -5,19 +5,18 @@ use crate::memory::Before;
 use crate::output::{Tone, paint, print_line, printable, wrap};
 use crate::plan;
 use crate::progress::Bar;
-use crate::steer::{self, PlannedSteer};
+use crate::steer::{self, resolved_one};
 use std::path::Path;
 use std::sync::Arc;
 use whipstaff_engine::{Continuation, TokenSet};
 use whipstaff_steering::{
     AnswerRows, Arm, ArmKind, ContrastSet, Cost, ExtractOptions, Frame, How, Method, PersonaVector, Receipt,
-    ReceiptOptions, SteerSpec, TokenRule, Unit, Verdict, receipt as measure,
+    ReceiptOptions, ResolvedVector, TokenRule, Unit, Verdict, receipt as measure,
 };
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
 pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let spec = steer::parse(&args.vector)?;
-    let spec = SteerSpec { unit: spec.unit.or(args.unit), ..spec };
+    let spec = steer::spec("vector", &args.vector, args.unit)?;
     if spec.gate.is_some() {
         return Err(Failure::Usage(format!(
             "{}: a gate opens for some prompts and not for others: measure what it lets through, without the gate",
@@ -35,25 +34,26 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
     let work = |it: &Before| it.extraction(controls, Some(&heldout), true);
     let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let PlannedSteer { planned, how, tokens, .. } = PlannedSteer::new(&spec, None, &loaded)?;
-    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
+    let steer = resolved_one(spec, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
+    let ResolvedVector { vector, alpha, unit, layers, how, tokens, .. } = steer;
     let bar = Bar::new()?;
     let options = ExtractOptions {
-        model: planned.vector.provenance.model.clone(),
+        model: vector.provenance.model.clone(),
         frame: frame.clone(),
         tokens: TokenRule::Answer,
-        layers: planned.layers.clone(),
+        layers: layers.clone(),
         method: Method::Mean,
         seed: args.evidence.seed,
     };
     let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, controls, &options, &bar)?;
-    let dose = Dose { layers: planned.layers.clone(), alpha: planned.alpha, unit: planned.unit, how, tokens };
+    let dose = Dose { layers, alpha, unit, how, tokens };
     let bench = Bench { loaded: &loaded, frame, evidence: &args.evidence, bar: &bar };
-    let found = bench.measure(&planned.vector, dose, &rows, controls, &heldout)?;
+    let found = bench.measure(&vector, dose, &rows, controls, &heldout)?;
     bar.clear();
     bar.check()?;
     if let Some(path) = &args.output {
-        PersonaVector { receipt: Some(found.clone()), ..planned.vector }.write(path)?;
+        PersonaVector { receipt: Some(found.clone()), ..vector }.write(path)?;
     }
     if args.json { print_line(&found.to_json()) } else { print_line(text(&found).trim_end()) }
 }

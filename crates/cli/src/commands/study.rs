@@ -106,7 +106,7 @@ impl Subject {
         })?;
         let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
         Ok(Subject {
-            frame: plan::frame(&frame, &loaded, &[])?,
+            frame: plan::frame(&frame, &loaded, None)?,
             neutral: neutral(&loaded, plan.neutral.as_deref())?,
             layers: layers(plan, loaded.model.config().n_layers)?,
             loaded,

@@ -40,7 +40,7 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = Loaded::new(args.model.model.as_deref(), on, |it: &Before| {
         it.extraction(&set, Some(&heldout), true)
     })?;
-    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let frame = plan::frame(&args.frame, &loaded, None)?;
     let n_layers = loaded.model.config().n_layers;
     let all: Vec<usize> = (0..n_layers).collect();
     let mut layers: Vec<Vec<usize>> =
@@ -118,7 +118,7 @@ fn fit(
     layers.dedup();
     let options = ExtractOptions {
         model: plan.model.clone(),
-        frame: plan::frame(&args.frame, loaded, &[])?,
+        frame: plan::frame(&args.frame, loaded, None)?,
         tokens: args.tokens,
         layers,
         method: Method::Mean,
