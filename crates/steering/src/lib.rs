@@ -3,13 +3,14 @@
 //! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
 //! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
 //! it came from. A vector with an alpha, a [`Unit`] and layers is a [`Dose`], with an operator, a scope and a gate an
-//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down.
+//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down, and
+//! [`resolve`] reads it for a model.
 //! [`measure_cosine`] and [`recommend`] say what that does to the model.
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
 //! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
-//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
+//! `instruction`, `schema`, `steer`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
 //! `watch`, `compose`, `interference`, `lens`.
 
 #![forbid(unsafe_code)]
@@ -48,6 +49,7 @@ pub mod report;
 mod schema;
 mod sealed;
 mod stats;
+mod steer;
 pub mod study;
 pub mod sweep;
 mod tokens;
@@ -65,7 +67,7 @@ pub use control::Convention;
 pub use cosine::{CosineTable, measure_cosine};
 pub use dial::{Dose, Unit, combine};
 pub use divergence::{Divergence, divergences};
-pub use error::Error;
+pub use error::{Error, RequestError};
 pub use extract::{AnswerRows, ExtractOptions, extract};
 pub use file::{FORMAT_VERSION, sha256_of_file, write_atomically};
 pub use frame::{Frame, FrameId};
@@ -82,7 +84,8 @@ pub use receipt::{
 };
 pub use recommend::{PERPLEXITY_BUDGET, recommend};
 pub use replay::{Text, passes};
-pub use schema::{FieldError, GateRequest, SteerSpec};
+pub use schema::{Amount, FieldError, GateRequest, SteerSpec};
+pub use steer::{ModelFacts, Resolved, ResolvedVector, WeightsDigest, resolve, resolve_without_model};
 pub use tokens::TokenRule;
 pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 pub use watch::{Ruler, Watched, midpoints, rulers, watch};

@@ -138,7 +138,7 @@ fn of_steering(error: &SteeringError) -> ErrorKind {
         | SteeringError::NotFinite { .. }
         | SteeringError::Vector { .. } => ErrorKind::BadInput,
         SteeringError::Judge { .. } => ErrorKind::Access,
-        SteeringError::Setting(_) => ErrorKind::Usage,
+        SteeringError::Setting(_) | SteeringError::Request(_) => ErrorKind::Usage,
         SteeringError::Write { .. } => ErrorKind::Failed,
         SteeringError::Interrupted => ErrorKind::Interrupted,
     }

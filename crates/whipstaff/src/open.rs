@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use whipstaff_engine::{Cpu, LoadOptions, Model, Precision, Tokenizer};
-use whipstaff_steering::{ModelId, Unwatched};
+use whipstaff_steering::{ModelFacts, Unwatched};
 
 /// Opens a model: a Hugging Face folder, a `.gguf` file, or a model of the hub (`org/name`, `org/name:QUANT` or
 /// `org/name/FILE.gguf`, each with `@REVISION` if you like), which is downloaded if it is not in the local cache.
@@ -203,9 +203,6 @@ impl fmt::Debug for LanguageModel {
     }
 }
 
-/// Weights of at most this many bytes are hashed whenever it is asked what they are.
-const QUICKLY_HASHED: usize = 100 << 20;
-
 impl LanguageModel {
     /// Returns the tokenizer; a model without one can still run token ids.
     ///
@@ -216,13 +213,9 @@ impl LanguageModel {
         self.tokenizer.as_ref().map_err(|error| Error::Tokenizer(error.clone()))
     }
 
-    /// Returns true if a vector of that origin was made on this model. Large weights are not hashed again at every
-    /// use, which would take seconds; their name has to do.
-    pub fn matches(&self, id: &ModelId) -> bool {
-        if self.model.weights().n_bytes() > QUICKLY_HASHED {
-            return self.name == id.name;
-        }
-        self.model.weights().sha256() == id.weights_sha256
+    /// Returns what the resolution of a steering request needs to know about the model.
+    pub fn facts(&self) -> ModelFacts<'_> {
+        ModelFacts::of(&self.model, &self.name, self.tokenizer.as_deref().ok())
     }
 
     /// Returns the folder or the file that the model is in; none for the one that is compiled in.

@@ -40,7 +40,7 @@ pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = args.model.open(on, |it| work(&args, it))?;
     let ids = match &args.text {
         Some(text) => {
-            plan::frame(&args.frame, &loaded, &[])?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
+            plan::frame(&args.frame, &loaded, None)?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
         }
         None => args.ids.clone(),
     };

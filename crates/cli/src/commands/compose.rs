@@ -1,5 +1,6 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::plan::{self, PlannedVector, SteerArg};
+use crate::plan::{self};
+use crate::steer;
 use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
 use crate::view::layer_list;
 use serde_json::{Value, json};
@@ -7,8 +8,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use whipstaff::{Preview, Workload};
 use whipstaff_steering::{
-    ContrastSet, Cosines, Dose, Interference, LayerSpec, Mix, Moved, Orthogonal, Part, Unit,
-    compose as mixed, interference, same_gaps, sha256_of_file, shared_layers,
+    Amount, ContrastSet, Cosines, Dose, How, Interference, LayerSpec, Mix, Moved, Orthogonal, Part,
+    ResolvedVector, SteerSpec, Unit, compose as mixed, interference, resolve_without_model, same_gaps,
+    sha256_of_file, shared_layers,
 };
 
 #[derive(clap::Args)]
@@ -61,7 +63,7 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
     let mut given =
         args.vectors.iter().map(|text| Given::read(text, args.unit)).collect::<Result<Vec<_>, _>>()?;
     if args.same_gaps {
-        same_gaps(given.iter_mut().map(|it| &mut it.planned.vector))?;
+        same_gaps(given.iter_mut().map(|it| &mut it.steer.vector))?;
     }
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
     let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -92,27 +94,28 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// A vector of the command line.
 struct Given {
-    path: PathBuf,
     sha256: String,
-    planned: PlannedVector,
+    steer: ResolvedVector,
 }
 
 impl Given {
     fn read(text: &str, unit: Option<Unit>) -> Result<Given, Failure> {
-        let arg = SteerArg::parse_as("vector", text)?;
-        if arg.layers.is_some() {
-            return Err(Failure::Usage(format!(
-                "vector {text}: layers are chosen for all vectors, by --layers"
-            )));
+        let refuse = |reason: &str| Err(Failure::Usage(format!("vector {text}: {reason}")));
+        let spec = steer::spec("vector", text, unit)?;
+        if spec.layers.is_some() {
+            return refuse("layers are chosen for all vectors, by --layers");
         }
-        let arg = SteerArg { alpha: arg.alpha.or(Some(1.0)), ..arg };
-        let planned = PlannedVector::without_model(&arg, unit)?;
-        Ok(Given { sha256: sha256_of_file(&arg.path)?, path: arg.path, planned })
+        if spec.how != How::default() || spec.gate.is_some() {
+            return refuse("a mix takes an alpha of each vector, and adds it: leave out all else");
+        }
+        let spec = SteerSpec { amount: spec.amount.or(Some(Amount::Alpha(1.0))), ..spec };
+        let steer = resolve_without_model(&[spec])?.into_vectors().remove(0);
+        Ok(Given { sha256: sha256_of_file(&steer.file)?, steer })
     }
 
     fn part(&self) -> Part<'_> {
-        let PlannedVector { vector, alpha, unit, .. } = &self.planned;
-        let label = self.path.display().to_string();
+        let ResolvedVector { file, vector, alpha, unit, .. } = &self.steer;
+        let label = file.display().to_string();
         Part { label, vector, sha256: self.sha256.clone(), alpha: *alpha, unit: *unit }
     }
 }
@@ -140,11 +143,11 @@ fn chosen(flag: &str, spec: &LayerSpec, held: &[usize], parts: &[Part]) -> Resul
 
 /// What the mix does not carry along.
 fn remark(given: &[Given], mix: &Mix) {
-    let known = given.iter().filter(|it| !it.planned.vector.provenance.frame.is_unknown()).count();
+    let known = given.iter().filter(|it| !it.steer.vector.provenance.frame.is_unknown()).count();
     if known > 0 && mix.vector.provenance.frame.is_unknown() {
         note("the vectors were made in different frames: the mix names none, and is used in the model's own");
     }
-    if given.iter().any(|it| it.planned.vector.is_foreign()) {
+    if given.iter().any(|it| it.steer.vector.is_foreign()) {
         note(
             "a vector of another tool has no gap and no rms: the mix has none either, and alpha 1 is counted in the unit \
              `unit`",
@@ -177,12 +180,14 @@ fn measure(
         it.margins(&contrasts)
     };
     let loaded = args.model.open(on, work)?;
-    for it in given {
-        plan::check_model(&it.planned.vector, &it.path, &loaded)?;
+    let facts = loaded.facts();
+    for Given { steer, .. } in given {
+        let remark = facts.check_vector(&steer.vector, &steer.file)?;
+        remark.iter().for_each(|remark| note(&remark.text));
     }
-    let frame = plan::frame(&args.frame, &loaded, given.iter().map(|it| &it.planned))?;
+    let frame = plan::frame(&args.frame, &loaded, given.iter().find_map(|it| it.steer.frame()))?;
     let alone: Vec<Dose> =
-        given.iter().map(|it| Dose { layers: layers.clone(), ..it.planned.dose() }).collect();
+        given.iter().map(|it| Dose { layers: layers.clone(), ..it.steer.dose() }).collect();
     let unit = if mix.vector.is_foreign() { Unit::Unit } else { Unit::Gap };
     let together = Dose { vector: &mix.vector, alpha: 1.0, unit, layers: layers.clone() };
     let (tokenizer, bar) = (loaded.tokenizer()?, Bar::new()?);
@@ -197,7 +202,7 @@ fn measure(
 
 /// The layers that the vectors recommend, together, as far as the mix has them.
 fn recommended(given: &[Given], held: &[usize]) -> Result<Vec<usize>, Failure> {
-    let of_any = |layer: &&usize| given.iter().any(|it| it.planned.layers.contains(layer));
+    let of_any = |layer: &&usize| given.iter().any(|it| it.steer.layers.contains(layer));
     let layers: Vec<usize> = held.iter().filter(of_any).copied().collect();
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
@@ -223,8 +228,8 @@ impl Found<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
         for (i, it) in self.given.iter().enumerate() {
-            let PlannedVector { alpha, unit, .. } = it.planned;
-            let path = it.path.display();
+            let ResolvedVector { alpha, unit, .. } = it.steer;
+            let path = it.steer.file.display();
             let head = if i == 0 { "vectors" } else { "" };
             text += &printable(&format!("  {head:12} {}  {alpha:>+6} ({unit})  {path}\n", letter(i)));
         }
@@ -284,8 +289,8 @@ impl Found<'_> {
 
     fn json(&self, output: Option<&Path>) -> Value {
         let vector = |it: &Given| {
-            let PlannedVector { vector, alpha, unit, .. } = &it.planned;
-            json!({"file": it.path.display().to_string(), "name": vector.name, "sha256": it.sha256, "alpha": alpha, "unit": unit.name()})
+            let ResolvedVector { file, vector, alpha, unit, .. } = &it.steer;
+            json!({"file": file.display().to_string(), "name": vector.name, "sha256": it.sha256, "alpha": alpha, "unit": unit.name()})
         };
         let layers: Vec<Value> = self
             .cosines

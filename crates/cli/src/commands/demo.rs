@@ -1,16 +1,18 @@
 use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
 use crate::commands::extract::Job;
 use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
-use crate::plan::{self, PlannedVector};
+use crate::plan::{self};
 use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use whipstaff::{LanguageModel, Preview, embedded};
 use whipstaff_engine::{Message, Sampling, Steering};
+use whipstaff_steering::figure::Figure;
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
-    Answer, Asking, Classifier, ContrastSet, CosineTable, ExtractOptions, Frame, Method, ModelId, Op, Text,
-    Unit, Watch, ask_under_each, combine, figure::Figure, measure_cosine, perplexities, write_atomically,
+    Answer, Asking, Classifier, ContrastSet, CosineTable, Dose, ExtractOptions, Frame, Method, ModelId, Op,
+    PersonaVector, Text, Unit, Watch, ask_under_each, combine, measure_cosine, perplexities,
+    write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -41,20 +43,22 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |it: &Preview| it.extraction(&material.contrasts, Some(&material.heldout), true);
     let loaded = args.model.open(on, work)?;
     loaded.tokenizer()?;
-    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let frame = plan::frame(&args.frame, &loaded, None)?;
     let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     plan::output_folder(&args.output)?;
 
-    let planned = demo.vector()?;
-    let sides = demo.ask_all(&planned)?;
-    let answers = demo.answers(&planned, &sides);
-    let shares = demo.shares(&planned, &sides)?;
-    let tables = demo.cosines(&planned, &answers)?;
+    let vector = demo.vector()?;
+    let (layers, alpha) = vector.default_dose();
+    let dose = Dose { vector: &vector, alpha, unit: Unit::Gap, layers };
+    let sides = demo.ask_all(&dose)?;
+    let answers = demo.answers(&dose, &sides);
+    let shares = demo.shares(&dose, &sides)?;
+    let tables = demo.cosines(&dose, &answers)?;
     demo.bar.clear();
     demo.bar.check()?;
 
-    demo.print(&planned, &answers, shares.as_ref())?;
-    demo.write(&args.output, &planned, answers, shares, &tables)?;
+    demo.print(&dose, &answers, shares.as_ref())?;
+    demo.write(&args.output, &dose, answers, shares, &tables)?;
     print_line(&format!(
         "\nThe vector, the figure and the whole report are in {0}: open {0}/report.html",
         args.output.display()
@@ -105,7 +109,7 @@ struct Demo<'a> {
 const SIDES: [f64; 3] = [0.0, 1.0, -1.0];
 
 impl Demo<'_> {
-    fn vector(&self) -> Result<PlannedVector, Failure> {
+    fn vector(&self) -> Result<PersonaVector, Failure> {
         let n_layers = self.loaded.model.config().n_layers;
         let options = ExtractOptions {
             model: ModelId::of(&self.loaded.model, &self.loaded.name),
@@ -121,9 +125,7 @@ impl Demo<'_> {
         let evidence = EvidenceArgs { receipt, persona: None, opposite: None, neutral: None, seed: 0 };
         let Material { contrasts, heldout, .. } = &self.material;
         let job = Job { loaded: self.loaded, options, recommend, evidence: &evidence, bar: &self.bar };
-        let vector = job.vector(contrasts, Some(heldout))?;
-        let (layers, alpha) = vector.default_dose();
-        Ok(PlannedVector { vector, alpha, unit: Unit::Gap, layers })
+        job.vector(contrasts, Some(heldout))
     }
 
     fn asking(&self) -> Asking {
@@ -132,20 +134,20 @@ impl Demo<'_> {
     }
 
     /// The answers to all questions, per side.
-    fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
+    fn ask_all(&self, dose: &Dose) -> Result<Vec<Vec<Answer>>, Failure> {
         let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
-        let steering = |factor: &f64| combine(&[planned.dose()], *factor);
+        let steering = |factor: &f64| combine(std::slice::from_ref(dose), *factor);
         let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
         Ok(ask_under_each(model, tokenizer, questions, &steerings, &self.asking(), &self.bar)?)
     }
 
     /// The first questions with their answers, for people.
-    fn answers(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Vec<Answers> {
+    fn answers(&self, dose: &Dose, sides: &[Vec<Answer>]) -> Vec<Answers> {
         let run = |side: usize, i: usize| Run {
-            label: label(planned.alpha * SIDES[side]),
-            alpha: planned.alpha * SIDES[side],
+            label: label(dose.alpha * SIDES[side]),
+            alpha: dose.alpha * SIDES[side],
             text: sides[side][i].text.clone(),
         };
         let answers = |(i, question): (usize, &Vec<Message>)| Answers {
@@ -156,7 +158,7 @@ impl Demo<'_> {
     }
 
     /// What kinds of answers all held-out questions get, where there is a classifier to tell.
-    fn shares(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
+    fn shares(&self, dose: &Dose, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
@@ -166,13 +168,13 @@ impl Demo<'_> {
             let mut counts = vec![0.0; classifier.labels().len()];
             answers.iter().for_each(|answer| counts[classifier.label(&answer.text)] += 1.0);
             counts.iter_mut().for_each(|count| *count /= answers.len() as f64);
-            rows.push((label(planned.alpha * factor), counts, perplexity));
+            rows.push((label(dose.alpha * factor), counts, perplexity));
         }
         Ok(Some(Shares { classes: classifier.labels().to_vec(), rows, n: questions.len() }))
     }
 
     /// Cosines on the unsteered answers, with every block injected and with the best one only.
-    fn cosines(&self, planned: &PlannedVector, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
+    fn cosines(&self, dose: &Dose, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
         let tokenizer = self.loaded.tokenizer()?;
         let text = |(question, it): (&Vec<Message>, &Answers)| {
             let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
@@ -182,27 +184,22 @@ impl Demo<'_> {
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
         let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
-            let steerings = steerings(planned, &layers, alphas)?;
+            let steerings = steerings(dose, &layers, alphas)?;
             Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
         };
-        let every = measure(planned.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
-        let best = planned.vector.recommended.as_ref().map_or(planned.layers[0], |it| it.best_layer);
+        let every = measure(dose.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
+        let best = dose.vector.recommended.as_ref().map_or(dose.layers[0], |it| it.best_layer);
         Ok([every, measure(vec![best], &ALPHAS_ONE)?])
     }
 
-    fn print(
-        &self,
-        planned: &PlannedVector,
-        answers: &[Answers],
-        shares: Option<&Shares>,
-    ) -> Result<(), Failure> {
+    fn print(&self, dose: &Dose, answers: &[Answers], shares: Option<&Shares>) -> Result<(), Failure> {
         print_line(&format!(
             "{} contrasts of a librarian who helps and one who brushes you off gave a direction in the\n\
              activations of {}. {} times that gap is added, or subtracted, at {}.\n",
-            planned.vector.provenance.n_contrasts,
+            dose.vector.provenance.n_contrasts,
             self.loaded.name,
-            planned.alpha,
-            panel_title(&planned.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
+            dose.alpha,
+            panel_title(&dose.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
         ))?;
         for it in answers.iter().take(PRINTED) {
             print_line(&paint(Tone::Heading, &it.prompt))?;
@@ -227,7 +224,7 @@ impl Demo<'_> {
     fn write(
         &self,
         dir: &Path,
-        planned: &PlannedVector,
+        dose: &Dose,
         answers: Vec<Answers>,
         shares: Option<Shares>,
         tables: &[CosineTable; 2],
@@ -239,20 +236,20 @@ impl Demo<'_> {
             subtitle: crate::commands::figure::subtitle(self.loaded, &Op::Add.dial(Unit::Gap), answers.len()),
             panels: tables.iter().map(|it| it.panel(&panel_title(&it.injected, n_layers))).collect(),
         };
-        planned.vector.write(&dir.join("librarian.safetensors"))?;
+        dose.vector.write(&dir.join("librarian.safetensors"))?;
         write_figure(dir, &figure)?;
         write_atomically(&dir.join("cosine.csv"), every.csv().as_bytes())?;
         write_atomically(&dir.join("cosine-one-block.csv"), one.csv().as_bytes())?;
         write_atomically(
             &dir.join("answers.json"),
-            self.answers_json(planned, &answers, shares.as_ref()).as_bytes(),
+            self.answers_json(dose, &answers, shares.as_ref()).as_bytes(),
         )?;
-        let report = self.report(planned, answers, shares, figure, one.injected[0]);
+        let report = self.report(dose, answers, shares, figure, one.injected[0]);
         write_atomically(&dir.join("report.html"), report.html().as_bytes())?;
         Ok(())
     }
 
-    fn answers_json(&self, planned: &PlannedVector, answers: &[Answers], shares: Option<&Shares>) -> String {
+    fn answers_json(&self, dose: &Dose, answers: &[Answers], shares: Option<&Shares>) -> String {
         let answer = |it: &Answers| {
             let run = |run: &Run| json!({"alpha": run.alpha, "text": run.text});
             json!({"prompt": it.prompt, "runs": it.runs.iter().map(run).collect::<Vec<_>>()})
@@ -264,7 +261,7 @@ impl Demo<'_> {
             json!({"n": it.n, "classes": it.classes, "rows": it.rows.iter().map(row).collect::<Vec<_>>()})
         });
         let json = json!({
-            "model": self.loaded.name, "alpha": planned.alpha, "unit": "gap", "layers": planned.layers,
+            "model": self.loaded.name, "alpha": dose.alpha, "unit": "gap", "layers": dose.layers,
             "seed": self.seed, "answers": answers.iter().map(answer).collect::<Vec<_>>(), "shares": shares,
         });
         serde_json::to_string_pretty(&json).expect("plain data")
@@ -272,13 +269,13 @@ impl Demo<'_> {
 
     fn report(
         &self,
-        planned: &PlannedVector,
+        dose: &Dose,
         questions: Vec<Answers>,
         shares: Option<Shares>,
         figure: Figure,
         one: usize,
     ) -> Report {
-        let vector = &planned.vector;
+        let vector = dose.vector;
         let asking = self.asking();
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let layer_row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| LayerRow {
@@ -312,8 +309,8 @@ impl Demo<'_> {
                     ),
                 ),
                 setting("frame", vector.provenance.frame.name.clone()),
-                setting("alpha", format!("{} in units of the gap", planned.alpha)),
-                setting("layers", planned.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+                setting("alpha", format!("{} in units of the gap", dose.alpha)),
+                setting("layers", dose.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
                 setting(
                     "sampling",
                     format!(

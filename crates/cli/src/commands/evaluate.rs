@@ -2,7 +2,7 @@ use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs};
 use crate::commands::receipt::neutral;
 use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
 use crate::plan::{self, PromptLine};
-use crate::steer::PlannedSteer;
+use crate::steer::resolved_one;
 use crate::terminal::{Bar, Failure, note, print, print_line};
 use crate::view::{Answers, Evaluation, Form, Measure, Rated, layer_list};
 use std::num::NonZeroUsize;
@@ -12,9 +12,9 @@ use whipstaff::{FRAME_TOKENS, LanguageModel, Preview, Workload, user_cache};
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_steering::{
-    Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge, Op,
-    Rating, Rubric, SteerSpec, Verdicts, Watch, ask_under_each, divergences, judge_all, perplexities,
-    repetition, steering_of, write_atomically,
+    Amount, Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge,
+    Op, Rating, ResolvedVector, Rubric, SteerSpec, Verdicts, Watch, ask_under_each, divergences, judge_all,
+    perplexities, repetition, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -139,7 +139,7 @@ impl Asked {
         let alphas = args.alphas.as_deref().map(plan::alphas).transpose()?;
         match (&steer, &alphas) {
             (None, Some(_)) => return Err(Failure::Usage("--alphas needs a --steer to scale".into())),
-            (Some((spec, flag)), Some(_)) if spec.alpha.is_some() => {
+            (Some((spec, flag)), Some(_)) if spec.amount.is_some() => {
                 return Err(Failure::Usage(format!("{flag}: an alpha is given, and --alphas: which is it?")));
             }
             _ => {}
@@ -199,7 +199,7 @@ struct Doses {
 impl Doses {
     fn new(args: &EvaluateArgs, asked: &Asked, loaded: &LanguageModel) -> Result<Doses, Failure> {
         let Some(spec) = &asked.spec else {
-            let frame = plan::frame(&args.frame, loaded, [])?;
+            let frame = plan::frame(&args.frame, loaded, None)?;
             return Ok(Doses {
                 alphas: vec![0.0],
                 steerings: vec![Steering::default()],
@@ -208,9 +208,10 @@ impl Doses {
             });
         };
         // Where alphas are given, the vector's own does not matter.
-        let steer = PlannedSteer::new(spec, asked.alphas.as_ref().map(|_| 1.0), loaded)?;
-        let frame = plan::frame(&args.frame, loaded, [&steer.planned])?;
-        let own = steer.planned.alpha;
+        let amount = if asked.alphas.is_some() { Some(Amount::Alpha(1.0)) } else { spec.amount };
+        let steer = resolved_one(SteerSpec { amount, ..spec.clone() }, loaded)?;
+        let frame = plan::frame(&args.frame, loaded, steer.frame())?;
+        let own = steer.alpha;
         let given = match &asked.alphas {
             Some(alphas) => alphas.clone(),
             None if steer.how.op.has_opposite() => vec![-own, own],
@@ -226,9 +227,7 @@ impl Doses {
             if doses.alphas.contains(&alpha) {
                 continue;
             }
-            let mut instruction = steer.instruction();
-            instruction.dose.alpha = alpha;
-            let steering = steering_of(&[instruction], 1.0);
+            let steering = steer.steering_at(alpha);
             doses.steerings.push(steering.map_err(|error| Failure::from(error).about("--alphas"))?);
             doses.alphas.push(alpha);
         }
@@ -236,14 +235,13 @@ impl Doses {
     }
 }
 
-fn in_words(steer: &PlannedSteer) -> String {
-    let planned = &steer.planned;
+fn in_words(steer: &ResolvedVector) -> String {
     let op = match steer.how.op {
         Op::Add => String::new(),
         op => format!("{} ", op.name()),
     };
-    let (name, layers) = (&planned.vector.name, layer_list(&planned.layers));
-    format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(planned.unit))
+    let (name, layers) = (&steer.vector.name, layer_list(&steer.layers));
+    format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(steer.unit))
 }
 
 fn measure(

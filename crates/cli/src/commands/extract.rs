@@ -65,7 +65,7 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),
-        frame: plan::frame(&args.frame, &loaded, &[])?,
+        frame: plan::frame(&args.frame, &loaded, None)?,
         tokens: args.tokens,
         layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
         method: args.method,

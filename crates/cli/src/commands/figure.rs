@@ -1,13 +1,14 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
-use crate::plan::{self, PlannedVector, PromptLine};
-use crate::steer::PlannedSteer;
+use crate::plan::{self, PromptLine};
+use crate::steer::resolved_one;
 use crate::terminal::{Bar, Failure, print_line};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use whipstaff::{FRAME_TOKENS, LanguageModel, Preview};
 use whipstaff_engine::Steering;
+use whipstaff_steering::figure::Figure;
 use whipstaff_steering::{
-    CosineTable, Dose, Frame, SteerSpec, Text, Unit, combine, figure::Figure, measure_cosine, steering_of,
+    Amount, CosineTable, Dose, Frame, ResolvedVector, SteerSpec, Text, Unit, combine, measure_cosine,
     write_atomically,
 };
 
@@ -50,29 +51,24 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |it: &Preview| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
     let loaded = args.model.open(on, work)?;
     // The alphas are given, so the vector's own does not matter.
-    let steer = PlannedSteer::new(&spec, Some(1.0), &loaded)?;
-    let planned = &steer.planned;
-    let frame = plan::frame(&args.frame, &loaded, [planned])?;
+    let steer = resolved_one(SteerSpec { amount: Some(Amount::Alpha(1.0)), ..spec }, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steering = |alpha: &f64| {
-        let mut instruction = steer.instruction();
-        instruction.dose.alpha = *alpha;
-        Ok((*alpha, steering_of(&[instruction], 1.0)?))
-    };
+    let steering = |alpha: &f64| Ok((*alpha, steer.steering_at(*alpha)?));
     let steerings = alphas.iter().map(steering).collect::<Result<Vec<_>, Failure>>();
     let steerings = steerings.map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
     let skip = skipped_tokens(&loaded, &texts);
-    let table = measure_cosine(&loaded.model, &texts, skip, &planned.layers, &steerings, &bar)?;
+    let table = measure_cosine(&loaded.model, &texts, skip, &steer.layers, &steerings, &bar)?;
     bar.clear();
     bar.check()?;
     check_finite(&table)?;
     let figure = Figure {
-        title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: subtitle(&loaded, &steer.how.op.dial(planned.unit), texts.len()),
-        panels: vec![table.panel(&panel_title(&planned.layers, table.n_layers()))],
+        title: format!("How far `{}` turns the residual stream", steer.vector.name),
+        subtitle: subtitle(&loaded, &steer.how.op.dial(steer.unit), texts.len()),
+        panels: vec![table.panel(&panel_title(&steer.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
@@ -88,7 +84,7 @@ fn spec(args: &FigureArgs) -> Result<SteerSpec, Failure> {
     let (steer, steering) = (args.steer.iter().cloned().collect(), args.steering.clone());
     let asked = SteerArgs { steer, steering, unit: args.unit }.only("a figure draws")?;
     let (spec, flag) = asked.ok_or_else(|| Failure::Usage("--steer: a figure draws one vector".into()))?;
-    match spec.alpha {
+    match spec.amount {
         Some(_) => Err(Failure::Usage(format!("{flag}: the alphas of a figure are given by --alphas"))),
         None => Ok(spec),
     }
@@ -107,13 +103,9 @@ fn check_finite(table: &CosineTable) -> Result<(), Failure> {
 }
 
 /// The steering of a vector at each alpha.
-pub fn steerings(
-    planned: &PlannedVector,
-    layers: &[usize],
-    alphas: &[f64],
-) -> Result<Vec<(f64, Steering)>, Failure> {
+pub fn steerings(dose: &Dose, layers: &[usize], alphas: &[f64]) -> Result<Vec<(f64, Steering)>, Failure> {
     let steering = |alpha: &f64| {
-        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose() };
+        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..dose.clone() };
         Ok((*alpha, combine(&[dose], 1.0)?))
     };
     alphas.iter().map(steering).collect()
@@ -181,8 +173,7 @@ fn encode(
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &LanguageModel, steer: &PlannedSteer, table: &CosineTable) -> String {
-    let planned = &steer.planned;
+fn to_json(loaded: &LanguageModel, steer: &ResolvedVector, table: &CosineTable) -> String {
     let curves: Vec<_> = table
         .panel("")
         .curves
@@ -196,7 +187,7 @@ fn to_json(loaded: &LanguageModel, steer: &PlannedSteer, table: &CosineTable) ->
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": planned.vector.name, "op": steer.how.op.name(), "unit": planned.unit.name(), "injected": table.injected,
+        "model": loaded.name, "vector": steer.vector.name, "op": steer.how.op.name(), "unit": steer.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -1,15 +1,15 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
 use crate::heatmap::{self, Heatmap};
-use crate::plan::{self, PlannedVector, SteerArg};
-use crate::steer::PlannedSteer;
+use crate::plan;
+use crate::steer::{resolved, resolved_one};
 use crate::terminal::{Bar, Failure, note, print, print_line};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff::{FRAME_TOKENS, Preview};
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Text, TokenRule, Watched, midpoints,
-    rulers, steering_of, watch, write_atomically,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, SteerSpec, Text, TokenRule, Watched,
+    midpoints, rulers, watch, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -82,14 +82,12 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         contrasts.as_ref().map_or_else(|| it.replaying(&[n]), |set| it.extraction(set, None, false))
     };
     let loaded = args.model.open(on, work)?;
-    let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
-    let watched = PlannedVector::new(&watched, None, &loaded)?;
-    let layers = watched.layers_of(&args.layers, &args.vector, &loaded)?;
-    let steers =
-        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
-    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
-    let steering = steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
-    let frame = plan::frame(&args.frame, &loaded, [&watched])?;
+    let watched = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
+    let layers = watched.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
+    let steering = resolved(&specs, &loaded)?.steering(1.0);
+    let steering = steering.map_err(|error| Failure::from(error).about("--steer"))?;
+    let frame = plan::frame(&args.frame, &loaded, watched.frame())?;
     let tokenizer = loaded.tokenizer()?;
     let text = encode(&args, messages, &frame, tokenizer)?;
 

@@ -1,6 +1,6 @@
 use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
 use crate::plan;
-use crate::steer::{self, PlannedSteer};
+use crate::steer::{self, resolved_one};
 use crate::terminal::{Bar, Failure, print_line};
 use crate::view::receipt_text;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use whipstaff::{LanguageModel, Preview};
 use whipstaff_engine::{Continuation, TokenSet};
 use whipstaff_steering::{
     AnswerRows, ContrastSet, ExtractOptions, Frame, How, Method, PersonaVector, Receipt, ReceiptOptions,
-    SteerSpec, TokenRule, Unit, receipt as measure,
+    ResolvedVector, TokenRule, Unit, receipt as measure,
 };
 
 #[derive(clap::Args)]
@@ -44,8 +44,7 @@ pub struct ReceiptArgs {
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
 pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let spec = steer::parse(&args.vector)?;
-    let spec = SteerSpec { unit: spec.unit.or(args.unit), ..spec };
+    let spec = steer::spec("vector", &args.vector, args.unit)?;
     if spec.gate.is_some() {
         return Err(Failure::Usage(format!(
             "{}: a gate opens for some prompts and not for others: measure what it lets through, without the gate",
@@ -63,25 +62,26 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
     let work = |it: &Preview| it.extraction(controls, Some(&heldout), true);
     let loaded = args.model.open(on, work)?;
-    let PlannedSteer { planned, how, tokens, .. } = PlannedSteer::new(&spec, None, &loaded)?;
-    let frame = plan::frame(&args.frame, &loaded, std::slice::from_ref(&planned))?;
+    let steer = resolved_one(spec, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
+    let ResolvedVector { vector, alpha, unit, layers, how, tokens, .. } = steer;
     let bar = Bar::new()?;
     let options = ExtractOptions {
-        model: planned.vector.provenance.model.clone(),
+        model: vector.provenance.model.clone(),
         frame: frame.clone(),
         tokens: TokenRule::Answer,
-        layers: planned.layers.clone(),
+        layers: layers.clone(),
         method: Method::Mean,
         seed: args.evidence.seed,
     };
     let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, controls, &options, &bar)?;
-    let dose = Dose { layers: planned.layers.clone(), alpha: planned.alpha, unit: planned.unit, how, tokens };
+    let dose = Dose { layers, alpha, unit, how, tokens };
     let bench = Bench { loaded: &loaded, frame, evidence: &args.evidence, bar: &bar };
-    let found = bench.measure(&planned.vector, dose, &rows, controls, &heldout)?;
+    let found = bench.measure(&vector, dose, &rows, controls, &heldout)?;
     bar.clear();
     bar.check()?;
     if let Some(path) = &args.output {
-        PersonaVector { receipt: Some(found.clone()), ..planned.vector }.write(path)?;
+        PersonaVector { receipt: Some(found.clone()), ..vector }.write(path)?;
     }
     if args.json { print_line(&found.to_json()) } else { print_line(receipt_text(&found).trim_end()) }
 }

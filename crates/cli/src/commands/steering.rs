@@ -1,8 +1,7 @@
 use crate::args::SteerArgs;
-use crate::steer::PlannedSteer;
 use crate::terminal::{Failure, print_line, printable, wrap};
 use std::path::PathBuf;
-use whipstaff_steering::SteerSpec;
+use whipstaff_steering::{SteerSpec, resolve_without_model};
 
 #[derive(clap::Args)]
 pub struct CheckSteeringArgs {
@@ -21,18 +20,16 @@ pub struct CheckSteeringArgs {
 pub fn check_steering(args: CheckSteeringArgs) -> Result<(), Failure> {
     let asked = SteerArgs { steer: args.steer, steering: args.file, unit: None };
     let specs = asked.specs()?;
-    let steers = specs.iter().map(PlannedSteer::without_model).collect::<Result<Vec<_>, _>>()?;
-    for steer in &steers {
-        // Only what is finite and within its range may run.
-        steer.instruction().check()?;
-    }
+    let resolved = resolve_without_model(&specs).map_err(|error| Failure::from(error).about("--steer"))?;
+    // Only what is finite and within its range may run.
+    resolved.check()?;
     if args.json {
         return print_line(&SteerSpec::to_json(&specs));
     }
-    if steers.is_empty() {
+    if resolved.vectors().is_empty() {
         return print_line("nothing is steered");
     }
-    for (i, steer) in steers.iter().enumerate() {
+    for (i, steer) in resolved.vectors().iter().enumerate() {
         let words = printable(&steer.instruction().in_words());
         print_line(&format!("{}. {}", i + 1, wrap(&words, 96).join("\n   ")))?;
     }

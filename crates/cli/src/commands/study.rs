@@ -110,7 +110,7 @@ impl Subject {
         let loaded = on.open("models:", (model != EMBEDDED).then_some(model), work)?;
         let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
         Ok(Subject {
-            frame: plan::frame(&frame, &loaded, &[])?,
+            frame: plan::frame(&frame, &loaded, None)?,
             neutral: neutral(&loaded, plan.neutral.as_deref())?,
             layers: layers(plan, loaded.model.config().n_layers)?,
             loaded,

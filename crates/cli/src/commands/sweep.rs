@@ -89,7 +89,7 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     }
     plan::output_folder(&args.output)?;
     let loaded = args.model.open(on, |it: &Preview| it.extraction(&set, Some(&heldout), true))?;
-    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let frame = plan::frame(&args.frame, &loaded, None)?;
     let n_layers = loaded.model.config().n_layers;
     let all: Vec<usize> = (0..n_layers).collect();
     let mut layers: Vec<Vec<usize>> =
@@ -167,7 +167,7 @@ fn fit(
     layers.dedup();
     let options = ExtractOptions {
         model: plan.model.clone(),
-        frame: plan::frame(&args.frame, loaded, &[])?,
+        frame: plan::frame(&args.frame, loaded, None)?,
         tokens: args.tokens,
         layers,
         method: Method::Mean,

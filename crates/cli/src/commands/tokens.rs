@@ -1,11 +1,11 @@
 use crate::args::{ComputeArgs, ModelArg};
-use crate::plan::{PlannedVector, SteerArg};
+use crate::steer::resolved_one;
 use crate::terminal::{Failure, Tone, paint, print, print_line, printable, width};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
 use whipstaff::{Preview, Workload};
-use whipstaff_steering::{LayerSpec, Lens, Pushed, lens};
+use whipstaff_steering::{LayerSpec, Lens, Pushed, SteerSpec, lens};
 
 #[derive(clap::Args)]
 pub struct TokensArgs {
@@ -29,15 +29,15 @@ pub struct TokensArgs {
 pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |_: &Preview| Workload { rows: 16, logits: 16, ..Workload::default() };
     let loaded = args.model.open(on, work)?;
-    let steer = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
-    let planned = PlannedVector::new(&steer, None, &loaded)?;
-    let layers = planned.layers_of(&args.layers, &args.vector, &loaded)?;
-    let found = lens(&loaded.model, loaded.tokenizer()?, &planned.vector, &layers, args.top)?;
+    let steer = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
+    let layers = steer.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
+    let found = lens(&loaded.model, loaded.tokenizer()?, &steer.vector, &layers, args.top)?;
     if args.json {
         let layers: Vec<Value> = found.iter().map(layer_json).collect();
-        return print_line(&json!({"vector": planned.vector.name, "layers": layers}).to_string());
+        return print_line(&json!({"vector": steer.vector.name, "layers": layers}).to_string());
     }
-    let name = paint(Tone::Heading, &printable(&planned.vector.name));
+    let name = paint(Tone::Heading, &printable(&steer.vector.name));
     let about =
         "tokens pushed, with their logits less the mean of the vocabulary, in its standard deviations";
     print(&format!(
