@@ -2,7 +2,7 @@
 
 use crate::terminal::{Tone, colour, paint, printable};
 use serde_json::json;
-use whipstaff_steering::{Unit, Watched};
+use whipstaff_steering::{Projections, Unit};
 
 /// What is drawn.
 pub struct Heatmap {
@@ -15,9 +15,9 @@ pub struct Heatmap {
     /// How many leading tokens do not count in means and in the scale of colours.
     pub skip: usize,
     /// The projections, by layer.
-    pub rows: Vec<Watched>,
+    pub rows: Vec<Projections>,
     /// What they are compared with, and how many of its leading tokens do not count.
-    pub baseline: Option<(usize, Vec<Watched>)>,
+    pub baseline: Option<(usize, Vec<Projections>)>,
     /// Is the baseline of the same tokens? Then the colours are shifts, token by token.
     pub same_tokens: bool,
 }
@@ -147,7 +147,7 @@ mod tests {
             model: "m".into(),
             tokens: tokens.iter().map(|it| (*it).to_owned()).collect(),
             skip: 0,
-            rows: vec![Watched { layer: 3, ruler, values: values.to_vec() }],
+            rows: vec![Projections { layer: 3, ruler, values: values.to_vec() }],
             baseline: None,
             same_tokens: false,
         }

@@ -3,10 +3,10 @@
 use crate::args::{FrameArgs, SamplingArgs};
 use crate::terminal::Failure;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use whipstaff::LanguageModel;
 use whipstaff_engine::{Message, Role, Sampling};
-use whipstaff_steering::{ContrastSet, Frame, FrameId};
+use whipstaff_steering::{Frame, FrameId};
 
 /// Returns the frame asked for, else the one that a vector was made in, else the model's own.
 pub fn frame(args: &FrameArgs, loaded: &LanguageModel, made_in: Option<&FrameId>) -> Result<Frame, Failure> {
@@ -29,20 +29,6 @@ pub fn sampling(args: &SamplingArgs) -> Result<Sampling, Failure> {
         min_p: within("min-p", args.min_p, 0.0, 1.0)?,
         seed: args.seed,
     })
-}
-
-/// The held-out contrasts that lie beside `F.jsonl` as `F-heldout.jsonl`.
-pub fn heldout_beside(contrasts: &Path) -> Option<PathBuf> {
-    let stem = contrasts.file_stem().unwrap_or_default().to_string_lossy();
-    let beside = contrasts.parent().unwrap_or(Path::new("")).join(format!("{stem}-heldout.jsonl"));
-    beside.exists().then_some(beside)
-}
-
-/// Contrasts to fit on, and every fourth to measure on; `None` for too few.
-pub fn split(set: &ContrastSet) -> Option<(ContrastSet, ContrastSet)> {
-    let (most, rest) = set.split();
-    let rest = ContrastSet { name: format!("{} (every fourth)", set.name), ..rest };
-    (!rest.contrasts.is_empty()).then_some((most, rest))
 }
 
 /// A list of alphas, each finite.

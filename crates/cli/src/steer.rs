@@ -1,9 +1,11 @@
 //! The steering that a command line asks for: `--steer`, `--steering` and `--unit`, read and resolved for a model.
 
-use whipstaff::LanguageModel;
 use crate::args::SteerArgs;
 use crate::terminal::{Failure, note};
-use whipstaff_steering::{Amount, RemarkKind, RequestError, Resolved, ResolvedVector, SteerSpec, Unit, resolve};
+use whipstaff::LanguageModel;
+use whipstaff_steering::{
+    Amount, RemarkKind, RequestError, Resolved, ResolvedVector, SteerSpec, Unit, resolve,
+};
 
 impl SteerArgs {
     /// All vectors asked for, those of `--steer` first. Budgets in nats are refused.

@@ -1,27 +1,27 @@
-//! What can go wrong between contrasts and a figure.
+//! Everything that can go wrong between contrasts and evidence.
 
 use std::{io, path::PathBuf};
 
 /// Errors of the steering crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The engine refused.
+    /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] whipstaff_engine::Error),
-    /// A file could not be read.
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the system says.
         source: io::Error,
     },
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the system says.
         source: io::Error,
     },
     /// A line of a text file is wrong.
@@ -29,9 +29,9 @@ pub enum Error {
     Line {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// The number of the line, 1-based.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         reason: String,
     },
     /// A file is not what it should be.
@@ -39,7 +39,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
     /// The contrasts give no direction at some layer.
@@ -53,7 +53,7 @@ pub enum Error {
         /// The layer.
         layer: usize,
     },
-    /// The model computed something that is no number.
+    /// The model computes something that is no number.
     #[error("the activations at layer {layer} are not finite numbers: the checkpoint is damaged")]
     NotFinite {
         /// The layer.
@@ -66,11 +66,11 @@ pub enum Error {
     TooLong {
         /// The contrast set.
         set: String,
-        /// 1-based, empty lines not counted.
+        /// The number of the contrast, 1-based; empty lines do not count.
         number: usize,
-        /// Tokens of the prompt with its longer answer.
+        /// The tokens of the prompt with its longer answer.
         tokens: usize,
-        /// `max_position_embeddings`.
+        /// The tokens that the context has room for: `max_position_embeddings`.
         max: usize,
     },
     /// A vector does not fit a model or a request.
@@ -84,7 +84,7 @@ pub enum Error {
     /// A judge cannot be asked, or does not answer.
     #[error("the judge {judge}: {reason}")]
     Judge {
-        /// Who.
+        /// The judge.
         judge: String,
         /// What happened.
         reason: String,
@@ -95,7 +95,7 @@ pub enum Error {
     /// A request for steering asks for what cannot be.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The user asked to stop.
+    /// The user asks to stop.
     #[error("interrupted")]
     Interrupted,
 }

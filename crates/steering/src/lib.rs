@@ -1,91 +1,86 @@
 //! Contrasts to persona vectors, vectors to steering, steering to evidence.
 //!
-//! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over
-//! them and fits a [`PersonaVector`]: one unit direction per layer, with its statistics and where
-//! it came from. A vector with an alpha, a [`Unit`] and layers is a [`Dose`], with an operator, a scope and a gate an
-//! [`Instruction`]; both become the engine's `Steering`. [`SteerSpec`] is an instruction as it is written down, and
-//! [`resolve`] reads it for a model.
-//! [`measure_cosine`] and [`recommend`] say what that does to the model.
+//! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over them and fits a
+//! [`PersonaVector`]: one unit direction per layer, with its statistics and its provenance. A vector with an alpha, a
+//! [`Unit`] and layers is a [`Dose`]; with an operator, a scope and a gate it is an [`Instruction`]. Both become the
+//! engine's `Steering`. A [`SteerSpec`] is an instruction as it is written down, and [`resolve`] reads it for a model.
+//!
+//! A [`Bench`] is a model at work. Its methods measure what a steering does: [`Bench::shifts`], [`Bench::ask`],
+//! [`Bench::recommend`], [`Bench::receipt`]. An [`Extraction`] does all of it: fit, choose a dose, measure the receipt.
 //!
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
-//! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
-//! `instruction`, `schema`, `steer`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
-//! `watch`, `compose`, `interference`, `lens`.
+//! Its wings, from the ground up; each uses those above it in the list and no other:
+//!
+//! - `error`, `progress`, `passes`, `atomic`: the ground;
+//! - `math`: numbers only;
+//! - `contrasts`: what a model is given to read;
+//! - `vector`: what a vector is, and its files;
+//! - `fit`: contrasts to directions;
+//! - `steer`: a request to a steering;
+//! - `measure`: texts under steerings, numbers read off them;
+//! - `evidence`: whether a vector works, how much of it is best, and at what cost.
 
 #![forbid(unsafe_code)]
 
-mod answers;
-mod branches;
-mod budget;
-mod choices;
-mod classify;
-mod compose;
-mod contrasts;
-mod control;
-mod cosine;
-mod dial;
-mod divergence;
+mod atomic;
 mod error;
-mod extract;
-pub mod figure;
-mod file;
-mod frame;
-mod instruction;
-mod interference;
-mod judge;
-mod layers;
-mod lens;
-mod linalg;
-mod margin;
-mod measured;
-mod methods;
+mod passes;
 mod progress;
-mod random;
-mod receipt;
-mod recommend;
-mod replay;
-pub mod report;
-mod schema;
 mod sealed;
-mod stats;
-mod steer;
-pub mod study;
-pub mod sweep;
-mod tokens;
-mod vector;
-mod watch;
-mod words;
 
-pub use answers::{Answer, Asking, ask, ask_under_each, asked_together, perplexities};
-pub use budget::{Solved, solve_kl};
-pub use choices::{Choice, ChoiceScore, ChoiceSet, Choosing};
-pub use classify::{Classifier, Leaning};
-pub use compose::{Cosines, Mix, Orthogonal, Part, Recipe, RecipePart, compose, same_gaps, shared_layers};
-pub use contrasts::{Contrast, ContrastSet};
-pub use control::Convention;
-pub use cosine::{CosineTable, measure_cosine};
-pub use dial::{Dose, Unit, combine};
-pub use divergence::{Divergence, divergences};
+mod math;
+
+/// For `study/words`.
+mod stats {
+    pub(crate) use crate::math::mean;
+}
+
+mod contrasts;
+
+mod vector;
+
+mod fit;
+
+mod steer;
+
+mod measure;
+
+mod evidence;
+
+pub mod figure;
+pub mod report;
+
+/// Methods and layers compared at equal cost, for any models and personas, and against prompting.
+pub mod study {
+    mod drawn;
+    mod words;
+
+    pub use crate::evidence::study::*;
+    pub(crate) use drawn::{asked, layers_text, percent};
+    pub use words::QUESTIONS;
+}
+
+pub use atomic::{sha256_of_file, write_atomically};
+pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, TokenRule};
 pub use error::{Error, RequestError};
-pub use extract::{AnswerRows, ExtractOptions, extract};
-pub use file::{FORMAT_VERSION, sha256_of_file, write_atomically};
-pub use frame::{Frame, FrameId};
-pub use instruction::{GateSpec, How, Instruction, Op, TokenFilter, steering_of};
-pub use interference::{Interference, Moved, interference};
-pub use judge::{Judge, JudgeReply, LocalJudge, Rating, Rubric, Verdicts, judge_all};
-pub use layers::LayerSpec;
-pub use lens::{Lens, Pushed, lens};
-pub use measured::{Measured, measured};
-pub use methods::Method;
-pub use progress::{Remark, RemarkKind, Unwatched, Watch};
-pub use receipt::{
-    Arm, ArmKind, Cost, Effect, Nuisance, Receipt, ReceiptOptions, Verdict, receipt, repetition,
+pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, sweep};
+pub use fit::{AnswerRows, ExtractOptions, Method, extract};
+pub use math::{Estimate, ShiftEstimate, estimate_shift};
+pub use measure::{
+    Answer, AskOptions, Bench, Choice, ChoiceScore, ChoiceSet, ChoiceTest, Classifier, CosineCell,
+    CosineTable, Divergence, Judge, JudgeReply, Leaning, Lens, LocalJudge, Projections, Rating, Replies,
+    Rubric, Ruler, Text, TokenPush, asked_together, divergences, judge_all, lens, measure_cosine, midpoints,
+    neutral_texts, repetition, rulers, watch,
 };
-pub use recommend::{PERPLEXITY_BUDGET, recommend};
-pub use replay::{Text, passes};
-pub use schema::{Amount, FieldError, GateRequest, SteerSpec};
-pub use steer::{ModelFacts, Resolved, ResolvedVector, WeightsDigest, resolve, resolve_without_model};
-pub use tokens::TokenRule;
-pub use vector::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
-pub use watch::{Ruler, Watched, midpoints, rulers, watch};
+pub use passes::passes;
+pub use progress::{Remark, RemarkKind, Unwatched, Watch};
+pub use steer::{
+    Amount, Application, Cosines, Dose, FieldError, GateRequest, GateSpec, Instruction, Mix, ModelFacts, Op,
+    Part, Resolved, ResolvedVector, SteerSpec, TokenFilter, WeightsDigest, combine, compose, resolve,
+    resolve_without_model, same_gaps, shared_layers, steering_of,
+};
+pub use vector::{
+    Arm, ArmKind, Convention, Cost, Effect, FORMAT_VERSION, LayerDirection, LayerSpec, ModelId, Nuisance,
+    Orthogonal, PersonaVector, Provenance, Receipt, Recipe, RecipePart, Recommendation, Unit, Verdict,
+};

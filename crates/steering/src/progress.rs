@@ -1,16 +1,16 @@
-//! How long work reports where it stands, and learns that it should stop.
+//! How long work reports its progress, and learns that it should stop.
 
-use crate::Error;
+use crate::error::Error;
 use std::fmt;
 
-/// Watches long work: told where it stands and what a person should know, asked whether it should go on.
+/// A watcher of long work, which is told of the progress and of what a person should know, and which may stop it.
 ///
 /// Implementations must be cheap, since they are called once per forward pass, and may be called from any thread.
 pub trait Watch: Sync {
-    /// A new stage of `total` steps begins.
+    /// Learns that a new stage of `total` steps begins.
     fn stage(&self, _name: &str, _total: usize) {}
 
-    /// `n` more steps are done; 0 only asks whether to go on.
+    /// Learns that `n` more steps are done; 0 only asks whether to go on.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if the work should stop here.
@@ -18,25 +18,25 @@ pub trait Watch: Sync {
         Ok(())
     }
 
-    /// Something came up that is no failure, but that a person should know.
+    /// Learns of something that is no failure, but that a person should know.
     fn remark(&self, _remark: &Remark) {}
 }
 
-/// Shows nothing and never stops.
+/// A watcher that shows nothing and never stops.
 pub struct Unwatched;
 
 impl Watch for Unwatched {}
 
-/// Something that a person should know about a result.
+/// A remark on a result, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// What it is about, for programs.
+    /// What the remark is about, for programs.
     pub kind: RemarkKind,
-    /// What it says, for people: a sentence without a full stop.
+    /// What the remark says, for people: a sentence without a full stop.
     pub text: String,
 }
 
-/// What a [`Remark`] is about.
+/// The kinds of remarks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemarkKind {
@@ -44,13 +44,13 @@ pub enum RemarkKind {
     OtherWeights,
     /// The vector was made in another frame than the one it is used in.
     OtherFrame,
-    /// The model's chat template is not used, and why.
+    /// The model's chat template is not used; the text says why.
     PlainFrame,
-    /// How strong a dose became that was asked for in other terms.
+    /// A dose that was asked for in other terms has become an alpha.
     Dose,
-    /// There are too few contrasts for a part of the work, which was left out.
+    /// There are too few contrasts for a part of the work, which is left out.
     TooFewContrasts,
-    /// A part of a download, or of the hub's answers, that went another way than planned.
+    /// A part of a download, or of the hub's answers, went another way than planned.
     Download,
 }
 

@@ -1,136 +1,23 @@
-//! Persona vectors: directions with their statistics and where they came from.
+//! What a vector is: directions with their statistics, the receipt and the recipe that belong to it, and its files.
+//! Nothing is measured here.
 
-use crate::{FrameId, Receipt, Recipe, Unit};
-use std::collections::BTreeMap;
-use whipstaff_engine::{Model, Site};
+mod control;
+mod file;
+mod layers;
+mod persona;
+mod read;
+mod receipt;
+mod recipe;
+mod unit;
 
-/// One unit direction per layer, and everything that a later reader needs to know about them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PersonaVector {
-    /// What it is called: the contrast set's name.
-    pub name: String,
-    /// By 0-based block; each acts on and was read from `provenance.site` of that block.
-    pub layers: BTreeMap<usize, LayerDirection>,
-    /// The layers and the alpha to begin with, if they were measured.
-    pub recommended: Option<Recommendation>,
-    /// Whether it works, and what it costs, if that was measured.
-    pub receipt: Option<Receipt>,
-    /// How it was made.
-    pub provenance: Provenance,
-}
-
-/// The direction of one layer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayerDirection {
-    /// `[d_model]`, of norm 1 if the gap is known; the positive answers project higher on average.
-    pub direction: Vec<f32>,
-    /// Mean projection of the positive answers minus that of the negative ones; of a mix, the length of what it adds
-    /// up to; `None` in a vector of another tool.
-    pub gap: Option<f64>,
-    /// Root mean square norm of the residual rows that were averaged; `None` as for the gap.
-    pub rms: Option<f64>,
-    /// Cross-validated AUC of the projections; `None` for a single contrast.
-    pub auc: Option<f64>,
-    /// Mean cosine between the differences of any two contrasts; `None` where it is not known.
-    pub coherence: Option<f64>,
-}
-
-/// The dose that did best on contrasts that the direction was not fitted on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recommendation {
-    /// The layers to inject at.
-    pub layers: Vec<usize>,
-    /// The alpha, in units of the gap.
-    pub alpha: f64,
-    /// The single layer that did best alone.
-    pub best_layer: usize,
-    /// Contrasts it was measured on, by name of the set.
-    pub measured_on: String,
-    /// Their number.
-    pub n_contrasts: usize,
-    /// Mean per-token log-probability margin of positive over negative answers, in nats:
-    /// unsteered, at +alpha, at −alpha.
-    pub margin: [f64; 3],
-    /// Perplexity under the unsteered model of answers written at ±alpha (the worse of the two),
-    /// over that of its own answers.
-    pub perplexity_ratio: f64,
-}
-
-/// How a vector was made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Provenance {
-    /// The model.
-    pub model: ModelId,
-    /// Where in the block.
-    pub site: Site,
-    /// How the direction was fitted: the name of a [`Method`](crate::Method), `composed` for a mix; `unknown` for
-    /// vectors of other tools, here and below.
-    pub method: String,
-    /// Which tokens were averaged: a [`TokenRule`](crate::TokenRule).
-    pub tokens: String,
-    /// The frame around the prompts.
-    pub frame: FrameId,
-    /// Name of the contrast set.
-    pub contrasts: String,
-    /// SHA-256 of its file.
-    pub contrasts_sha256: String,
-    /// Number of contrasts; 0 if they are not known.
-    pub n_contrasts: usize,
-    /// What it was composed of, if it is a mix of vectors.
-    pub recipe: Option<Recipe>,
-    /// The tool and version that made it.
-    pub tool: String,
-}
-
-/// Which model a vector belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelId {
-    /// The folder's or the hub's name.
-    pub name: String,
-    /// SHA-256 of the weights; empty if it is not known.
-    pub weights_sha256: String,
-    /// Width of its residual stream.
-    pub d_model: usize,
-    /// Its number of blocks; 0 if it is not known.
-    pub n_layers: usize,
-}
-
-impl PersonaVector {
-    /// Is it another tool's, of which nothing is known but the directions?
-    pub fn is_foreign(&self) -> bool {
-        self.layers.values().any(|it| it.gap.is_none() || it.rms.is_none())
-    }
-}
-
-impl PersonaVector {
-    /// Drops the recommendation if it names a layer that the vector has no direction for (any more).
-    pub fn drop_unfounded_recommendation(&mut self) {
-        let layers = &self.layers;
-        let fits =
-            |it: &Recommendation| it.layers.iter().chain([&it.best_layer]).all(|it| layers.contains_key(it));
-        self.recommended = self.recommended.take().filter(fits);
-    }
-}
-
-impl LayerDirection {
-    /// What alpha 1 multiplies the direction with in a unit; `None` if it is not known.
-    pub fn factor(&self, unit: Unit) -> Option<f64> {
-        match unit {
-            Unit::Gap => self.gap,
-            Unit::Rms => self.rms,
-            Unit::Unit => Some(1.0),
-        }
-    }
-}
-
-impl ModelId {
-    /// The identity of a loaded model; hashes all its weights.
-    pub fn of(model: &Model, name: &str) -> ModelId {
-        ModelId {
-            name: name.to_owned(),
-            weights_sha256: model.weights().sha256(),
-            d_model: model.config().d_model,
-            n_layers: model.config().n_layers,
-        }
-    }
-}
+pub use control::Convention;
+pub use file::FORMAT_VERSION;
+pub(crate) use file::ReceiptEntry;
+pub(crate) use layers::LayerMark;
+pub use layers::LayerSpec;
+pub(crate) use layers::layers_text;
+pub use persona::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
+pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, Verdict};
+pub use recipe::{Orthogonal, Recipe, RecipePart};
+pub use unit::Unit;
+pub(crate) use unit::no_statistic;

@@ -30,8 +30,8 @@ fn pushed() -> Steering {
 fn what_is_chosen_is_what_scoring_the_letters_says() {
     let (model, tokenizer) = &*BENCH;
     let (set, frame) = (questions(), Frame::default());
-    let choosing = Choosing::new(model, tokenizer, &frame, &set).unwrap();
-    let found = choosing.under(&[Steering::default()], &Unwatched).unwrap();
+    let bench = Bench { model, tokenizer, frame: &frame, watch: &Unwatched };
+    let found = ChoiceTest::new(bench, &set).unwrap().under(&[Steering::default()]).unwrap();
     for (choice, got) in set.choices.iter().zip(&found[0]) {
         let n = choice.options.len();
         let (mut p_right, mut mass) = (0.0, 0.0);
@@ -61,9 +61,11 @@ fn what_is_chosen_is_what_scoring_the_letters_says() {
 #[test]
 fn steerings_side_by_side_are_steerings_alone() {
     let (model, tokenizer) = &*BENCH;
-    let choosing = Choosing::new(model, tokenizer, &Frame::default(), &questions()).unwrap();
-    let both = choosing.under(&[Steering::default(), pushed()], &Unwatched).unwrap();
-    let alone = choosing.under(&[pushed()], &Unwatched).unwrap();
+    let frame = Frame::default();
+    let bench = Bench { model, tokenizer, frame: &frame, watch: &Unwatched };
+    let test = ChoiceTest::new(bench, &questions()).unwrap();
+    let both = test.under(&[Steering::default(), pushed()]).unwrap();
+    let alone = test.under(&[pushed()]).unwrap();
     assert_eq!(both[1], alone[0]);
     assert_ne!(both[0], both[1]);
 }

@@ -41,33 +41,33 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     }
 });
 
-fn instruction(alpha: f64, unit: Unit, how: How) -> Instruction<'static> {
+fn instruction(alpha: f64, unit: Unit, how: Application) -> Instruction<'static> {
     let condition = how.gate.is_some().then_some(&LIBRARIAN.vector);
     let dose = Dose { vector: &LIBRARIAN.vector, alpha, unit, layers: vec![2, 3] };
     let tokens = how.tokens.resolve(&LIBRARIAN.tokenizer);
     Instruction { dose, how, condition, tokens }
 }
 
-fn steering(alpha: f64, unit: Unit, how: How) -> Steering {
+fn steering(alpha: f64, unit: Unit, how: Application) -> Steering {
     steering_of(&[instruction(alpha, unit, how)], 1.0).unwrap()
 }
 
-fn op(op: Op) -> How {
-    How { op, ..How::default() }
+fn op(op: Op) -> Application {
+    Application { op, ..Application::default() }
 }
 
 #[test]
 fn adding_everywhere_is_what_a_dose_is() {
     for (alpha, unit) in [(1.2, Unit::Gap), (-0.3, Unit::Rms), (20.0, Unit::Unit)] {
-        let dose = instruction(alpha, unit, How::default()).dose;
+        let dose = instruction(alpha, unit, Application::default()).dose;
         let want = combine(&[dose], 1.0).unwrap();
-        assert!(steering(alpha, unit, How::default()).edits().eq(want.edits()), "{alpha} {unit}");
+        assert!(steering(alpha, unit, Application::default()).edits().eq(want.edits()), "{alpha} {unit}");
     }
 }
 
 #[test]
 fn targets_are_counted_in_the_unit_of_the_dose() {
-    let check = |how: How, unit: Unit, alpha: f64, want: &dyn Fn(f64) -> Operator| {
+    let check = |how: Application, unit: Unit, alpha: f64, want: &dyn Fn(f64) -> Operator| {
         for edit in steering(alpha, unit, how.clone()).edits() {
             let u = LIBRARIAN.vector.layers[&edit.layer].factor(unit).unwrap();
             assert_eq!(edit.operator, want(u), "{how:?} {unit}");
@@ -89,7 +89,7 @@ fn targets_are_counted_in_the_unit_of_the_dose() {
 
 #[test]
 fn alphas_that_an_operator_does_not_take_are_refused() {
-    let check = |how: How, alpha: f64, part: &str| {
+    let check = |how: Application, alpha: f64, part: &str| {
         let error = instruction(alpha, Unit::Gap, how).edits(1.0).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
@@ -141,7 +141,7 @@ fn a_replay_knows_where_the_answer_begins() {
     let mut found = Vec::new();
     for span in spans {
         for operator in [Op::Add, Op::Set(-2.0)] {
-            let steering = steering(1.0, Unit::Gap, How { span, ..op(operator) });
+            let steering = steering(1.0, Unit::Gap, Application { span, ..op(operator) });
             let kl = divergence(PROMPT, ANSWER, &steering);
             let want = divergence_in_one_pass(PROMPT, ANSWER, &steering);
             // The same logits to the bit; exponentials over the vocabulary are taken in f32 there and in f64 here.
@@ -158,10 +158,11 @@ fn a_replay_knows_where_the_answer_begins() {
 #[test]
 fn a_replay_decides_gates_by_the_prompt_of_each_text() {
     let gate = |fires, score| GateSpec { layer: 3, score, pool: Pool::Mean, fires, unit: Unit::Gap };
-    let open = steering(1.0, Unit::Gap, How::default());
+    let open = steering(1.0, Unit::Gap, Application::default());
     for score in [Score::Cosine, Score::Cast, Score::Projection] {
-        let gated =
-            |fires| steering(1.0, Unit::Gap, How { gate: Some(gate(fires, score)), ..How::default() });
+        let gated = |fires| {
+            steering(1.0, Unit::Gap, Application { gate: Some(gate(fires, score)), ..Application::default() })
+        };
         let fires = gated(Fires::Above(-50.0));
         assert_eq!(divergence(PROMPT, ANSWER, &fires), divergence(PROMPT, ANSWER, &open));
         assert_eq!(divergence(PROMPT, ANSWER, &gated(Fires::Above(50.0))), 0.0);
@@ -172,7 +173,7 @@ fn a_replay_decides_gates_by_the_prompt_of_each_text() {
 fn a_projection_gate_counts_in_its_unit() {
     let how = |unit| {
         let (score, pool, fires) = (Score::Projection, Pool::Mean, Fires::Above(0.5));
-        How { gate: Some(GateSpec { layer: 3, score, pool, fires, unit }), ..How::default() }
+        Application { gate: Some(GateSpec { layer: 3, score, pool, fires, unit }), ..Application::default() }
     };
     for unit in [Unit::Gap, Unit::Rms, Unit::Unit] {
         let steering = steering(1.0, Unit::Gap, how(unit));
@@ -185,7 +186,7 @@ fn a_projection_gate_counts_in_its_unit() {
 #[test]
 fn token_filters_become_sets_of_the_vocabulary() {
     let tokens = |tokens: TokenFilter| {
-        let how = How { tokens, ..How::default() };
+        let how = Application { tokens, ..Application::default() };
         steering(1.0, Unit::Gap, how).edits().next().map(|edit| edit.scope.tokens.clone())
     };
     let ids = |text: &str| LIBRARIAN.tokenizer.encode_more(text).unwrap();
@@ -202,7 +203,7 @@ fn token_filters_become_sets_of_the_vocabulary() {
 
     let forgotten = Instruction {
         tokens: None,
-        ..instruction(1.0, Unit::Gap, How { tokens: specials.clone(), ..How::default() })
+        ..instruction(1.0, Unit::Gap, Application { tokens: specials.clone(), ..Application::default() })
     };
     let error = forgotten.edits(1.0).unwrap_err().to_string();
     assert!(error.contains("not held against a vocabulary"), "{error}");
@@ -222,26 +223,27 @@ struct Outcome {
 }
 
 /// Sampled as the demo samples, at layers 3 to 5.
-fn outcome(alpha: f64, how: How) -> Outcome {
+fn outcome(alpha: f64, how: Application) -> Outcome {
     let Librarian { model, tokenizer, vector, classifier, questions } = &*LIBRARIAN;
     let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: 1, ..Sampling::default() };
-    let asking = Asking { frame: Frame::default(), sampling, max_tokens: 40 };
+    let options = AskOptions { sampling, max_tokens: 40 };
+    let bench = Bench { model, tokenizer, frame: &Frame::default(), watch: &Unwatched };
     let dose = Dose { vector, alpha, unit: Unit::Gap, layers: vec![3, 4, 5] };
     let steering = steering_of(&[Instruction { dose, how, condition: None, tokens: None }], 1.0).unwrap();
-    let answers = ask(model, tokenizer, questions, &steering, &asking, &Unwatched).unwrap();
+    let answers = bench.ask(questions, &steering, &options).unwrap();
     let share = |label: &str| {
         let is = |it: &&Answer| classifier.labels()[classifier.label(&it.text)] == label;
         answers.iter().filter(is).count() as f64 / answers.len() as f64
     };
     let (helpful, dismissive) = (share("helpful"), share("dismissive"));
-    let perplexity = perplexities(model, tokenizer, &Frame::default(), questions, &[answers]).unwrap()[0];
+    let perplexity = bench.perplexities(questions, &[answers]).unwrap()[0];
     Outcome { helpful, dismissive, perplexity }
 }
 
 /// Measured on 72 questions (docs/REFERENCE.md has the table); the margins here are about half of what was found.
 #[test]
 fn operators_do_what_they_are_for() {
-    let plain = outcome(0.0, How::default());
+    let plain = outcome(0.0, Application::default());
     let fluent = |it: &Outcome| it.perplexity < 1.15 * plain.perplexity;
 
     let floor = outcome(1.0, op(Op::Cap { low: Some(0.4), high: None }));
@@ -250,11 +252,11 @@ fn operators_do_what_they_are_for() {
     assert!(ceiling.dismissive > plain.dismissive + 0.2 && fluent(&ceiling), "{plain:?} {ceiling:?}");
 
     // A set-point takes of a ruinous alpha what it needs.
-    let ruinous = outcome(-3.0, How::default());
+    let ruinous = outcome(-3.0, Application::default());
     let enough = outcome(-3.0, op(Op::AddUntil(-1.0)));
     assert!(ruinous.perplexity > 10.0 * plain.perplexity, "{plain:?} {ruinous:?}");
     assert!(enough.dismissive > plain.dismissive + 0.2 && fluent(&enough), "{plain:?} {enough:?}");
 
-    let answer = outcome(-1.2, How { span: Span::Answer, ..How::default() });
+    let answer = outcome(-1.2, Application { span: Span::Answer, ..Application::default() });
     assert!(answer.dismissive > plain.dismissive + 0.3 && fluent(&answer), "{plain:?} {answer:?}");
 }

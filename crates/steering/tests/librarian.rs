@@ -33,9 +33,9 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let mut vector =
         extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &Unwatched).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
-    vector.recommended = Some(
-        recommend(&model, &tokenizer, &vector, &Frame::default(), &heldout, usize::MAX, &Unwatched).unwrap(),
-    );
+    let frame = Frame::default();
+    let bench = Bench { model: &model, tokenizer: &tokenizer, frame: &frame, watch: &Unwatched };
+    vector.recommended = Some(bench.recommend(&vector, &heldout, usize::MAX).unwrap());
     Librarian {
         classifier: Classifier::parse(&read("classifier.json"), Path::new("classifier.json")).unwrap(),
         questions: read("questions-heldout.txt")
@@ -71,12 +71,12 @@ struct Outcome {
 /// Three seeds per question, sampled as the demo samples.
 fn outcome(steering: &Steering) -> Outcome {
     let Librarian { model, tokenizer, classifier, questions, .. } = &*LIBRARIAN;
-    let frame = Frame::default();
+    let bench = Bench { model, tokenizer, frame: &Frame::default(), watch: &Unwatched };
     let (mut all_questions, mut all_answers) = (Vec::new(), Vec::new());
     for seed in [1, 1001, 2001] {
         let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed, ..Sampling::default() };
-        let asking = Asking { frame: frame.clone(), sampling, max_tokens: 64 };
-        all_answers.extend(ask(model, tokenizer, questions, steering, &asking, &Unwatched).unwrap());
+        let options = AskOptions { sampling, max_tokens: 64 };
+        all_answers.extend(bench.ask(questions, steering, &options).unwrap());
         all_questions.extend(questions.clone());
     }
     let share = |label: &str| {
@@ -86,7 +86,7 @@ fn outcome(steering: &Steering) -> Outcome {
     Outcome {
         helpful: share("helpful"),
         dismissive: share("dismissive"),
-        perplexity: perplexities(model, tokenizer, &frame, &all_questions, &[all_answers]).unwrap()[0],
+        perplexity: bench.perplexities(&all_questions, &[all_answers]).unwrap()[0],
     }
 }
 

@@ -9,16 +9,16 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/librarian")
 }
 
-struct Bench {
+struct Scene {
     model: Model,
     tokenizer: Tokenizer,
     train: ContrastSet,
     heldout: ContrastSet,
 }
 
-static BENCH: LazyLock<Bench> = LazyLock::new(|| {
+static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
-    Bench {
+    Scene {
         model: Model::load(&folder(), Cpu::best()).unwrap(),
         tokenizer: Tokenizer::load(&folder()).unwrap(),
         train: set("contrasts.jsonl"),
@@ -30,7 +30,7 @@ const LAYERS: [usize; 3] = [3, 4, 5];
 
 /// A receipt of a vector fitted to `train`, at a dose of `alpha` lengths of the mean difference.
 fn receipt_of(train: &ContrastSet, heldout: &ContrastSet, method: Method, seed: u64, alpha: f64) -> Receipt {
-    let given = Given { method, seed, alpha, how: How::default() };
+    let given = Given { method, seed, alpha, how: Application::default() };
     receipt_given(train, heldout, given)
 }
 
@@ -40,12 +40,12 @@ struct Given {
     seed: u64,
     /// Of `add`, in lengths of the mean difference.
     alpha: f64,
-    how: How,
+    how: Application,
 }
 
 fn receipt_given(train: &ContrastSet, heldout: &ContrastSet, given: Given) -> Receipt {
     let Given { method, seed, alpha, how } = given;
-    let Bench { model, tokenizer, .. } = &*BENCH;
+    let Scene { model, tokenizer, .. } = &*SCENE;
     let options = ExtractOptions {
         model: ModelId::of(model, "librarian"),
         frame: Frame::default(),
@@ -57,23 +57,16 @@ fn receipt_given(train: &ContrastSet, heldout: &ContrastSet, given: Given) -> Re
     let rows = AnswerRows::read(model, tokenizer, train, &options, &Unwatched).unwrap();
     let vector = rows.fit(model.cpu(), method, seed).unwrap();
     let mean = rows.fit(model.cpu(), Method::Mean, 0).unwrap();
-    let options = ReceiptOptions {
-        frame: Frame::default(),
-        layers: LAYERS.to_vec(),
-        // The same length whatever the method: a random direction's own gap would be a dose of nothing.
-        alpha: if how.op == Op::Add { alpha * mean.layers[&4].gap.unwrap() } else { alpha },
-        unit: if how.op == Op::Add { Unit::Unit } else { Unit::Gap },
-        how,
-        tokens: None,
-        best_layer: 4,
-        max_contrasts: 40,
-        random: 5,
-        shuffled: 8,
-        persona: None,
-        neutral: Vec::new(),
-        seed: 0,
+    // The same length whatever the method: a random direction's own gap would be a dose of nothing.
+    let (alpha, unit) = match how.op {
+        Op::Add => (alpha * mean.layers[&4].gap.unwrap(), Unit::Unit),
+        _ => (alpha, Unit::Gap),
     };
-    receipt(model, tokenizer, &vector, &rows, train, heldout, &options, &Unwatched).unwrap()
+    let dose = Dose { vector: &vector, alpha, unit, layers: LAYERS.to_vec() };
+    let instruction = Instruction { dose, how, condition: None, tokens: None };
+    let bench = Bench { model, tokenizer, frame: &Frame::default(), watch: &Unwatched };
+    let controls = Controls { max_contrasts: 40, ..Controls::default() };
+    bench.receipt(&instruction, &rows, train, heldout, &controls).unwrap()
 }
 
 fn print(name: &str, it: &Receipt) {
@@ -86,7 +79,7 @@ fn print(name: &str, it: &Receipt) {
 
 #[test]
 fn the_librarian_works() {
-    let Bench { train, heldout, .. } = &*BENCH;
+    let Scene { train, heldout, .. } = &*SCENE;
     for method in [Method::Mean, Method::Pca] {
         let it = receipt_of(train, heldout, method, 0, 1.2);
         print(method.name(), &it);
@@ -99,7 +92,7 @@ fn the_librarian_works() {
 
 #[test]
 fn controls_do_not_work() {
-    let Bench { train, heldout, .. } = &*BENCH;
+    let Scene { train, heldout, .. } = &*SCENE;
     for method in [Method::Random, Method::Shuffled] {
         for seed in [11, 12] {
             let it = receipt_of(train, heldout, method, seed, 1.2);
@@ -111,7 +104,7 @@ fn controls_do_not_work() {
 
 #[test]
 fn a_vector_between_two_sides_that_are_the_same_does_not_work() {
-    let Bench { train, heldout, .. } = &*BENCH;
+    let Scene { train, heldout, .. } = &*SCENE;
     // Both answers are positive answers to other questions: sides differ by nothing but chance.
     let same = |set: &ContrastSet| {
         let mut same = set.clone();
@@ -132,7 +125,7 @@ fn a_vector_between_two_sides_that_are_the_same_does_not_work() {
 
 #[test]
 fn the_same_seed_gives_the_same_receipt() {
-    let Bench { train, heldout, .. } = &*BENCH;
+    let Scene { train, heldout, .. } = &*SCENE;
     let few = heldout.first(6);
     let receipt = || receipt_of(train, &few, Method::Mean, 0, 0.5);
     assert_eq!(receipt(), receipt());
@@ -141,9 +134,9 @@ fn the_same_seed_gives_the_same_receipt() {
 /// Operators with one direction move the margin to the side of their target, beyond what they do to other directions.
 #[test]
 fn other_operators_are_judged_by_how_far_they_move_the_margin() {
-    let Bench { train, heldout, .. } = &*BENCH;
+    let Scene { train, heldout, .. } = &*SCENE;
     let check = |method: Method, op: Op, alpha: f64, want: Verdict| {
-        let how = How { op, ..How::default() };
+        let how = Application { op, ..Application::default() };
         let it = receipt_given(train, heldout, Given { method, seed: 5, alpha, how });
         print(&format!("{method} {op:?}"), &it);
         assert_eq!(it.verdict(), want, "{op:?}: {}", it.in_words());

@@ -1,5 +1,6 @@
 //! Watching on the embedded model: rulers, steering, and texts on both sides of the contrasts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use whipstaff_engine::*;
 use whipstaff_steering::*;
@@ -40,14 +41,14 @@ impl Scene {
         Scene { model, tokenizer, set, rows, vector, layers }
     }
 
-    fn rulers(&self) -> Vec<Ruler> {
+    fn rulers(&self) -> BTreeMap<usize, Ruler> {
         let at = midpoints(&self.rows, &self.vector, &self.layers).unwrap();
         rulers(&self.vector, &self.layers, Some(&at)).unwrap()
     }
 
-    fn watch(&self, ids: &[u32], steering: &Steering) -> Vec<Watched> {
+    fn watch(&self, ids: &[u32], steering: &Steering) -> Vec<Projections> {
         let (rulers, text) = (self.rulers(), Text::new(ids, &[]));
-        watch(&self.model, &text, &self.vector, &self.layers, &rulers, steering, &Unwatched).unwrap()
+        watch(&self.model, &text, &self.vector, &rulers, steering, &Unwatched).unwrap()
     }
 }
 
@@ -97,8 +98,8 @@ fn rulers_say_honestly_what_is_known() {
     let unit = |vector: &PersonaVector, at: bool| {
         let at = at.then(|| midpoints(&scene.rows, vector, &scene.layers).unwrap());
         let rulers = rulers(vector, &scene.layers, at.as_ref()).unwrap();
-        assert!(at.is_some() || rulers.iter().all(|it| it.midpoint == 0.0));
-        rulers[0].unit
+        assert!(at.is_some() || rulers.values().all(|it| it.midpoint == 0.0));
+        rulers[&0].unit
     };
     let mut foreign = scene.vector.clone();
     for it in foreign.layers.values_mut() {
@@ -114,9 +115,10 @@ fn rulers_say_honestly_what_is_known() {
 fn what_cannot_be_watched_is_refused() {
     let scene = Scene::new();
     let run = |ids: &[u32], layers: &[usize]| {
-        let rulers = vec![Ruler { unit: Unit::Unit, size: 1.0, midpoint: 0.0 }; layers.len()];
+        let ruler = Ruler { unit: Unit::Unit, size: 1.0, midpoint: 0.0 };
+        let rulers = layers.iter().map(|layer| (*layer, ruler)).collect();
         let none = Steering::default();
-        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, layers, &rulers, &none, &Unwatched)
+        watch(&scene.model, &Text::new(ids, &[]), &scene.vector, &rulers, &none, &Unwatched)
             .unwrap_err()
             .to_string()
     };

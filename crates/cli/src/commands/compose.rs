@@ -1,5 +1,5 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::plan::{self};
+use crate::plan;
 use crate::steer;
 use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
 use crate::view::layer_list;
@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use whipstaff::{Preview, Workload};
 use whipstaff_steering::{
-    Amount, ContrastSet, Cosines, Dose, How, Interference, LayerSpec, Mix, Moved, Orthogonal, Part,
-    ResolvedVector, SteerSpec, Unit, compose as mixed, interference, resolve_without_model, same_gaps,
+    Amount, Application, Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix,
+    Orthogonal, Part, ResolvedVector, SteerSpec, Unit, compose as mixed, resolve_without_model, same_gaps,
     sha256_of_file, shared_layers,
 };
 
@@ -105,7 +105,7 @@ impl Given {
         if spec.layers.is_some() {
             return refuse("layers are chosen for all vectors, by --layers");
         }
-        if spec.how != How::default() || spec.gate.is_some() {
+        if spec.how != Application::default() || spec.gate.is_some() {
             return refuse("a mix takes an alpha of each vector, and adds it: leave out all else");
         }
         let spec = SteerSpec { amount: spec.amount.or(Some(Amount::Alpha(1.0))), ..spec };
@@ -191,9 +191,8 @@ fn measure(
     let unit = if mix.vector.is_foreign() { Unit::Unit } else { Unit::Gap };
     let together = Dose { vector: &mix.vector, alpha: 1.0, unit, layers: layers.clone() };
     let (tokenizer, bar) = (loaded.tokenizer()?, Bar::new()?);
-    let of_set = |set: &ContrastSet| {
-        interference(&loaded.model, tokenizer, &frame, &alone, &together, set, args.seed, &bar)
-    };
+    let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
+    let of_set = |set: &ContrastSet| bench.interference(&alone, &together, set, args.seed);
     let sets = heldout.iter().map(of_set).collect::<Result<Vec<_>, _>>()?;
     bar.clear();
     bar.check()?;
@@ -344,7 +343,7 @@ impl Measured {
     }
 
     fn json(&self) -> Value {
-        let moved = |it: &Moved| json!({"effect": it.mean, "interval": it.interval});
+        let moved = |it: &Estimate| json!({"effect": it.mean, "interval": it.interval});
         let set = |it: &Interference| {
             json!({
                 "measured_on": it.measured_on, "n_contrasts": it.n_contrasts, "margin": it.margin,
@@ -357,11 +356,11 @@ impl Measured {
 }
 
 /// Each part alone, the mix, the interference.
-fn arms_of(it: &Interference) -> Vec<&Moved> {
+fn arms_of(it: &Interference) -> Vec<&Estimate> {
     it.alone.iter().chain([&it.mix, &it.interference]).collect()
 }
 
-fn cell(it: &Moved) -> String {
+fn cell(it: &Estimate) -> String {
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     format!("   {:>+7.3}   {interval:20}", it.mean)
 }
@@ -369,7 +368,7 @@ fn cell(it: &Moved) -> String {
 /// What the interference on a set comes to.
 fn in_words(it: &Interference) -> String {
     let sum: f64 = it.alone.iter().map(|it| it.mean).sum();
-    let Moved { mean, interval } = it.interference;
+    let Estimate { mean, interval } = it.interference;
     let on = format!("on `{}`", it.measured_on);
     match interval {
         None => format!("{on}: too few contrasts to say"),

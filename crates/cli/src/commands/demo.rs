@@ -1,7 +1,6 @@
-use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
-use crate::commands::extract::Job;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::commands::figure::{panel_title, skipped_tokens, steerings, write_figure};
-use crate::plan::{self};
+use crate::plan;
 use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -10,9 +9,8 @@ use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_steering::figure::Figure;
 use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
 use whipstaff_steering::{
-    Answer, Asking, Classifier, ContrastSet, CosineTable, Dose, ExtractOptions, Frame, Method, ModelId, Op,
-    PersonaVector, Text, Unit, Watch, ask_under_each, combine, measure_cosine, perplexities,
-    write_atomically,
+    Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, Dose, ExtractOptions, Extraction, Frame,
+    Method, ModelId, Op, PersonaVector, Text, Unit, Watch, combine, measure_cosine, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -121,16 +119,21 @@ impl Demo<'_> {
         };
         // A small model can afford the whole held-out set. A receipt would double the time, and the demo's own
         // questions say more: `whipstaff extract` is for that.
-        let (recommend, receipt) = if self.loaded.embedded { (usize::MAX, 0) } else { (12, 0) };
-        let evidence = EvidenceArgs { receipt, persona: None, opposite: None, neutral: None, seed: 0 };
+        let recommend = if self.loaded.embedded { usize::MAX } else { 12 };
         let Material { contrasts, heldout, .. } = &self.material;
-        let job = Job { loaded: self.loaded, options, recommend, evidence: &evidence, bar: &self.bar };
-        job.vector(contrasts, Some(heldout))
+        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+        let extraction = Extraction { options, recommend, controls: None };
+        Ok(extraction.run(model, tokenizer, contrasts, Some(heldout), &self.bar)?)
     }
 
-    fn asking(&self) -> Asking {
+    fn bench(&self) -> Result<Bench<'_>, Failure> {
+        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
+        Ok(Bench { model, tokenizer, frame: &self.frame, watch: &self.bar })
+    }
+
+    fn asking(&self) -> AskOptions {
         let sampling = Sampling { temperature: 0.6, top_p: 0.95, seed: self.seed, ..Sampling::default() };
-        Asking { frame: self.frame.clone(), sampling, max_tokens: 64 }
+        AskOptions { sampling, max_tokens: 64 }
     }
 
     /// The answers to all questions, per side.
@@ -139,8 +142,7 @@ impl Demo<'_> {
         self.bar.stage("asking", SIDES.len() * questions.len());
         let steering = |factor: &f64| combine(std::slice::from_ref(dose), *factor);
         let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
-        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        Ok(ask_under_each(model, tokenizer, questions, &steerings, &self.asking(), &self.bar)?)
+        Ok(self.bench()?.ask_under_each(questions, &steerings, &self.asking())?)
     }
 
     /// The first questions with their answers, for people.
@@ -161,8 +163,7 @@ impl Demo<'_> {
     fn shares(&self, dose: &Dose, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
-        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        let perplexities = perplexities(model, tokenizer, &self.frame, questions, sides)?;
+        let perplexities = self.bench()?.perplexities(questions, sides)?;
         let mut rows = Vec::new();
         for ((factor, answers), perplexity) in SIDES.iter().zip(sides).zip(perplexities) {
             let mut counts = vec![0.0; classifier.labels().len()];

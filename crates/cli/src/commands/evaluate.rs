@@ -12,9 +12,9 @@ use whipstaff::{FRAME_TOKENS, LanguageModel, Preview, Workload, user_cache};
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_steering::{
-    Amount, Answer, Asking, ChoiceScore, ChoiceSet, Choosing, ContrastSet, Frame, Judge, Leaning, LocalJudge,
-    Op, Rating, ResolvedVector, Rubric, SteerSpec, Verdicts, Watch, ask_under_each, divergences, judge_all,
-    perplexities, repetition, write_atomically,
+    Amount, Answer, AskOptions, Bench, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge,
+    Leaning, LocalJudge, Op, Rating, Replies, ResolvedVector, Rubric, SteerSpec, Watch, divergences,
+    judge_all, repetition, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -233,6 +233,10 @@ impl Doses {
         }
         Ok(doses)
     }
+
+    fn bench<'a>(&'a self, loaded: &'a LanguageModel, bar: &'a Bar) -> Result<Bench<'a>, Failure> {
+        Ok(Bench { model: &loaded.model, tokenizer: loaded.tokenizer()?, frame: &self.frame, watch: bar })
+    }
 }
 
 fn in_words(steer: &ResolvedVector) -> String {
@@ -254,9 +258,9 @@ fn measure(
     let seed = args.sampling.seed;
     let mut measures = Vec::new();
     for set in &asked.choices {
-        let choosing = Choosing::new(&loaded.model, loaded.tokenizer()?, &doses.frame, set)?;
-        bar.stage(&format!("asking {}", set.name), choosing.n_texts());
-        let scores = choosing.under(&doses.steerings, bar)?;
+        let test = ChoiceTest::new(doses.bench(loaded, bar)?, set)?;
+        bar.stage(&format!("asking {}", set.name), test.n_texts());
+        let scores = test.under(&doses.steerings)?;
         let mass = scores[0].iter().map(|it| it.mass).sum::<f64>() / scores[0].len() as f64;
         if mass < FEW_LETTERS {
             note(&format!(
@@ -332,15 +336,11 @@ fn answers(
     doses: &Doses,
     bar: &Bar,
 ) -> Result<(Answers, Vec<Measure>), Failure> {
-    let (tokenizer, seed) = (loaded.tokenizer()?, args.sampling.seed);
+    let (bench, seed) = (doses.bench(loaded, bar)?, args.sampling.seed);
     let questions: Vec<Vec<Message>> = asked.prompts.iter().map(|it| plan::said(&it.prompt)).collect();
-    let asking = Asking {
-        frame: doses.frame.clone(),
-        sampling: plan::sampling(&args.sampling)?,
-        max_tokens: args.max_tokens,
-    };
+    let options = AskOptions { sampling: plan::sampling(&args.sampling)?, max_tokens: args.max_tokens };
     bar.stage("answering", questions.len() * doses.steerings.len());
-    let answers = ask_under_each(&loaded.model, tokenizer, &questions, &doses.steerings, &asking, bar)?;
+    let answers = bench.ask_under_each(&questions, &doses.steerings, &options)?;
     let leaning = asked.contrasts.as_ref().map(Leaning::of_contrasts);
     let of = match leaning.as_ref().and_then(Leaning::accuracy) {
         None => format!("answers ({} questions)", questions.len()),
@@ -363,7 +363,7 @@ fn answers(
         let side = |it: &Answer| leaning.side(&it.text);
         sides = Some(answers.iter().map(|it| it.iter().map(side).collect()).collect());
     }
-    let perplexity = perplexities(&loaded.model, tokenizer, &doses.frame, &questions, &answers)?;
+    let perplexity = bench.perplexities(&questions, &answers)?;
     measures.push(Measure::of_whole(&of, "perplexity, unsteered model", Form::Number, &perplexity));
     let repeated = items(&|it| repetition(&it.tokens));
     measures.push(Measure::over_items(&of, "repeated runs of 4 tokens", Form::Percent, &repeated, seed));
@@ -488,7 +488,7 @@ impl Panel {
     }
 
     /// Says what it will cost before it does.
-    fn estimate(&self, judge: &HttpJudge, name: &str, verdicts: &Verdicts, prompts: &[String]) {
+    fn estimate(&self, judge: &HttpJudge, name: &str, verdicts: &Replies, prompts: &[String]) {
         let missing = verdicts.missing(&judge.identity(), prompts);
         let bytes: usize = missing.iter().map(|it| it.len()).sum();
         note(&format!(
@@ -507,7 +507,7 @@ const BYTES_PER_TOKEN: usize = 4;
 fn ask_all(
     judge: &dyn Judge,
     prompts: &[String],
-    verdicts: &mut Verdicts,
+    verdicts: &mut Replies,
     at_once: usize,
     bar: &Bar,
 ) -> Result<Vec<Rating>, Failure> {
@@ -531,7 +531,7 @@ fn ask_all(
 }
 
 /// The file asked for, else the one in the user's cache; in memory alone where there is neither.
-fn open_verdicts(args: &JudgeArgs) -> Result<Verdicts, Failure> {
+fn open_verdicts(args: &JudgeArgs) -> Result<Replies, Failure> {
     let path: Option<PathBuf> =
         args.judge_cache.clone().or_else(|| user_cache().map(|cache| cache.join("verdicts.jsonl")));
     if let (None, Some(folder)) = (&args.judge_cache, path.as_deref().and_then(Path::parent)) {
@@ -539,5 +539,5 @@ fn open_verdicts(args: &JudgeArgs) -> Result<Verdicts, Failure> {
             Failure::Failed(format!("cannot make the folder {}: {error}", folder.display()))
         })?;
     }
-    Ok(Verdicts::open(path.as_deref())?)
+    Ok(Replies::open(path.as_deref())?)
 }

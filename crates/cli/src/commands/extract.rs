@@ -1,15 +1,12 @@
 use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
-use crate::commands::receipt::{Bench, Dose};
+use crate::commands::receipt::controls;
 use crate::commands::reference::Reference;
 use crate::plan;
-use crate::terminal::{Bar, Failure, note, print_line};
+use crate::terminal::{Bar, Failure, print_line};
 use crate::view::{print_vector, vector_json};
 use std::path::PathBuf;
 use whipstaff::{LanguageModel, Preview};
-use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, How, LayerSpec, Method, ModelId, PersonaVector, Receipt,
-    Recommendation, TokenRule, Unit, recommend,
-};
+use whipstaff_steering::{ContrastSet, ExtractOptions, Extraction, LayerSpec, Method, ModelId, TokenRule};
 
 #[derive(clap::Args)]
 pub struct ExtractArgs {
@@ -72,10 +69,9 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
         seed: args.evidence.seed,
     };
     let bar = Bar::new()?;
-    let job =
-        Job { loaded: &loaded, options, recommend: args.recommend, evidence: &args.evidence, bar: &bar };
-    let vector = job.vector(&set, heldout.as_ref())?;
-    let options = job.options;
+    let extraction = extraction(options, args.recommend, &args.evidence, &loaded)?;
+    let vector = extraction.run(&loaded.model, loaded.tokenizer()?, &set, heldout.as_ref(), &bar)?;
+    let options = extraction.options;
     let compared = reference.map(|it| it.compare(loaded, options, &vector, &set, &bar)).transpose()?;
     bar.clear();
     bar.check()?;
@@ -93,89 +89,15 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     print_line(&format!("\nwritten to {}", args.output.display()))
 }
 
-/// How a vector is made.
-pub struct Job<'a> {
-    pub loaded: &'a LanguageModel,
-    pub options: ExtractOptions,
-    /// Held-out contrasts that the dose is chosen on; 0 for no choice.
-    pub recommend: usize,
-    pub evidence: &'a EvidenceArgs,
-    pub bar: &'a Bar,
-}
-
-impl Job<'_> {
-    /// Fits the vector on all contrasts. The dose is chosen and measured on `heldout` or, without it, on a
-    /// quarter of the contrasts by a vector that was fitted on the rest.
-    pub fn vector(&self, set: &ContrastSet, heldout: Option<&ContrastSet>) -> Result<PersonaVector, Failure> {
-        let rows = self.rows(set)?;
-        let mut vector = self.fit(&rows)?;
-        if self.recommend == 0 && self.evidence.receipt == 0 {
-            return Ok(vector);
-        }
-        if let Some(heldout) = heldout {
-            vector.recommended = self.recommended(&vector, heldout)?;
-            vector.receipt = self.receipt(&vector, &rows, set, heldout)?;
-            return Ok(vector);
-        }
-        let Some((most, rest)) = plan::split(set) else {
-            self.bar.clear();
-            note("too few contrasts to choose layers and alpha on: give at least four, or --heldout");
-            return Ok(vector);
-        };
-        let rows = self.rows(&most)?;
-        let mut partial = self.fit(&rows)?;
-        partial.recommended = self.recommended(&partial, &rest)?;
-        vector.receipt = self.receipt(&partial, &rows, &most, &rest)?;
-        vector.recommended = partial.recommended;
-        Ok(vector)
-    }
-
-    fn rows(&self, set: &ContrastSet) -> Result<AnswerRows, Failure> {
-        let Job { loaded, options, bar, .. } = self;
-        Ok(AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, options, *bar)?)
-    }
-
-    fn fit(&self, rows: &AnswerRows) -> Result<PersonaVector, Failure> {
-        Ok(rows.fit(self.loaded.model.cpu(), self.options.method, self.options.seed)?)
-    }
-
-    fn recommended(
-        &self,
-        vector: &PersonaVector,
-        heldout: &ContrastSet,
-    ) -> Result<Option<Recommendation>, Failure> {
-        let Job { loaded, options, bar, .. } = self;
-        if self.recommend == 0 {
-            return Ok(None);
-        }
-        let tokenizer = loaded.tokenizer()?;
-        let most = self.recommend;
-        Ok(Some(recommend(&loaded.model, tokenizer, vector, &options.frame, heldout, most, *bar)?))
-    }
-
-    fn receipt(
-        &self,
-        vector: &PersonaVector,
-        rows: &AnswerRows,
-        shown: &ContrastSet,
-        heldout: &ContrastSet,
-    ) -> Result<Option<Receipt>, Failure> {
-        let Job { loaded, evidence, bar, .. } = self;
-        if evidence.receipt == 0 {
-            return Ok(None);
-        }
-        let (layers, alpha) = vector.default_dose();
-        let bench = Bench { loaded, frame: self.options.frame.clone(), evidence, bar };
-        bench
-            .measure(
-                vector,
-                Dose { layers, alpha, unit: Unit::Gap, how: How::default(), tokens: None },
-                rows,
-                shown,
-                heldout,
-            )
-            .map(Some)
-    }
+/// What is made of contrasts, as the command line asks for it.
+fn extraction(
+    options: ExtractOptions,
+    recommend: usize,
+    evidence: &EvidenceArgs,
+    loaded: &LanguageModel,
+) -> Result<Extraction, Failure> {
+    let controls = (evidence.receipt > 0).then(|| controls(loaded, evidence)).transpose()?;
+    Ok(Extraction { options, recommend, controls })
 }
 
 /// `--heldout`, else a file of that name beside the contrasts.
@@ -183,5 +105,5 @@ fn find_heldout(args: &ExtractArgs) -> Option<PathBuf> {
     if args.recommend == 0 && args.evidence.receipt == 0 {
         return None;
     }
-    args.heldout.clone().or_else(|| plan::heldout_beside(&args.contrasts))
+    args.heldout.clone().or_else(|| ContrastSet::heldout_beside(&args.contrasts))
 }

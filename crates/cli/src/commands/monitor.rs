@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use whipstaff::{FRAME_TOKENS, Preview};
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, SteerSpec, Text, TokenRule, Watched,
-    midpoints, rulers, watch, write_atomically,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Projections, SteerSpec, Text,
+    TokenRule, midpoints, rulers, watch, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -105,9 +105,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         midpoints(&rows, vector, &layers)
     });
     let rulers = rulers(vector, &layers, at.transpose()?.as_ref())?;
-    let run = |text: &Text, steering: &Steering| {
-        watch(&loaded.model, text, vector, &layers, &rulers, steering, &bar)
-    };
+    let run = |text: &Text, steering: &Steering| watch(&loaded.model, text, vector, &rulers, steering, &bar);
     let rows = run(&text, &steering)?;
     let baseline = match args.baseline.as_deref() {
         None => None,
@@ -131,7 +129,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
         baseline: baseline.map(|(text, rows)| (skip(&text), rows)),
         rows,
     };
-    if rulers[0].midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
+    if map.rows[0].ruler.midpoint == 0.0 && args.contrasts.is_some() && vector.is_foreign() {
         note("the vector has no gap, so --contrasts has nothing to add: values are plain projections");
     }
     if let Some(path) = &args.output {
@@ -198,7 +196,7 @@ fn pieces(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<String>, Failure> {
 }
 
 fn to_json(map: &Heatmap, ids: &[u32]) -> Value {
-    let layer = |(i, it): (usize, &Watched)| {
+    let layer = |(i, it): (usize, &Projections)| {
         json!({"layer": it.layer, "size": it.ruler.size, "midpoint": it.ruler.midpoint, "values": it.values,
                "mean": it.mean(map.skip), "baseline": map.baseline.as_ref().map(|(_, rows)| &rows[i].values),
                "shift": map.shift(i)})

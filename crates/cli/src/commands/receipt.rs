@@ -4,12 +4,11 @@ use crate::steer::{self, resolved_one};
 use crate::terminal::{Bar, Failure, print_line};
 use crate::view::receipt_text;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use whipstaff::{LanguageModel, Preview};
-use whipstaff_engine::{Continuation, TokenSet};
+use whipstaff_engine::Continuation;
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, How, Method, PersonaVector, Receipt, ReceiptOptions,
-    ResolvedVector, TokenRule, Unit, receipt as measure,
+    AnswerRows, Application, Bench, ContrastSet, Controls, Dose, ExtractOptions, Instruction, Method,
+    PersonaVector, ResolvedVector, TokenRule, Unit, neutral_texts,
 };
 
 #[derive(clap::Args)]
@@ -51,16 +50,16 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
             args.vector
         )));
     }
-    if args.output.is_some() && spec.how != How::default() {
+    if args.output.is_some() && spec.how != Application::default() {
         return Err(Failure::Usage(
             "-o: a vector's file keeps the receipt of adding it at every position: leave out -o, or print --json".into(),
         ));
     }
     let heldout = ContrastSet::read(&args.heldout)?;
-    let controls = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
-    let controls = controls.as_ref().unwrap_or(&heldout);
+    let fitted_on = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
+    let fitted_on = fitted_on.as_ref().unwrap_or(&heldout);
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
-    let work = |it: &Preview| it.extraction(controls, Some(&heldout), true);
+    let work = |it: &Preview| it.extraction(fitted_on, Some(&heldout), true);
     let loaded = args.model.open(on, work)?;
     let steer = resolved_one(spec, &loaded)?;
     let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
@@ -74,10 +73,13 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
         method: Method::Mean,
         seed: args.evidence.seed,
     };
-    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, controls, &options, &bar)?;
-    let dose = Dose { layers, alpha, unit, how, tokens };
-    let bench = Bench { loaded: &loaded, frame, evidence: &args.evidence, bar: &bar };
-    let found = bench.measure(&vector, dose, &rows, controls, &heldout)?;
+    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, fitted_on, &options, &bar)?;
+    let controls = controls(&loaded, &args.evidence)?;
+    let tokenizer = loaded.tokenizer()?;
+    let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
+    let instruction =
+        Instruction { dose: Dose { vector: &vector, alpha, unit, layers }, how, condition: None, tokens };
+    let found = bench.receipt(&instruction, &rows, fitted_on, &heldout, &controls)?;
     bar.clear();
     bar.check()?;
     if let Some(path) = &args.output {
@@ -86,53 +88,15 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
     if args.json { print_line(&found.to_json()) } else { print_line(receipt_text(&found).trim_end()) }
 }
 
-/// How much of a vector, where.
-pub struct Dose {
-    pub layers: Vec<usize>,
-    pub alpha: f64,
-    pub unit: Unit,
-    pub how: How,
-    pub tokens: Option<Arc<TokenSet>>,
-}
-
-/// What a receipt is measured with.
-pub struct Bench<'a> {
-    pub loaded: &'a LanguageModel,
-    pub frame: Frame,
-    pub evidence: &'a EvidenceArgs,
-    pub bar: &'a Bar,
-}
-
-impl Bench<'_> {
-    /// Measures a dose of `vector`. `rows` and `shown` are of contrasts that it may have been fitted on.
-    pub fn measure(
-        &self,
-        vector: &PersonaVector,
-        dose: Dose,
-        rows: &AnswerRows,
-        shown: &ContrastSet,
-        heldout: &ContrastSet,
-    ) -> Result<Receipt, Failure> {
-        let Bench { loaded, evidence, bar, .. } = self;
-        let best_layer = vector.recommended.as_ref().map(|it| it.best_layer);
-        let options = ReceiptOptions {
-            frame: self.frame.clone(),
-            best_layer: best_layer.unwrap_or(dose.layers[dose.layers.len() / 2]),
-            layers: dose.layers,
-            alpha: dose.alpha,
-            unit: dose.unit,
-            how: dose.how,
-            tokens: dose.tokens,
-            max_contrasts: evidence.receipt,
-            random: 5,
-            shuffled: 8,
-            persona: evidence.persona.clone().zip(evidence.opposite.clone()).map(|(one, other)| [one, other]),
-            neutral: neutral(loaded, evidence.neutral.as_deref())?,
-            seed: evidence.seed,
-        };
-        let tokenizer = loaded.tokenizer()?;
-        Ok(measure(&loaded.model, tokenizer, vector, rows, shown, heldout, &options, *bar)?)
-    }
+/// What a receipt compares with, as the command line asks for it.
+pub fn controls(loaded: &LanguageModel, evidence: &EvidenceArgs) -> Result<Controls, Failure> {
+    Ok(Controls {
+        max_contrasts: evidence.receipt,
+        persona: evidence.persona.clone().zip(evidence.opposite.clone()).map(|(one, other)| [one, other]),
+        neutral: neutral(loaded, evidence.neutral.as_deref())?,
+        seed: evidence.seed,
+        ..Controls::default()
+    })
 }
 
 /// Paragraphs of a file, else the shipped ones; none for the embedded model, which knows no such texts and is
@@ -147,46 +111,9 @@ pub fn neutral(loaded: &LanguageModel, path: Option<&Path>) -> Result<Vec<Contin
         None if loaded.embedded => return Ok(Vec::new()),
         None => include_str!("../../../../contrasts/neutral.txt").to_owned(),
     };
-    let (tokenizer, max) = (loaded.tokenizer()?, loaded.model.config().max_positions);
-    let mut texts = Vec::new();
-    for paragraph in text.split("\n\n").map(str::trim).filter(|it| !it.is_empty()) {
-        texts.extend(windows(&tokenizer.encode(paragraph).map_err(whipstaff_steering::Error::from)?, max));
-    }
+    let texts = neutral_texts(&text, loaded.tokenizer()?, loaded.model.config().max_positions)?;
     match (path, texts.is_empty()) {
         (Some(path), true) => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
         _ => Ok(texts),
-    }
-}
-
-/// The tokens of a text, each but the first to be predicted once, from at most `max` − 1 before it: windows that
-/// begin half a context before their first new token.
-fn windows(ids: &[u32], max: usize) -> Vec<Continuation> {
-    let (mut windows, mut start, mut next) = (Vec::new(), 0, 1);
-    while next < ids.len() {
-        let end = ids.len().min(start + max.max(2));
-        windows.push(Continuation { prompt: ids[start..next].to_vec(), tokens: ids[next..end].to_vec() });
-        (start, next) = (end.saturating_sub(max.max(2) / 2), end);
-    }
-    windows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_token_but_the_first_is_predicted_once_from_half_a_context_at_least() {
-        let check = |len: u32, max: usize, want: &[(&[u32], &[u32])]| {
-            let got = windows(&(0..len).collect::<Vec<_>>(), max);
-            let got: Vec<(&[u32], &[u32])> = got.iter().map(|it| (&it.prompt[..], &it.tokens[..])).collect();
-            assert_eq!(got, want, "{len} tokens, {max} at a time");
-        };
-        check(0, 4, &[]);
-        check(1, 4, &[]);
-        check(2, 4, &[(&[0], &[1])]);
-        check(4, 4, &[(&[0], &[1, 2, 3])]);
-        check(5, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4])]);
-        check(8, 4, &[(&[0], &[1, 2, 3]), (&[2, 3], &[4, 5]), (&[4, 5], &[6, 7])]);
-        check(3, 1, &[(&[0], &[1]), (&[1], &[2])]);
     }
 }

@@ -9,10 +9,10 @@ use whipstaff_engine::Continuation;
 use whipstaff_steering::figure::FigureError;
 use whipstaff_steering::report::StudyPage;
 use whipstaff_steering::study::{
-    Bench, EMBEDDED, Findings, Journal, Pair, PairPlan, PersonaPlan, QUESTIONS, StudyPlan, file_name,
+    EMBEDDED, Findings, Journal, Pair, PairMaterial, PairPlan, PersonaPlan, QUESTIONS, StudyPlan, file_name,
 };
 use whipstaff_steering::sweep::digest_of;
-use whipstaff_steering::{ContrastSet, Frame, LayerSpec, ModelId, write_atomically};
+use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec, ModelId, write_atomically};
 
 #[derive(clap::Args)]
 pub struct StudyArgs {
@@ -66,7 +66,7 @@ impl Persona<'_> {
     /// Reads its contrasts; held-out ones are those given, else those beside the others, else every fourth.
     fn read(plan: &PersonaPlan) -> Result<Persona<'_>, Failure> {
         let set = ContrastSet::read(&plan.contrasts)?;
-        let beside = plan::heldout_beside(&plan.contrasts);
+        let beside = ContrastSet::heldout_beside(&plan.contrasts);
         let heldout =
             plan.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
         let few = |heldout: &ContrastSet| {
@@ -79,7 +79,7 @@ impl Persona<'_> {
         };
         let (set, heldout) = match heldout {
             Some(heldout) => (set, heldout),
-            None => plan::split(&set).unwrap_or((set.first(0), set.first(0))),
+            None => set.split().unwrap_or((set.first(0), set.first(0))),
         };
         if heldout.contrasts.len() < LEAST_CONTRASTS {
             return Err(few(&heldout));
@@ -141,17 +141,10 @@ impl Subject {
         if there > 0 {
             note(&format!("{there} of {n_cells} cells of {} are there already", path.display()));
         }
-        let bench = Bench {
-            model: &loaded.model,
-            tokenizer: loaded.tokenizer()?,
-            frame,
-            tokens: plan.tokens,
-            set: &persona.set,
-            heldout: &persona.heldout,
-            neutral,
-            watch: bar,
-        };
-        bench.run(&mut journal, &plan.methods, layers)?;
+        let bench = Bench { model: &loaded.model, tokenizer: loaded.tokenizer()?, frame, watch: bar };
+        let Persona { set, heldout, .. } = persona;
+        let material = PairMaterial { tokens: plan.tokens, set, heldout, neutral };
+        bench.measure_pair(&material, &mut journal, &plan.methods, layers)?;
         Ok(journal.pair(&plan.methods, layers))
     }
 }

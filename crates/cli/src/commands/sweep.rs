@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use whipstaff::{LanguageModel, Preview};
 use whipstaff_steering::figure::{HeatMap, HeatPanel, Tint};
 use whipstaff_steering::report::maps_page;
-use whipstaff_steering::sweep::{Cell, Journal, Pick, Sweep, SweepPlan, digest_of, pick};
+use whipstaff_steering::sweep::{Journal, Pick, Sweep, SweepCell, SweepPlan, digest_of, pick};
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PERPLEXITY_BUDGET, PersonaVector,
-    TokenRule, Unit, write_atomically,
+    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PERPLEXITY_BUDGET,
+    PersonaVector, TokenRule, Unit, write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -71,12 +71,12 @@ pub struct SweepArgs {
 /// draw → pick a dose on one half of the contrasts and say how it does on the other.
 pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
-    let beside = plan::heldout_beside(&args.contrasts);
+    let beside = ContrastSet::heldout_beside(&args.contrasts);
     let heldout =
         args.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
     let (set, heldout) = match heldout {
         Some(heldout) => (set, heldout),
-        None => plan::split(&set).ok_or_else(|| {
+        None => set.split().ok_or_else(|| {
             let path = args.contrasts.display();
             Failure::BadInput(format!(
                 "{path}: too few contrasts to hold some out; give at least four, or --heldout"
@@ -131,12 +131,13 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     if !missing.is_empty() {
         let vectors = fit(&loaded, &set, &plan, &args, &bar)?;
         let tokenizer = loaded.tokenizer()?;
-        let sweep = Sweep::new(&loaded.model, tokenizer, &vectors, &plan, &frame, &heldout, &neutral, &bar)?;
+        let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
+        let sweep = Sweep::new(bench, &plan, &vectors, &heldout, &neutral)?;
         let questions = plan.n_heldout.div_ceil(2);
         whipstaff_steering::Watch::stage(&bar, "sweeping", n_missing * questions);
         for column in &missing {
             bar.check()?;
-            journal.append(sweep.measure(column, &bar)?)?;
+            journal.append(sweep.measure(column)?)?;
         }
     }
     bar.clear();
@@ -191,11 +192,11 @@ fn named(layers: &[usize]) -> String {
 /// The three maps: file name, map.
 fn maps(
     plan: &SweepPlan,
-    cells: &[Cell],
+    cells: &[SweepCell],
     picked: Option<&Pick>,
     measured_on: &str,
 ) -> Vec<(&'static str, HeatMap)> {
-    let map = |title: &str, what: &str, tint: Tint, value: fn(&Cell) -> f64| {
+    let map = |title: &str, what: &str, tint: Tint, value: fn(&SweepCell) -> f64| {
         let panel = |(i, method): (usize, &Method)| {
             let n = plan.alphas.len();
             let of_method = &cells[i * plan.layers.len() * n..][..plan.layers.len() * n];
@@ -237,7 +238,7 @@ fn maps(
         "What a dose does",
         "how far the margin of positive over negative answers moves the way that alpha asks, nats per token",
         Tint::Signed,
-        Cell::effect,
+        SweepCell::effect,
     );
     let kl = map(
         "What it costs: divergence",
@@ -313,7 +314,7 @@ fn in_words(plan: &SweepPlan, it: &Pick, budget: f64) -> String {
 }
 
 /// The grid of effects, and the pick.
-fn text(plan: &SweepPlan, cells: &[Cell], picked: Option<&Pick>, budget: f64) -> String {
+fn text(plan: &SweepPlan, cells: &[SweepCell], picked: Option<&Pick>, budget: f64) -> String {
     let mut text = String::new();
     for (method, of_method) in plan.methods.iter().zip(cells.chunks(plan.layers.len() * plan.alphas.len())) {
         text += &format!(

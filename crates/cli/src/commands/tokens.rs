@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
 use whipstaff::{Preview, Workload};
-use whipstaff_steering::{LayerSpec, Lens, Pushed, SteerSpec, lens};
+use whipstaff_steering::{LayerSpec, Lens, SteerSpec, TokenPush, lens};
 
 #[derive(clap::Args)]
 pub struct TokensArgs {
@@ -47,14 +47,15 @@ pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
 }
 
 fn layer_json(it: &Lens) -> Value {
-    let token = |it: &Pushed| json!({"id": it.id, "text": it.text, "special": it.special, "logit": it.logit});
-    let side = |tokens: &[Pushed]| tokens.iter().map(token).collect::<Vec<_>>();
+    let token =
+        |it: &TokenPush| json!({"id": it.id, "text": it.text, "special": it.special, "logit": it.logit});
+    let side = |tokens: &[TokenPush]| tokens.iter().map(token).collect::<Vec<_>>();
     json!({"layer": it.layer, "deviation": it.deviation, "up": side(&it.up), "down": side(&it.down)})
 }
 
 /// A layer's tokens, each with its logit in standard deviations of the vocabulary.
 fn layer_text(it: &Lens, width: usize) -> String {
-    let side = |head: &str, tokens: &[Pushed]| {
+    let side = |head: &str, tokens: &[TokenPush]| {
         let items: Vec<String> = tokens.iter().map(|token| item(token, it.deviation)).collect();
         let lines = fill(&items, width.saturating_sub(15)).join("\n               ");
         format!("    {head:10} {lines}\n")
@@ -63,7 +64,7 @@ fn layer_text(it: &Lens, width: usize) -> String {
 }
 
 /// ` library` +4.1: quoted, since spaces belong to tokens, and escaped.
-fn item(token: &Pushed, deviation: f64) -> String {
+fn item(token: &TokenPush, deviation: f64) -> String {
     let mut item = format!("{:?}", token.text);
     // Of a token that holds a part of a character, the text alone does not say which it is.
     if token.text.contains('\u{fffd}') || token.text.is_empty() {
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn tokens_are_quoted_escaped_and_marked() {
         let check = |text: &str, special: bool, want: &str| {
-            let token = Pushed { id: 7, text: text.into(), special, logit: 3.0 };
+            let token = TokenPush { id: 7, text: text.into(), special, logit: 3.0 };
             assert_eq!(item(&token, 2.0), want);
         };
         check(" book", false, "\" book\" +1.5");

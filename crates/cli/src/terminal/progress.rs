@@ -1,12 +1,11 @@
 //! Progress bars on standard error, and ctrl-C.
 
 use super::failure::Failure;
+use super::output::note;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
-use whipstaff_steering::{Error, Watch};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use whipstaff_steering::{Error, Remark, Watch};
 
 /// Shows where long work is (only on a terminal), and stops it when the user asks to.
 pub struct Bar {
@@ -53,5 +52,10 @@ impl Watch for Bar {
     fn advance(&self, n: usize) -> Result<(), Error> {
         self.bar.lock().expect("no one panics here").inc(n as u64);
         if self.interrupted.load(Ordering::SeqCst) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn remark(&self, remark: &Remark) {
+        self.clear();
+        note(&remark.text);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::terminal::{Tone, paint, printable};
 use serde_json::{Value, json};
-use whipstaff_steering::{Answer, Measured, Rating, measured};
+use whipstaff_steering::{Answer, Rating, ShiftEstimate, estimate_shift};
 
 /// All that was measured.
 pub struct Evaluation {
@@ -47,7 +47,7 @@ pub enum Cell {
     /// A number for all of it.
     Whole(f64),
     /// A mean over items, with intervals.
-    Mean(Measured),
+    Mean(ShiftEstimate),
     /// There is none.
     Nothing,
 }
@@ -55,7 +55,8 @@ pub enum Cell {
 impl Measure {
     /// A quantity of the same items at every alpha, the first of which is the unsteered model.
     pub fn over_items(of: &str, name: &str, form: Form, items: &[Vec<Option<f64>>], seed: u64) -> Measure {
-        let cell = |it: &Vec<Option<f64>>| measured(&items[0], it, seed).map_or(Cell::Nothing, Cell::Mean);
+        let cell =
+            |it: &Vec<Option<f64>>| estimate_shift(&items[0], it, seed).map_or(Cell::Nothing, Cell::Mean);
         Measure { of: of.into(), name: name.into(), form, cells: items.iter().map(cell).collect() }
     }
 
@@ -148,7 +149,7 @@ impl Form {
 /// Does the interval of the shift leave out zero?
 fn is_beyond_chance(cell: &Cell) -> bool {
     match cell {
-        Cell::Mean(Measured { shift_interval: Some([low, high]), .. }) => *low > 0.0 || *high < 0.0,
+        Cell::Mean(ShiftEstimate { shift_interval: Some([low, high]), .. }) => *low > 0.0 || *high < 0.0,
         _ => false,
     }
 }

@@ -2,15 +2,13 @@
 //!
 //! Nothing here needs a model, only [`ModelFacts`] about one.
 
-use crate::control::Convention;
-use crate::dial::{Dose, Unit};
+use super::dose::Dose;
+use super::instruction::{Application, GateSpec, Instruction, TokenFilter, steering_of};
+use super::spec::{Amount, GateRequest, SteerSpec};
+use crate::contrasts::FrameId;
 use crate::error::{Error, RequestError};
-use crate::frame::FrameId;
-use crate::instruction::{GateSpec, How, Instruction, TokenFilter, steering_of};
-use crate::layers::LayerSpec;
 use crate::progress::{Remark, RemarkKind};
-use crate::schema::{Amount, GateRequest, SteerSpec};
-use crate::vector::{ModelId, PersonaVector};
+use crate::vector::{Convention, LayerSpec, ModelId, PersonaVector, Unit};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use whipstaff_engine::{Model, Score, Steering, TokenSet, Tokenizer, Weights};
@@ -30,7 +28,7 @@ pub struct ModelFacts<'m> {
     pub tokenizer: Option<&'m Tokenizer>,
 }
 
-/// How the weights of a model are told from other weights.
+/// Application the weights of a model are told from other weights.
 #[derive(Clone, Copy)]
 pub enum WeightsDigest<'m> {
     /// By their SHA-256 in hex.
@@ -101,8 +99,8 @@ pub struct ResolvedVector {
     pub unit: Unit,
     /// The layers to act at.
     pub layers: Vec<usize>,
-    /// How the dose is given, with its gate.
-    pub how: How,
+    /// Application the dose is given, with its gate.
+    pub how: Application,
     /// The vector that the gate reads, if there is a gate.
     pub condition: Option<PersonaVector>,
     /// The tokens that the filter lets through; `None` is all.
@@ -305,7 +303,7 @@ fn resolve_one(
     let resolved = ResolvedVector {
         file: file.clone(),
         alpha: alpha.unwrap_or(own_alpha),
-        how: How { gate, ..spec.how.clone() },
+        how: Application { gate, ..spec.how.clone() },
         vector,
         unit,
         layers,

@@ -3,9 +3,8 @@
 //!
 //! A text that names an existing file is that file, whatever it looks like.
 
-use crate::dial::Unit;
-use crate::layers::LayerSpec;
-use crate::schema::{Amount, Entry, FieldError, SteerSpec, field};
+use super::spec::{Amount, Entry, FieldError, SteerSpec, field};
+use crate::vector::{LayerSpec, Unit};
 use std::path::Path;
 use std::str::FromStr;
 
