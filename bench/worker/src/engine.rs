@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use whipstaff_engine::{
-    Batch, Cpu, Edit, Generator, Isa, KeepRows, LoadOptions, Model, NoTap, PackCache, Precision, ROW_BUDGET,
-    Request, Session, Site, Steering, Tokenizer,
+    Batch, Cpu, Edit, Error, Generator, Isa, KeepRows, LoadOptions, Model, NoTap, PackCache, Precision,
+    ROW_BUDGET, Request, Session, Site, Steering, Tokenizer,
 };
 use whipstaff_steering::{
     ContrastSet, ExtractOptions, Frame, Method, ModelId, Text, TokenRule, Unwatched, extract, measure_cosine,
@@ -84,7 +84,8 @@ impl Loaded {
             batch.push(&mut session, ids);
             let resid = self.model.forward(&mut batch, &mut NoTap)?;
             if i + 1 == passes {
-                logits = self.model.logits(&resid, &[ids.len() - 1]).as_slice().to_vec();
+                let last = self.model.logits(&resid, &[ids.len() - 1]);
+                logits = self.model.host(&last).as_slice().to_vec();
             }
         }
         Ok(logits)
@@ -108,9 +109,10 @@ impl Loaded {
         let mut tokens = vec![Vec::new(); steerings.len()];
         let mut waiting = steerings.len();
         let mut first = 0.0;
-        for event in Generator::new(&self.model, &self.tokenizer, steerings.iter().map(request))? {
-            let event = event?;
-            let tokens: &mut Vec<u32> = &mut tokens[event.request];
+        let generator = Generator::new(&self.model, &self.tokenizer);
+        for event in generator.with_requests(steerings.iter().map(request))? {
+            let event = event.map_err(Error::from)?;
+            let tokens: &mut Vec<u32> = &mut tokens[event.request.index()];
             tokens.extend(event.token);
             waiting -= usize::from(tokens.len() == 1);
             if waiting == 0 && first == 0.0 {
@@ -162,7 +164,8 @@ impl Loaded {
             });
             let (a, b) = (a?, b?);
             for (layer, lost) in layers.iter().zip(&mut lost) {
-                let [a, b] = [&a, &b].map(|kept| &kept.get(Site::ResidPost, *layer)[0]);
+                let [a, b] = [(&self.model, &a), (&exact, &b)]
+                    .map(|(model, kept)| model.host(&kept.get(Site::ResidPost, *layer)[0]));
                 *lost += (1..ids.len()).map(|row| 1.0 - cosine(a.row(row), b.row(row))).sum::<f64>();
             }
             n_rows += ids.len() - 1;

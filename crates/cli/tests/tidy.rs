@@ -1,8 +1,10 @@
 //! What the architecture promises to be absent, looked for in the sources themselves.
 
+mod source;
+
 use serde_json::Value;
+use source::{code, crates, none, read, root, rust_files, words_in};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 /// The crates, and which of the others each may know.
 const ARROWS: [(&str, &[&str]); 6] = [
@@ -32,39 +34,7 @@ const HTTP: &[&str] = &[
     "warp",
 ];
 
-// Reading.
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn read(path: &str) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The Rust files below a folder, as paths from the root.
-fn rust_files(folder: &str) -> Vec<String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
-        let entry = entry.unwrap();
-        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
-        if entry.file_type().unwrap().is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.ends_with(".rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-/// The names of the folders in `crates`.
-fn crates() -> BTreeSet<String> {
-    let entries = std::fs::read_dir(root().join("crates")).unwrap().map(Result::unwrap);
-    let folders = entries.filter(|it| it.path().join("Cargo.toml").exists());
-    folders.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
-}
+// Manifests.
 
 /// What a manifest depends on, of every kind.
 fn dependencies(name: &str) -> Vec<String> {
@@ -87,96 +57,6 @@ fn dependencies_in(manifest: &str) -> Vec<String> {
         }
     }
     names
-}
-
-/// Rust source without comments, strings, characters and lifetimes; lines stay where they are.
-fn code(source: &str) -> String {
-    let text: Vec<char> = source.chars().collect();
-    let at = |i: usize| text.get(i).copied().unwrap_or(' ');
-    let mut code = String::new();
-    let mut i = 0;
-    while i < text.len() {
-        let end = match (text[i], at(i + 1)) {
-            ('/', '/') => (i..text.len()).find(|j| text[*j] == '\n').unwrap_or(text.len()),
-            ('/', '*') => end_of_comment(&text, i),
-            ('"', _) => end_of_string(&text, i),
-            ('r', '"' | '#') if !(i > 0 && is_word(at(i - 1)) && at(i - 1) != 'b') => end_of_raw(&text, i),
-            ('\'', '\\') => (i + 3..text.len()).find(|j| text[*j] == '\'').map_or(text.len(), |j| j + 1),
-            ('\'', _) if at(i + 2) == '\'' => i + 3,
-            ('\'', _) => (i + 1..text.len()).find(|j| !is_word(text[*j])).unwrap_or(text.len()),
-            _ => i,
-        };
-        if end == i {
-            code.push(text[i]);
-            i += 1;
-        } else {
-            code.push(' ');
-            code.extend(text[i..end].iter().filter(|c| **c == '\n'));
-            i = end;
-        }
-    }
-    code
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Past a block comment, which may hold others.
-fn end_of_comment(text: &[char], start: usize) -> usize {
-    let mut depth = 0;
-    let mut i = start;
-    while i + 1 < text.len() {
-        match (text[i], text[i + 1]) {
-            ('/', '*') => depth += 1,
-            ('*', '/') => depth -= 1,
-            _ => {
-                i += 1;
-                continue;
-            }
-        }
-        i += 2;
-        if depth == 0 {
-            return i;
-        }
-    }
-    text.len()
-}
-
-fn end_of_string(text: &[char], start: usize) -> usize {
-    let mut i = start + 1;
-    while i < text.len() && text[i] != '"' {
-        i += if text[i] == '\\' { 2 } else { 1 };
-    }
-    (i + 1).min(text.len())
-}
-
-/// Past a raw string; `start` itself if it is a raw name such as `r#type`.
-fn end_of_raw(text: &[char], start: usize) -> usize {
-    let n_hashes = text[start + 1..].iter().take_while(|c| **c == '#').count();
-    let open = start + 1 + n_hashes;
-    if text.get(open) != Some(&'"') {
-        return start;
-    }
-    let closes = |j: &usize| {
-        text[*j] == '"' && text[j + 1..].iter().take(n_hashes).filter(|c| **c == '#').count() == n_hashes
-    };
-    (open + 1..text.len()).find(closes).map_or(text.len(), |j| j + 1 + n_hashes)
-}
-
-/// `file:line: word` for every word of the text that `is_wrong`.
-fn words_in(file: &str, text: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for (i, line) in text.lines().enumerate() {
-        let words = line.split(|c| !is_word(c)).filter(|word| is_wrong(word));
-        found.extend(words.map(|word| format!("{file}:{}: {word}", i + 1)));
-    }
-    found
-}
-
-#[track_caller]
-fn none(promise: &str, found: Vec<String>) {
-    assert!(found.is_empty(), "{promise}\n{}", found.join("\n"));
 }
 
 // The reader itself.
@@ -315,7 +195,7 @@ fn libraries_have_no_global_state() {
 
 #[test]
 fn the_model_file_asks_nothing_about_processors() {
-    let file = "crates/engine/src/model.rs";
+    let file = "crates/engine/src/forward/model.rs";
     let is_wrong = |word: &str| word == "cfg" || word.contains("feature");
     none("processors are the kernels' business:", words_in(file, &code(&read(file)), is_wrong));
 }

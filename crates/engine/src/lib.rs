@@ -7,72 +7,40 @@
 //!
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
-//! Reading order: `config` (what a model is; `config/family` is the table of families), `params` and
-//! `names`, `weights`, `gguf`, `load`, `model` (the forward pass: the page to show visitors), `ops` (the
-//! seam under it), `experts`, `tap`, `steering`, `operator`, `scope`, `gate`, `batch`, `session`, `generate`.
+//! The wings, from the ground up: `config` (what a model is), `steering` (what is done to it: plain values), `text`
+//! (text to ids and back), `checkpoint` (everything read from a disk), `forward` (the pass; `forward/model.rs` is the page
+//! to show visitors, `forward/ops.rs` the seam under it), `load` (a checkpoint becomes a model), `run` (generation,
+//! scoring, gates).
 
 #![forbid(unsafe_code)]
 
-mod batch;
-mod capture;
+mod checkpoint;
 mod config;
 mod error;
-mod experts;
-mod gate;
-mod generate;
-mod gguf;
-mod kv;
-mod lens;
+mod forward;
 mod load;
-mod model;
-mod names;
-mod operator;
-mod ops;
-mod outline;
-mod packs;
-mod params;
-mod prefix;
-mod rope;
-mod rows;
-mod sample;
-mod scope;
-mod score;
-mod session;
+mod run;
 mod steering;
-mod tap;
-mod template;
 mod text;
-mod tokenizer;
-mod weights;
 
-pub use batch::{Batch, Row, RowPlan, pack};
-pub use capture::{KeepRows, SumRows};
-pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, families};
+pub use checkpoint::{
+    Checkpoint, Gguf, GgufValue, GgufWriter, ModelFiles, PackCache, Quantised, Weights, n_parameters,
+};
+pub use config::{Config, Experts, LayerKind, NormKind, NormPlaces, QkNorm, Rope, RopeScaling, families};
 pub use error::Error;
-pub use gate::{Fires, Gate, Pool, Score, decide};
-pub use generate::{Event, Finish, Generator, Request};
-pub use gguf::{Gguf, GgufValue, GgufWriter, Quantised};
-pub use model::{LoadOptions, Model, ModelFiles};
-pub use operator::Operator;
-pub use outline::Outline;
-pub use packs::PackCache;
-pub use prefix::{PrefixTree, Prefixes};
-pub use rope::{Rope, RopeScaling};
-pub use rows::Rows;
-pub use sample::{Sampler, Sampling};
-pub use scope::{Position, Schedule, Scope, Span, TokenSet};
-pub use score::{Continuation, log_probs, log_probs_among, score};
-pub use session::Session;
-pub use steering::{Edit, Steering};
-pub use tap::{Hook, NoTap, Site, Tap};
-pub use template::{ChatTemplate, Message, Role};
-pub use text::TextStream;
-pub use tokenizer::Tokenizer;
-pub use weights::Weights;
+pub use forward::{
+    Batch, Hook, HostRows, KeepRows, Model, NoTap, ROW_BUDGET, Row, RowPlan, Rows, Session, SumRows, Tap,
+    pack,
+};
+pub use load::{LoadOptions, Outline};
+pub use run::{
+    Continuation, Event, Finish, Generator, PrefixTree, Prefixes, Request, RequestError, RequestId, Sampler,
+    Sampling, decide, log_probs, log_probs_among, score,
+};
+pub use steering::{
+    Edit, Fires, Gate, Operator, Pool, Position, Schedule, Scope, Score, Site, Span, Steering, TokenSet,
+};
+pub use text::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 pub use whipstaff_kernels::{
     Activation, Bytes, Cpu, Dtype, Isa, Precision, Profiled, UnknownIsa, available, fma_peak, read_bandwidth,
 };
-
-/// Rows per forward pass that keep the weights' cost shared and the activations small: with the
-/// 1B shape, 512 rows of the widest activation are 32 MB.
-pub const ROW_BUDGET: usize = 512;

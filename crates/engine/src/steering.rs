@@ -1,82 +1,25 @@
-//! What is done to the stream, where and when: a plain value that travels with a request.
+//! What is done to the stream, where and when: plain values that travel with a request and have never met a batch.
 
-use crate::batch::Steered;
-use crate::operator::dot;
-use crate::{Config, Error, Gate, Hook, Operator, Scope, Site};
+mod edit;
+mod gate;
+mod operator;
+mod scope;
+mod site;
+
+use crate::config::Config;
+use crate::error::Error;
+pub use edit::Edit;
+pub(crate) use edit::Placed;
+pub use gate::{Fires, Gate, Pool, Score};
+pub use operator::Operator;
+pub use scope::{Position, Schedule, Scope, Span, TokenSet};
+pub use site::Site;
 use std::sync::Arc;
 
 /// Edits of the residual stream of one sequence. Empty steering is the plain model, bit for bit. Cloning shares.
 #[derive(Clone, Debug, Default)]
 pub struct Steering {
     edits: Arc<Vec<Placed>>,
-}
-
-/// One operator at one place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Edit {
-    /// The 0-based block.
-    pub layer: usize,
-    /// The place in the block.
-    pub site: Site,
-    /// `[d_model]`. Its length matters to [`Operator::Add`] alone.
-    pub direction: Vec<f32>,
-    /// What is done along it.
-    pub operator: Operator,
-    /// Does a row get its old norm back?
-    pub keeps_norm: bool,
-    /// At which positions, and how strongly.
-    pub scope: Scope,
-    /// Under what condition.
-    pub gate: Option<Arc<Gate>>,
-}
-
-impl Edit {
-    /// `h ← h + add` at one place and every position: a direction with its unit and alpha already multiplied in.
-    pub fn add(layer: usize, site: Site, add: Vec<f32>) -> Edit {
-        Edit::new(layer, site, add, Operator::Add { alpha: 1.0 })
-    }
-
-    /// An operator at one place and every position.
-    pub fn new(layer: usize, site: Site, direction: Vec<f32>, operator: Operator) -> Edit {
-        let (keeps_norm, scope, gate) = Default::default();
-        Edit { layer, site, direction, operator, keeps_norm, scope, gate }
-    }
-
-    /// Is it a vector that is only added, as it is?
-    fn is_sum(&self) -> bool {
-        self.operator == Operator::Add { alpha: 1.0 } && !self.keeps_norm
-    }
-
-    /// Can the two be one edit whose vector is the sum of theirs?
-    fn adds_up_with(&self, next: &Edit) -> bool {
-        self.is_sum() && next.is_sum() && self.scope == next.scope && self.gate == next.gate
-    }
-
-    /// Does it leave every row as it is?
-    fn is_nothing(&self) -> bool {
-        let adds_zero =
-            matches!(self.operator, Operator::Add { .. }) && self.direction.iter().all(|x| *x == 0.0);
-        let no_token = self.scope.tokens.as_ref().is_some_and(|set| set.is_empty());
-        self.operator.alpha() == 0.0 || adds_zero || no_token
-    }
-}
-
-/// An edit, ready to be applied.
-#[derive(Clone, Debug)]
-struct Placed {
-    edit: Edit,
-    /// Of its direction.
-    length: f64,
-    /// Is it a plain sum at every position?
-    everywhere: bool,
-}
-
-impl Placed {
-    fn new(edit: Edit) -> Placed {
-        let length = dot(&edit.direction, &edit.direction).sqrt();
-        let everywhere = edit.is_sum() && edit.scope.is_everywhere();
-        Placed { edit, length, everywhere }
-    }
 }
 
 impl Steering {
@@ -125,7 +68,7 @@ impl Steering {
         self.edits().map(|edit| edit.scope.first_position(n_prompt)).min().unwrap_or(usize::MAX)
     }
 
-    /// Has it gates? They must be decided ([`crate::decide`]) before anything runs under it.
+    /// Has it gates? They must be decided ([`decide`](crate::run::decide)) before anything runs under it.
     pub fn is_gated(&self) -> bool {
         self.edits().any(|edit| edit.gate.is_some())
     }
@@ -165,7 +108,7 @@ impl Steering {
             .try_for_each(|gate| check_place(config, "a gate looks", gate.layer, &gate.condition))
     }
 
-    fn at(&self, layer: usize, site: Site) -> impl Iterator<Item = &Placed> {
+    pub(crate) fn at(&self, layer: usize, site: Site) -> impl Iterator<Item = &Placed> {
         self.edits.iter().filter(move |it| it.edit.layer == layer && it.edit.site == site)
     }
 }
@@ -185,25 +128,4 @@ fn check_place(config: &Config, who: &str, layer: usize, direction: &[f32]) -> R
         return Ok(());
     };
     Err(Error::SteeringMismatch(wrong))
-}
-
-/// Does the steering of any sequence act at this hook?
-pub(crate) fn acts(hook: Hook) -> bool {
-    hook.rows.steered().iter().any(|it| it.steering.at(hook.layer, hook.site).next().is_some())
-}
-
-/// Does to the values of one row, `[d_model]`, what the steering of its sequence does at this hook.
-pub(crate) fn steer(hook: Hook, row: usize, values: &mut [f32]) {
-    let row = hook.rows.row(row);
-    let Steered { steering, n_prompt } = &hook.rows.steered()[row.sequence];
-    for Placed { edit, length, everywhere } in steering.at(hook.layer, hook.site) {
-        if *everywhere {
-            values.iter_mut().zip(&edit.direction).for_each(|(x, add)| *x += add);
-            continue;
-        }
-        let strength = edit.scope.strength(row, *n_prompt);
-        if strength != 0.0 {
-            edit.operator.apply(values, &edit.direction, *length, strength, edit.keeps_norm);
-        }
-    }
 }

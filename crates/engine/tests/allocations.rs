@@ -31,7 +31,7 @@ fn per_step(model: &Model, n: usize) -> Vec<usize> {
         let resid = model.forward(&mut batch, &mut NoTap).unwrap();
         let rows: [usize; 1] = [0];
         let logits = model.logits(&resid, &rows);
-        assert!(logits.row(0).iter().all(|x| x.is_finite()));
+        assert!(model.host(&logits).row(0).iter().all(|x| x.is_finite()));
     };
     (0..2).for_each(&mut step);
     // The steps up to the end of the cache's first block.

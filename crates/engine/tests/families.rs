@@ -92,11 +92,11 @@ fn every_site_of_every_layer_and_the_logits_equal_transformers() {
                         (Site::ResidPre, 1..) => format!("{}.{}", Site::ResidPost, layer - 1),
                         _ => format!("{site}.{layer}"),
                     };
-                    let got = keep.get(site, layer)[0].as_slice();
-                    check(format!("{site}.{layer}"), got, &expected(&tensors, &name));
+                    let got = model.host(&keep.get(site, layer)[0]);
+                    check(format!("{site}.{layer}"), got.as_slice(), &expected(&tensors, &name));
                 }
             }
-            check("logits".to_owned(), logits.as_slice(), &expected(&tensors, "logits"));
+            check("logits".to_owned(), model.host(&logits).as_slice(), &expected(&tensors, "logits"));
         }
     }
     assert!(wrong.is_empty(), "{} are off, first:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
@@ -113,7 +113,7 @@ fn greedy(model: &Model, prompt: &[u32], n: usize) -> Vec<u32> {
             (session, fresh) = (Session::new(), tokens.clone());
         }
         let logits = model.extend(&mut session, &fresh).unwrap();
-        let best = logits.row(0).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+        let best = model.host(&logits).row(0).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
         fresh = vec![best as u32];
         tokens.push(best as u32);
     }
@@ -141,7 +141,7 @@ fn prompt(model: &Model, n: usize, seed: u32) -> Vec<u32> {
 
 /// Logits of the last token, run alone in one pass.
 fn alone(model: &Model, tokens: &[u32], steering: Steering) -> Vec<f32> {
-    model.extend(&mut Session::steered(steering), tokens).unwrap().as_slice().to_vec()
+    model.host(&model.extend(&mut Session::steered(steering), tokens).unwrap()).as_slice().to_vec()
 }
 
 #[test]
@@ -163,7 +163,11 @@ fn rows_of_a_batch_equal_sequences_run_one_by_one() {
         for i in 0..3 {
             let last = batch.rows().span(i).end - 1;
             let logits = model.logits(&resid, &[last]);
-            assert_eq!(logits.as_slice(), alone(&model, &texts[i], steerings[i].clone()), "{case}, {i}");
+            assert_eq!(
+                model.host(&logits).as_slice(),
+                alone(&model, &texts[i], steerings[i].clone()),
+                "{case}, {i}"
+            );
         }
     }
 }
@@ -179,7 +183,7 @@ fn a_text_in_chunks_equals_the_text_in_one_pass() {
             session.expect(tokens.len());
             let mut last = Vec::new();
             for chunk in tokens.chunks(size) {
-                last = model.extend(&mut session, chunk).unwrap().as_slice().to_vec();
+                last = model.host(&model.extend(&mut session, chunk).unwrap()).as_slice().to_vec();
             }
             assert_eq!(last, whole, "{case}, chunks of {size}");
         }
@@ -211,7 +215,7 @@ fn blocks_above_an_injection_run_again_as_if_the_whole_had_run_steered() {
         let entering = model.embed(&batch).unwrap();
         let leaving = model.run_blocks(&mut batch, entering, 0..first + 1, &mut NoTap);
         let above = model.run_blocks(&mut batch, leaving.clone(), first + 1..n_layers, &mut NoTap);
-        let last = model.logits(&above, &[27]).as_slice().to_vec();
+        let last = model.host(&model.logits(&above, &[27])).as_slice().to_vec();
         drop(batch);
         assert_eq!(last, alone(&model, &tokens, Steering::default()), "{case}");
         for alpha in [1.5, -0.7] {
@@ -220,7 +224,11 @@ fn blocks_above_an_injection_run_again_as_if_the_whole_had_run_steered() {
             let mut batch = Batch::new();
             batch.again(&mut session, 0);
             let resid = model.run_blocks_above(&mut batch, leaving.clone(), first, &mut NoTap);
-            assert_eq!(model.logits(&resid, &[27]).as_slice(), alone(&model, &tokens, steering), "{case}");
+            assert_eq!(
+                model.host(&model.logits(&resid, &[27])).as_slice(),
+                alone(&model, &tokens, steering),
+                "{case}"
+            );
         }
     }
 }

@@ -39,7 +39,7 @@ fn score(model: &Model, prompt: &[u32], gate: &Gate) -> f64 {
     let (mut session, mut batch) = (Session::new(), Batch::new());
     batch.push(&mut session, prompt);
     model.forward(&mut batch, &mut kept).unwrap();
-    let rows = &kept.get(gate.site, gate.layer)[0];
+    let rows = model.host(&kept.get(gate.site, gate.layer)[0]);
     let counted: Vec<usize> = match gate.pool {
         Pool::Mean => (0..prompt.len()).collect(),
         Pool::Last => vec![prompt.len() - 1],
@@ -133,9 +133,9 @@ fn gated_requests_run_as_if_they_had_no_gate_or_no_edit() {
             ..Request::default()
         });
         let mut tokens = vec![Vec::new(); 2];
-        for event in Generator::new(&model, &tokenizer, requests).unwrap() {
+        for event in Generator::new(&model, &tokenizer).with_requests(requests).unwrap() {
             let event = event.unwrap();
-            tokens[event.request].extend(event.token);
+            tokens[event.request.index()].extend(event.token);
         }
         tokens
     };

@@ -91,10 +91,10 @@ fn every_site_of_every_layer_and_the_logits_equal_transformers() {
                     (Site::ResidPre, 1..) => format!("{}.{}", Site::ResidPost, layer - 1),
                     _ => format!("{site}.{layer}"),
                 };
-                check(format!("{site}.{layer}"), keep.get(site, layer)[0].as_slice(), &name);
+                check(format!("{site}.{layer}"), model.host(&keep.get(site, layer)[0]).as_slice(), &name);
             }
         }
-        check("logits".to_owned(), logits.as_slice(), "logits");
+        check("logits".to_owned(), model.host(&logits).as_slice(), "logits");
     }
     assert!(wrong.is_empty(), "{} are off, first:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
 }
@@ -108,7 +108,8 @@ fn greedy_tokens_equal_transformers() {
         for want in golden.greedy {
             // Each from a session of its own: the angles of some ropes depend on a text's length.
             let logits = model.extend(&mut Session::new(), &tokens).unwrap();
-            let best = logits.row(0).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+            let best =
+                model.host(&logits).row(0).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
             assert_eq!(best as u32, want, "{case}");
             tokens.push(want);
         }

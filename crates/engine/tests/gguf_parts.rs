@@ -16,7 +16,7 @@ fn whole() -> PathBuf {
 
 fn logits(path: &Path) -> Vec<f32> {
     let model = Model::load(path, Cpu::best()).unwrap();
-    model.extend(&mut Session::new(), &[5, 9, 2, 77]).unwrap().as_slice().to_vec()
+    model.host(&model.extend(&mut Session::new(), &[5, 9, 2, 77]).unwrap()).as_slice().to_vec()
 }
 
 /// A folder with the parts.

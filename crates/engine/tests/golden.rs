@@ -80,13 +80,13 @@ fn every_site_of_every_layer_and_the_logits_equal_transformers_on_every_kernel_s
             for site in Site::ALL {
                 for layer in &layers {
                     let name = format!("{site}.{layer}");
-                    let got = keep.get(site, *layer)[0].as_slice();
-                    check(&format!("{what} {name}"), got, &expected(&tensors, &name));
+                    let got = model.host(&keep.get(site, *layer)[0]);
+                    check(&format!("{what} {name}"), got.as_slice(), &expected(&tensors, &name));
                 }
             }
             let all: Vec<usize> = (0..batch.rows().len()).collect();
             let logits = model.logits(&resid, &all);
-            check(&format!("{what} logits"), logits.as_slice(), &expected(&tensors, "logits"));
+            check(&format!("{what} logits"), model.host(&logits).as_slice(), &expected(&tensors, "logits"));
         }
     }
 }
@@ -100,9 +100,8 @@ fn greedy_tokens_equal_transformers() {
         let golden = golden(case);
         let request =
             Request { prompt: golden.prompt_ids, max_tokens: golden.greedy.len(), ..Request::default() };
-        let events: Vec<Event> =
-            Generator::new(&model, &tokenizer, [request]).unwrap().collect::<Result<_, _>>().unwrap();
-        let tokens: Vec<u32> = events.iter().filter_map(|event| event.token).collect();
+        let events = Generator::new(&model, &tokenizer).with_requests([request]).unwrap();
+        let tokens: Vec<u32> = events.filter_map(|event| event.unwrap().token).collect();
         assert_eq!(tokens, golden.greedy, "{case}");
     }
 }

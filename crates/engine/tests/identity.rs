@@ -25,7 +25,7 @@ fn steering(model: &Model, layer: usize, scale: f32) -> Steering {
 
 /// Logits of the last token, run alone in one pass.
 fn alone(model: &Model, tokens: &[u32], steering: Steering) -> Vec<f32> {
-    model.extend(&mut Session::steered(steering), tokens).unwrap().as_slice().to_vec()
+    model.host(&model.extend(&mut Session::steered(steering), tokens).unwrap()).as_slice().to_vec()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_steered_sequence_leaves_its_neighbours_bit_identical() {
     for i in 0..3 {
         let last = batch.rows().span(i).end - 1;
         let logits = model.logits(&resid, &[last]);
-        assert_eq!(logits.as_slice(), alone(&model, &texts[i], steerings[i].clone()));
+        assert_eq!(model.host(&logits).as_slice(), alone(&model, &texts[i], steerings[i].clone()));
     }
 }
 
@@ -65,7 +65,7 @@ fn chunked_prefill_equals_one_pass() {
         let mut session = Session::new();
         let mut last = Vec::new();
         for chunk in tokens.chunks(size) {
-            last = model.extend(&mut session, chunk).unwrap().as_slice().to_vec();
+            last = model.host(&model.extend(&mut session, chunk).unwrap()).as_slice().to_vec();
         }
         assert_eq!(last, whole, "chunks of {size}");
     }
@@ -81,8 +81,8 @@ fn a_fork_continues_as_if_it_had_run_alone() {
     let got_a = model.extend(&mut session, &a).unwrap();
     let got_b = model.extend(&mut fork, &b).unwrap();
     let want = |tail: &[u32]| alone(&model, &[&prefix[..], tail].concat(), Steering::default());
-    assert_eq!(got_a.as_slice(), want(&a));
-    assert_eq!(got_b.as_slice(), want(&b));
+    assert_eq!(model.host(&got_a).as_slice(), want(&a));
+    assert_eq!(model.host(&got_b).as_slice(), want(&b));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn blocks_above_a_fork_run_again_as_if_the_whole_had_run_steered() {
         batch.again(&mut session, 0);
         let resid =
             model.run_blocks(&mut batch, leaving_0.clone(), first..model.config().n_layers, &mut NoTap);
-        assert_eq!(model.logits(&resid, &[29]).as_slice(), alone(&model, &tokens, steering));
+        assert_eq!(model.host(&model.logits(&resid, &[29])).as_slice(), alone(&model, &tokens, steering));
     }
 }
 
@@ -115,15 +115,14 @@ fn requests_generated_together_equal_requests_generated_one_by_one() {
         steering: steering(&model, i % 3, [0.0, 1.0, -1.0][i]),
         sampling: Sampling { temperature: 0.8, top_p: 0.9, seed: i as u64, ..Sampling::default() },
         max_tokens: [12, 5, 9][i],
-        stop: Vec::new(),
-        stop_tokens: Vec::new(),
+        ..Request::default()
     };
     let run = |requests: Vec<Request>| -> Vec<Vec<u32>> {
         let n = requests.len();
         let mut tokens = vec![Vec::new(); n];
-        for event in Generator::new(&model, &tokenizer, requests).unwrap() {
+        for event in Generator::new(&model, &tokenizer).with_requests(requests).unwrap() {
             let event = event.unwrap();
-            tokens[event.request].extend(event.token);
+            tokens[event.request.index()].extend(event.token);
         }
         tokens
     };

@@ -16,12 +16,10 @@ fn load(case: &str) -> Model {
 }
 
 /// Rows of numbers that have nothing to do with any model.
-fn rows(n: usize, width: usize, scale: f32) -> Rows {
-    let mut rows = Rows::zeros(n, width);
-    for (i, x) in rows.as_mut_slice().iter_mut().enumerate() {
-        *x = scale * ((i * i + 3 * i) as f32 * 0.37).sin();
-    }
-    rows
+fn rows(model: &Model, n: usize, scale: f32) -> Rows {
+    let width = model.config().d_model;
+    let number = |i: usize| scale * ((i * i + 3 * i) as f32 * 0.37).sin();
+    model.rows(&(0..n * width).map(number).collect::<Vec<f32>>(), width)
 }
 
 fn tensor(file: &SafeTensors, name: &str) -> Vec<f64> {
@@ -49,8 +47,10 @@ fn a_direction_is_read_by_the_formula() {
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let (head, gamma) = (tensor(&file, head), tensor(&file, norm));
         let d_model = gamma.len();
-        let directions = rows(3, d_model, 0.01);
-        let found = load(case).unembed(&directions);
+        let model = load(case);
+        let directions = rows(&model, 3, 0.01);
+        let found = model.unembed(&directions);
+        let (directions, found) = (model.host(&directions), model.host(&found));
         for i in 0..3 {
             let x: Vec<f64> = directions.row(i).iter().map(|x| f64::from(*x)).collect();
             let mean = if centered { x.iter().sum::<f64>() / d_model as f64 } else { 0.0 };
@@ -81,14 +81,16 @@ fn in_every_family_it_is_the_part_of_the_logits_that_turns_with_the_stream() {
         let model = load(&case);
         let config = model.config();
         // Streams so long that the norm's eps is nothing; the difference of both ways has no bias in it.
-        let (plus, minus) = (rows(2, config.d_model, 1e4), rows(2, config.d_model, -1e4));
+        let (plus, minus) = (rows(&model, 2, 1e4), rows(&model, 2, -1e4));
         let found = model.unembed(&plus);
+        let found = model.host(&found);
         let uncapped = |logit: f32| match config.logit_soft_cap {
             Some(cap) => f64::from(cap) * (f64::from(logit) / f64::from(cap)).atanh(),
             None => f64::from(logit),
         };
         for i in 0..2 {
             let (a, b) = (model.logits(&plus, &[i]), model.logits(&minus, &[i]));
+            let (a, b) = (model.host(&a), model.host(&b));
             let pairs = a.as_slice().iter().zip(b.as_slice());
             let want: Vec<f64> = pairs.map(|(a, b)| (uncapped(*a) - uncapped(*b)) / 2.0).collect();
             // What a soft cap has pressed flat cannot be told from its limit.
@@ -104,10 +106,10 @@ fn in_every_family_it_is_the_part_of_the_logits_that_turns_with_the_stream() {
 #[test]
 fn the_length_of_a_direction_makes_no_difference_and_its_opposite_is_the_negative() {
     let model = load("llama-gqa-tied-bf16");
-    let read = |scale: f32| model.unembed(&rows(2, model.config().d_model, scale));
-    let one: Vec<f64> = read(1.0).as_slice().iter().map(|x| f64::from(*x)).collect();
-    check_close("longer", read(64.0).as_slice(), &one);
-    check_close("shorter", read(1.0 / 1024.0).as_slice(), &one);
+    let read = |scale: f32| model.host(&model.unembed(&rows(&model, 2, scale))).as_slice().to_vec();
+    let one: Vec<f64> = read(1.0).into_iter().map(f64::from).collect();
+    check_close("longer", &read(64.0), &one);
+    check_close("shorter", &read(1.0 / 1024.0), &one);
     let opposite: Vec<f64> = one.iter().map(|x| -x).collect();
-    check_close("opposite", read(-1.0).as_slice(), &opposite);
+    check_close("opposite", &read(-1.0), &opposite);
 }

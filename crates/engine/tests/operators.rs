@@ -81,7 +81,7 @@ fn logits(model: &Model, tokens: &[u32], steering: &Steering, chunk: usize) -> V
     session.expect(tokens.len());
     let mut last = Vec::new();
     for chunk in tokens.chunks(chunk) {
-        last = model.extend(&mut session, chunk).unwrap().as_slice().to_vec();
+        last = model.host(&model.extend(&mut session, chunk).unwrap()).as_slice().to_vec();
     }
     last
 }
@@ -133,9 +133,13 @@ fn alone_in_a_batch_in_chunks_and_one_by_one_are_the_same() {
         batch.push(&mut after, &neighbour);
         let resid = model.forward(&mut batch, &mut NoTap).unwrap();
         let got = |sequence: usize| model.logits(&resid, &[batch.rows().span(sequence).end - 1]);
-        assert_eq!(got(1).as_slice(), whole, "{steering:?} in a batch");
+        assert_eq!(model.host(&got(1)).as_slice(), whole, "{steering:?} in a batch");
         for sequence in [0, 2] {
-            assert_eq!(got(sequence).as_slice(), plain_neighbour.as_slice(), "{steering:?}: a neighbour");
+            assert_eq!(
+                model.host(&got(sequence)).as_slice(),
+                model.host(&plain_neighbour).as_slice(),
+                "{steering:?}: a neighbour"
+            );
         }
     }
 }
@@ -152,9 +156,11 @@ fn exactly_the_rows_in_scope_are_changed() {
         kept.get(Site::ResidPost, 1)[0].clone()
     };
     let plain = kept(&Steering::default());
+    let plain = model.host(&plain);
     let check = |scope: Scope, inside: &dyn Fn(usize) -> bool| {
         for operator in [Operator::Add { alpha: 1.0 }, Operator::Set { alpha: 1.0, target: 50.0 }] {
             let steered = kept(&steering(operator, scope.clone(), false));
+            let steered = model.host(&steered);
             for at in 0..tokens.len() {
                 assert_eq!(steered.row(at) != plain.row(at), inside(at), "{scope:?} at {at}");
             }
@@ -207,7 +213,10 @@ fn blocks_above_a_fork_run_again_as_if_the_whole_had_run_steered() {
             let mut batch = Batch::new();
             batch.again(&mut session, 0);
             let resid = model.run_blocks(&mut batch, leaving.clone(), 1..3, &mut NoTap);
-            assert_eq!(model.logits(&resid, &[28]).as_slice(), logits(&model, &tokens, &steering, 29));
+            assert_eq!(
+                model.host(&model.logits(&resid, &[28])).as_slice(),
+                logits(&model, &tokens, &steering, 29)
+            );
         }
     }
 }
@@ -222,7 +231,7 @@ fn a_fork_before_what_is_steered_continues_as_if_all_had_run_steered() {
     for steering in all(0.7).iter().filter(|it| it.first_position(PROMPT) >= PROMPT) {
         let mut fork = base.fork_before(steering.clone());
         let got = model.extend(&mut fork, &tokens[PROMPT..]).unwrap();
-        assert_eq!(got.as_slice(), logits(&model, &tokens, steering, 29), "{steering:?}");
+        assert_eq!(model.host(&got).as_slice(), logits(&model, &tokens, steering, 29), "{steering:?}");
         n += 1;
     }
     // Answer, ramp and window of the schedule, for seven operators, with and without keep-norm.
@@ -242,9 +251,9 @@ fn a_cache_is_not_used_under_a_steering_that_would_have_changed_it() {
 fn generated(model: &Model, requests: Vec<Request>) -> Vec<Vec<u32>> {
     let tokenizer = Tokenizer::load(&folder()).unwrap();
     let mut tokens = vec![Vec::new(); requests.len()];
-    for event in Generator::new(model, &tokenizer, requests).unwrap() {
+    for event in Generator::new(model, &tokenizer).with_requests(requests).unwrap() {
         let event = event.unwrap();
-        tokens[event.request].extend(event.token);
+        tokens[event.request.index()].extend(event.token);
     }
     tokens
 }

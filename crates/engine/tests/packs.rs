@@ -11,7 +11,7 @@ fn golden(name: &str) -> std::path::PathBuf {
 
 fn logits(model: &Model) -> Vec<f32> {
     let ids: Vec<u32> = (0..20).map(|i| i * 7 % 200).collect();
-    model.extend(&mut Session::new(), &ids).unwrap().as_slice().to_vec()
+    model.host(&model.extend(&mut Session::new(), &ids).unwrap()).as_slice().to_vec()
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn rows_are_those_of_quantise_row_in_the_order_of_the_file() {
     model.forward(&mut batch, &mut tap).unwrap();
     let mut want = vec![0.0; 256];
     embedding.row_to_f32(5, &mut want);
-    assert_eq!(tap.get(Site::ResidPre, 0)[0].row(0), want);
+    assert_eq!(model.host(&tap.get(Site::ResidPre, 0)[0]).row(0), want);
 }
 
 /// What the fast arithmetic may cost, and the rounding of weights to `dtype`, in nats per token.

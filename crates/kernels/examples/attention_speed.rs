@@ -1,8 +1,9 @@
-//! How fast is attention? `cargo run --release -p whipstaff-kernels --example attention_speed [THREADS]`
+//! Measures the speed of attention: `cargo run --release -p whipstaff-kernels --example attention_speed
+//! [THREADS]`
 //!
-//! Prints GFLOP/s of prefill and GB/s of cache read in decoding at the shapes of a 1B model, per
-//! kernel set, and a matrix product of `f32` as a yardstick of what the processor gives. The best of
-//! several runs: on a shared machine the others say more about the neighbours.
+//! Prints GFLOP/s of prefill and GB/s of cache read in decoding at the shapes of a 1B model, per kernel set,
+//! and a matrix product of `f32` as a yardstick of what the processor gives. Each number is the best of
+//! several runs, since on a shared machine the other runs say more about the neighbours.
 
 use std::time::Instant;
 use whipstaff_kernels::{
@@ -10,7 +11,7 @@ use whipstaff_kernels::{
     available, linear,
 };
 
-/// Sequences of equal length; the rows are the last ones of each.
+/// Sequences of equal length, of which the rows are the last positions.
 struct Rows {
     blocks: Vec<Vec<KvBlock>>,
     len: usize,
@@ -31,7 +32,7 @@ fn main() {
     let n_threads = std::env::args().nth(1).map_or(available(), |n| n.parse().expect("a number of threads"));
     for isa in Isa::available() {
         if isa.name() == "plain" {
-            continue; // minutes
+            continue; // it takes minutes
         }
         let cpu = Cpu::new(isa, n_threads);
         product(&cpu);
@@ -59,7 +60,8 @@ fn product(cpu: &Cpu) {
 }
 
 fn prefill(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: usize) {
-    let seconds = time(cpu, n_heads, n_kv_heads, head_dim, len, len, 1);
+    let batch = Batch { len, rows_each: len, n_sequences: 1 };
+    let seconds = time(cpu, n_heads, n_kv_heads, head_dim, batch);
     let gflops = 4.0 * (len * (len + 1) / 2 * n_heads * head_dim) as f64 / seconds / 1e9;
     let name = cpu.isa().name();
     println!(
@@ -68,7 +70,8 @@ fn prefill(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: u
 }
 
 fn decode(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: usize, n_sequences: usize) {
-    let seconds = time(cpu, n_heads, n_kv_heads, head_dim, len, 1, n_sequences);
+    let batch = Batch { len, rows_each: 1, n_sequences };
+    let seconds = time(cpu, n_heads, n_kv_heads, head_dim, batch);
     let gbs = 8.0 * (n_sequences * len * n_kv_heads * head_dim) as f64 / seconds / 1e9;
     let (name, micros) = (cpu.isa().name(), seconds * 1e6);
     println!(
@@ -76,31 +79,20 @@ fn decode(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, len: us
     );
 }
 
-/// Seconds of one call, at layers in turn so that no cache holds what a call reads.
-fn time(
-    cpu: &Cpu,
-    n_heads: usize,
-    n_kv_heads: usize,
-    head_dim: usize,
+/// The size of a batch: `n_sequences` of `len` positions, of each of which the last `rows_each` are rows.
+struct Batch {
     len: usize,
     rows_each: usize,
     n_sequences: usize,
-) -> f64 {
+}
+
+/// Returns the seconds of one call. The layers take turns, so that no cache holds what a call reads.
+fn time(cpu: &Cpu, n_heads: usize, n_kv_heads: usize, head_dim: usize, batch: Batch) -> f64 {
+    let Batch { len, rows_each, n_sequences } = batch;
     let kv = KvShape { n_layers: 8, n_kv_heads, head_dim };
     let scale = 1.0 / (head_dim as f32).sqrt();
     let shape = Attention { n_heads, n_kv_heads, head_dim, scale, window: None, soft_cap: None };
-    let filled = || {
-        let mut block = KvBlock::new(kv);
-        for layer in 0..kv.n_layers {
-            for position in 0..BLOCK_LEN {
-                let wave = |step: f32| (0..kv.width()).map(move |i| ((i + position) as f32 * step).sin());
-                let (key, value): (Vec<f32>, Vec<f32>) = (wave(0.3).collect(), wave(0.7).collect());
-                block.write(layer, position, &key, &value);
-            }
-        }
-        block
-    };
-    let block = filled();
+    let block = filled_block(kv);
     let sequence = || (0..len.div_ceil(BLOCK_LEN)).map(|_| block.clone()).collect();
     let rows = Rows { blocks: (0..n_sequences).map(|_| sequence()).collect(), len, rows_each };
     let n = n_sequences * rows_each * n_heads * head_dim;
@@ -113,7 +105,20 @@ fn time(
     })
 }
 
-/// Seconds of the fastest run within a quarter of a second.
+/// Returns a block whose every key and value is a wave.
+fn filled_block(kv: KvShape) -> KvBlock {
+    let mut block = KvBlock::new(kv);
+    for layer in 0..kv.n_layers {
+        for position in 0..BLOCK_LEN {
+            let wave = |step: f32| (0..kv.width()).map(move |i| ((i + position) as f32 * step).sin());
+            let (key, value): (Vec<f32>, Vec<f32>) = (wave(0.3).collect(), wave(0.7).collect());
+            block.write(layer, position, &key, &value);
+        }
+    }
+    block
+}
+
+/// Returns the seconds of the fastest run within a quarter of a second.
 fn best(mut run: impl FnMut()) -> f64 {
     let begin = Instant::now();
     let mut best = f64::INFINITY;

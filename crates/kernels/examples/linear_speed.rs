@@ -1,8 +1,9 @@
-//! How fast is the matrix product? `cargo run --release -p whipstaff-kernels --example linear_speed`
+//! Measures the speed of the matrix product: `cargo run --release -p whipstaff-kernels --example
+//! linear_speed`
 //!
-//! Prints GFLOP/s and GB/s of weights at a shape of a 1B model, per kernel set, with 256 MB of
-//! weights so that no cache holds them. The best of several runs: on a shared machine the others
-//! say more about the neighbours.
+//! Prints GFLOP/s and GB/s of weights at a shape of a 1B model, per kernel set, with 256 MB of weights so
+//! that no cache holds them. Each number is the best of several runs, since on a shared machine the other
+//! runs say more about the neighbours.
 
 use std::time::Instant;
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Input, Isa, Matrix, Packed, Product, available, linear};
@@ -13,7 +14,7 @@ fn main() {
     let matrix = Matrix::new(&bytes, 0..bytes.len(), Dtype::Bf16, n_out, n_in).expect("sizes fit");
     for isa in Isa::available() {
         if isa.name() == "plain" {
-            continue; // minutes
+            continue; // it takes minutes
         }
         let cpu = Cpu::new(isa, available());
         let weight = Packed::new(&cpu, &matrix);

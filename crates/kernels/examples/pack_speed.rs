@@ -1,7 +1,7 @@
-//! How fast weights are packed, and how fast a product of one row reads them: from memory of their own
-//! and mapped from a file, by turns.
+//! Measures how fast weights are packed, and how fast a product of one row reads them:
+//! `cargo run --release -p whipstaff-kernels --example pack_speed`
 //!
-//!     cargo run --release -p whipstaff-kernels --example pack_speed
+//! The product reads weights from memory of their own and weights mapped from a file, in alternation.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -47,16 +47,19 @@ fn main() {
     }
 }
 
+/// Returns the seconds of one run.
 fn seconds(run: impl FnOnce()) -> f64 {
     let start = Instant::now();
     run();
     start.elapsed().as_secs_f64()
 }
 
+/// Returns the median seconds of `n` runs.
 fn median(n: usize, mut run: impl FnMut()) -> f64 {
     middle((0..n).map(|_| seconds(&mut run)).collect())
 }
 
+/// Returns the middle one of some times.
 fn middle(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]

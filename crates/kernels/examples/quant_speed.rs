@@ -1,10 +1,10 @@
-//! How fast are products with quantised weights?
+//! Measures the speed of products with quantised weights:
 //! `cargo run --release -p whipstaff-kernels --example quant_speed [TYPE…]`
 //!
-//! Prints GB/s of packed weights and GOP/s (two per weight and row) per type and number of rows, on
-//! one thread. The weights are many matrices of 2048 x 2048, together 96 MB, so that no cache holds
-//! them. The best of all: each takes less than a millisecond for few rows, so that on a shared
-//! machine some are not disturbed by the neighbours.
+//! Prints GB/s of packed weights and GOP/s (two per weight and row) per type and number of rows, on one
+//! thread. The weights are many matrices of 2048 x 2048, together 96 MB, so that no cache holds them. Each
+//! number is the best of all matrices: few rows take less than a millisecond, so that on a shared machine
+//! some are not disturbed by the neighbours.
 
 use std::time::Instant;
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Input, Isa, Matrix, Packed, Product, linear};
@@ -18,7 +18,7 @@ fn main() {
     let is_wanted = |dtype: &Dtype| names.is_empty() || names.iter().any(|name| name == dtype.name());
     for dtype in Dtype::BLOCKS.into_iter().filter(is_wanted) {
         let n_bytes = N * dtype.row_bytes(N).expect("whole blocks");
-        // Small bytes: as factors of blocks they are small numbers.
+        // The bytes are small, so that as factors of blocks they are small numbers.
         let bytes = Bytes::from((0..n_bytes).map(|i| (i * 7 + i / 509) as u8 & 0x3f).collect::<Vec<_>>());
         let matrix = Matrix::new(&bytes, 0..bytes.len(), dtype, N, N).expect("sizes fit");
         let (mut weights, mut packing) = (Vec::new(), f64::INFINITY);

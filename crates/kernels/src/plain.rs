@@ -1,9 +1,11 @@
-//! Plain twins: the definitions, in `f64` and in the order of the formula. Tests hold the fast
-//! kernels against them; nothing else should call them.
+//! Plain twins: the definitions, in `f64` and in the order of the formula. Tests compare the fast kernels
+//! with the twins; nothing else should call them.
 
-use crate::{Activation, Attention, Matrix};
+use crate::attention::Attention;
+use crate::rows::Activation;
+use crate::weights::Matrix;
 
-/// `y[r, o] = Σᵢ x[r, i] · w[o, i] + bias[o]`.
+/// Returns `y[r, o] = Σᵢ x[r, i] · w[o, i] + bias[o]`.
 pub fn linear(x: &[f32], w: &Matrix, bias: Option<&[f32]>) -> Vec<f32> {
     let weights = w.to_f32();
     let mut out = Vec::new();
@@ -16,8 +18,8 @@ pub fn linear(x: &[f32], w: &Matrix, bias: Option<&[f32]>) -> Vec<f32> {
     out
 }
 
-/// Attention of row `r` over the first `seen[r]` positions of `keys` and `values`, which are
-/// `[n_positions, n_kv_heads * head_dim]`, or over the last of those that the window holds.
+/// Returns the attention of row `r` over the first `seen[r]` positions of `keys` and `values`,
+/// `[n_positions, n_kv_heads * head_dim]`, or over the last of these that fit the window.
 pub fn attention(shape: Attention, q: &[f32], keys: &[f32], values: &[f32], seen: &[usize]) -> Vec<f32> {
     let Attention { n_heads, n_kv_heads, head_dim, scale, window, soft_cap } = shape;
     let kv_width = n_kv_heads * head_dim;
@@ -44,7 +46,7 @@ pub fn attention(shape: Attention, q: &[f32], keys: &[f32], values: &[f32], seen
     out
 }
 
-/// `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`.
+/// Returns `(x - mean(x)) / sqrt(variance(x) + eps) · weight + bias`.
 pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
     let n = x.len() as f64;
     let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
@@ -54,14 +56,14 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32>
     normed.zip(weight).zip(bias).map(|((x, w), b)| (x * f64::from(*w) + f64::from(*b)) as f32).collect()
 }
 
-/// `x / sqrt(mean(x²) + eps) · weight`.
+/// Returns `x / sqrt(mean(x²) + eps) · weight`.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     let square = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / x.len() as f64;
     let scale = 1.0 / (square + f64::from(eps)).sqrt();
     x.iter().zip(weight).map(|(x, weight)| (f64::from(*x) * scale * f64::from(*weight)) as f32).collect()
 }
 
-/// An activation function. `Gelu` integrates the bell curve by Simpson's rule.
+/// Returns the value of an activation function. `Gelu` integrates the bell curve by Simpson's rule.
 pub fn activation(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),
@@ -74,7 +76,7 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// `Φ(x)`.
+/// Returns `Φ(x)`.
 fn normal_distribution(x: f64) -> f64 {
     const STEPS: u32 = 400;
     let end = x.abs().min(12.0);

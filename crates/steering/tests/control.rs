@@ -202,7 +202,7 @@ fn llama_cpp_goes_on_as_we_do_under_the_same_file() {
         });
         let request =
             Request { prompt: run.prompt_ids, steering, max_tokens: run.tokens.len(), ..Request::default() };
-        let events = Generator::new(&model, &tokenizer, [request]).unwrap();
+        let events = Generator::new(&model, &tokenizer).with_requests([request]).unwrap();
         let tokens: Vec<u32> = events.filter_map(|event| event.unwrap().token).collect();
         assert_eq!(tokens, run.tokens, "{} {:?} {}", run.model, run.vector, run.coefficient);
         seen.entry(run.model).or_default().push(tokens);

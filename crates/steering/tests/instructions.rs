@@ -120,6 +120,7 @@ fn divergence_in_one_pass(prompt: &str, answer: &str, steering: &Steering) -> f6
         let resid = model.forward(&mut batch, &mut NoTap).unwrap();
         let rows: Vec<usize> = (prompt.len() - 1..ids.len() - 1).collect();
         let logits = model.logits(&resid, &rows);
+        let logits = model.host(&logits);
         (0..rows.len()).map(|row| log_softmax(logits.row(row))).collect::<Vec<_>>()
     });
     let kl = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();

@@ -236,7 +236,7 @@ fn every_token_rule_averages_the_rows_that_it_says() {
         let mut batch = Batch::new();
         batch.push(&mut session, &ids);
         model.forward(&mut batch, &mut kept).unwrap();
-        let rows = &kept.get(Site::ResidPost, 3)[0];
+        let rows = model.host(&kept.get(Site::ResidPost, 3)[0]);
         ((0..ids.len()).map(|i| rows.row(i).to_vec()).collect::<Vec<_>>(), prompt.len())
     };
     let check = |set: &ContrastSet, rule: &str, counted: fn(usize, usize) -> std::ops::Range<usize>| {
@@ -327,7 +327,8 @@ fn one_unit_is_another_unit_times_its_scale() {
     let prompt = LIBRARIAN.tokenizer.encode("User: Hello.\nAssistant:").unwrap();
     let logits = |steering| {
         let mut session = Session::steered(steering);
-        LIBRARIAN.model.extend(&mut session, &prompt).unwrap().as_slice().to_vec()
+        let logits = LIBRARIAN.model.extend(&mut session, &prompt).unwrap();
+        LIBRARIAN.model.host(&logits).as_slice().to_vec()
     };
     let gap = logits(steering(0.5, Unit::Gap));
     for other in [

@@ -4,7 +4,7 @@ use crate::machine::{MemoryLimit, Size, machine};
 use std::fmt::{self, Display};
 use std::ops::Range;
 use std::path::Path;
-use whipstaff_engine::{Outline, ROW_BUDGET, Tokenizer};
+use whipstaff_engine::{Outline, ROW_BUDGET, Tokenizer, n_parameters};
 use whipstaff_steering::{Contrast, ContrastSet, asked_together, passes};
 
 /// What a piece of work holds at once, besides the weights.
@@ -262,7 +262,7 @@ pub(crate) fn check(
         return Ok(());
     }
     let own = outline.weights().n_bytes() as u64;
-    let smaller = outline.config().n_parameters() as u64 * 9 / 16; // Q4_K: 4.5 bits per weight
+    let smaller = n_parameters(outline.config()) as u64 * 9 / 16; // Q4_K: 4.5 bits per weight
     let instead = match &work.instead {
         Some(instead) if estimate.weights + estimate.program < limit => instead.clone(),
         _ if smaller < own * 3 / 4 => format!("a Q4_K_M file of this model has about {}", Size(smaller)),

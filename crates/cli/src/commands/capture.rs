@@ -122,7 +122,7 @@ fn run(
         let resid = model.forward(&mut batch, &mut keep)?;
         if with_logits {
             let all: Vec<usize> = (0..chunk.len()).collect();
-            logits.extend(little_endian(model.logits(&resid, &all).as_slice()));
+            logits.extend(little_endian(model.host(&model.logits(&resid, &all)).as_slice()));
         }
         bar.advance(chunk.len())?;
     }
@@ -132,8 +132,8 @@ fn run(
     let d_model = model.config().d_model;
     for site in sites {
         for layer in layers {
-            let bytes =
-                keep.get(*site, *layer).iter().flat_map(|rows| little_endian(rows.as_slice())).collect();
+            let kept = keep.get(*site, *layer).iter();
+            let bytes = kept.flat_map(|rows| little_endian(model.host(rows).as_slice())).collect();
             let name = format!("{site}.{layer}");
             tensors.push(Tensor { name, dtype: Dtype::F32, shape: vec![n, d_model], bytes });
         }

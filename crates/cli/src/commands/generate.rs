@@ -4,7 +4,7 @@ use crate::steer::resolved;
 use crate::terminal::{Bar, Failure, Tone, columns, note, print, print_line, printable, width};
 use serde_json::{Value, json};
 use whipstaff::{LanguageModel, Preview};
-use whipstaff_engine::{Continuation, Event, Finish, Generator, Request, Steering};
+use whipstaff_engine::{Continuation, Error, Event, Finish, Generator, Request, RequestError, Steering};
 use whipstaff_steering::{Answer, Frame, Op, Resolved, SteerSpec, solve_kl};
 
 #[derive(clap::Args)]
@@ -75,8 +75,9 @@ pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
         max_tokens: args.max_tokens,
         stop: frame.stops().into_iter().chain(args.stop.clone()).collect(),
         stop_tokens: stop_tokens.clone(),
+        log_probs: false,
     };
-    let generator = Generator::new(&loaded.model, tokenizer, runs.iter().map(request))?;
+    let generator = Generator::new(&*loaded.model, &**tokenizer).with_requests(runs.iter().map(request))?;
     let (bar, raw) = (Bar::new()?, frame.name() == "none");
     let collect =
         |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
@@ -128,8 +129,8 @@ fn budgeted(
         ..Request::default()
     };
     let mut tokens = Vec::new();
-    for event in Generator::new(&loaded.model, loaded.tokenizer()?, [unsteered])? {
-        tokens.extend(event?.token);
+    for event in Generator::new(&*loaded.model, &**loaded.tokenizer()?).with_requests([unsteered])? {
+        tokens.extend(event.map_err(Error::from)?.token);
     }
     let texts = [Continuation { prompt: prompt.to_vec(), tokens }];
     let found = solve_kl(&loaded.model, &texts, nats, 1.0, |factor| resolved.steering(factor));
@@ -193,17 +194,17 @@ impl Run {
 /// Takes all events and gathers the answers of `n` runs; `show` sees each piece of text as it comes. A
 /// framed answer begins with the space that joins it to the frame; a raw one is kept as it is.
 fn collect(
-    generator: Generator,
+    events: impl Iterator<Item = Result<Event, RequestError>>,
     n: usize,
     raw: bool,
     bar: &Bar,
     show: &dyn Fn(&str) -> Result<(), Failure>,
 ) -> Result<Vec<Answer>, Failure> {
     let mut answers = vec![Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length }; n];
-    for event in generator {
-        let Event { request, token, text, finish } = event?;
+    for event in events {
+        let Event { request, token, text, finish, .. } = event.map_err(Error::from)?;
         bar.check()?;
-        let answer = &mut answers[request];
+        let answer = &mut answers[request.index()];
         let piece = if answer.text.is_empty() && !raw { text.trim_start() } else { &text };
         answer.text.push_str(piece);
         answer.tokens.extend(token);

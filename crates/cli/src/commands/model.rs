@@ -3,7 +3,7 @@ use crate::terminal::{Failure, Tone, paint, print_line, printable};
 use serde_json::json;
 use std::num::NonZeroUsize;
 use whipstaff::{Estimate, Size, Workload};
-use whipstaff_engine::{Outline, ROW_BUDGET};
+use whipstaff_engine::{Outline, ROW_BUDGET, n_parameters};
 
 #[derive(clap::Args)]
 pub struct ShowModelArgs {
@@ -43,7 +43,7 @@ pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
         });
         return print_line(
             &json!({
-                "name": found.name, "family": config.family, "parameters": config.n_parameters(),
+                "name": found.name, "family": config.family, "parameters": n_parameters(config),
                 "d_model": config.d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
                 "n_kv_heads": config.n_kv_heads, "head_dim": config.head_dim, "d_ff": config.d_ff,
                 "vocab_size": config.vocab_size, "max_positions": config.max_positions,
@@ -57,7 +57,7 @@ pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
         );
     }
     let yes = |is_there| if is_there { "yes" } else { "no" };
-    let parameters = config.n_parameters();
+    let parameters = n_parameters(config);
     let rows = [
         ("family", config.family.clone()),
         ("parameters", format!("{parameters} ({})", short(parameters as f64))),

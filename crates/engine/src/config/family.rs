@@ -1,9 +1,14 @@
 //! The families: one row of facts each, as transformers has them. What a config file may leave out is
 //! in the row's defaults; what it says wins.
 
-use super::{Config, LayerKind, NormKind, NormPlaces, QkNorm};
-use crate::{Rope, RopeScaling};
+use super::angles::{Rope, RopeScaling};
+use super::blueprint::{Config, LayerKind, NormKind, NormPlaces, QkNorm};
 use whipstaff_kernels::Activation;
+
+/// The values of `model_type` that [`Config::parse`] accepts.
+pub fn families() -> Vec<&'static str> {
+    FAMILIES.iter().map(|family| family.name).collect()
+}
 
 /// What is known of a family before its config is read.
 pub(crate) struct Family {

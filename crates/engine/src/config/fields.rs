@@ -1,8 +1,8 @@
 //! The fields of a config file, with errors that name them.
 
-use super::MAX_SIZE;
+use super::blueprint::MAX_SIZE;
 use super::family::Family;
-use crate::Error;
+use crate::error::Error;
 use serde_json::{Map, Value};
 use std::path::Path;
 use whipstaff_kernels::Activation;

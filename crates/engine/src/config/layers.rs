@@ -1,9 +1,9 @@
 //! What differs from layer to layer, as a config file describes it.
 
-use super::LayerKind;
+use super::blueprint::LayerKind;
 use super::family::{Family, Positions, Windows};
 use super::fields::Fields;
-use crate::Error;
+use crate::error::Error;
 use serde_json::Value;
 
 impl Fields<'_> {

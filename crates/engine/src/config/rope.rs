@@ -1,8 +1,9 @@
 //! Rotary embeddings as a config file describes them.
 
+use super::angles::{Rope, RopeScaling};
 use super::family::{Family, Positions, Windows};
 use super::fields::{Fields, number_in};
-use crate::{Error, Rope, RopeScaling};
+use crate::error::Error;
 use serde_json::{Map, Value};
 
 /// The object that describes a rope, and its name.

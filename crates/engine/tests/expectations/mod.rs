@@ -11,7 +11,7 @@ pub(crate) fn expectations(path: &Path, precision: Precision, ids: &[u32]) -> Ve
     let resid = model.forward(&mut batch, &mut NoTap).unwrap();
     let logits = model.logits(&resid, &(0..ids.len()).collect::<Vec<_>>());
     let row = |i: usize| {
-        let row: Vec<f64> = logits.row(i).iter().map(|x| f64::from(*x)).collect();
+        let row: Vec<f64> = model.host(&logits).row(i).iter().map(|x| f64::from(*x)).collect();
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total = max + row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
         row.iter().map(|x| x - total).collect()

@@ -76,18 +76,11 @@ impl Bench<'_> {
     ) -> Result<Vec<Vec<Answer>>, Error> {
         let prompts = self.prompts(questions)?;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + options.max_tokens;
-        let all: Vec<(&Steering, usize)> = steerings
-            .iter()
-            .flat_map(|steering| (0..questions.len()).map(move |question| (steering, question)))
-            .collect();
-        let mut answers = Vec::with_capacity(all.len());
-        for chunk in all.chunks(together(self.model, longest)) {
-            let requests = chunk.iter().map(|(steering, question)| {
-                self.request(&prompts[*question], *question as u64, steering, options)
-            });
-            answers.extend(self.run(requests.collect())?);
-            self.watch.advance(chunk.len())?;
-        }
+        let requests = steerings.iter().flat_map(|steering| {
+            let request = |(i, prompt): (usize, &Vec<u32>)| self.request(prompt, i as u64, steering, options);
+            prompts.iter().enumerate().map(request)
+        });
+        let answers = self.run(requests, together(self.model, longest))?;
         let mut answers = answers.into_iter();
         Ok(steerings.iter().map(|_| answers.by_ref().take(questions.len()).collect()).collect())
     }
@@ -101,19 +94,41 @@ impl Bench<'_> {
             max_tokens: options.max_tokens,
             stop: self.frame.stops(),
             stop_tokens: self.frame.stop_tokens(),
+            log_probs: false,
         }
     }
 
-    /// Decodes all requests together.
-    fn run(&self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
-        let empty = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
-        let mut answers = vec![empty; requests.len()];
-        for event in Generator::new(self.model, self.tokenizer, requests)? {
-            let event = event?;
-            let answer = &mut answers[event.request];
-            answer.text += &event.text;
-            answer.tokens.extend(event.token);
-            answer.finish = event.finish.unwrap_or(answer.finish);
+    /// Returns the answers to `requests`, of which at most `n_together` run at a time.
+    fn run(
+        &self,
+        mut requests: impl Iterator<Item = Request>,
+        n_together: usize,
+    ) -> Result<Vec<Answer>, Error> {
+        let mut generator = Generator::new(self.model, self.tokenizer);
+        let mut answers: Vec<Answer> = Vec::new();
+        // Requests follow several at a time, since those that are admitted together share what their prompts share.
+        let n_following = n_together.div_ceil(4);
+        loop {
+            let n_free = n_together.saturating_sub(generator.n_running());
+            if n_free >= n_following {
+                for request in requests.by_ref().take(n_free) {
+                    generator.admit(request)?;
+                    answers.push(Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length });
+                }
+            }
+            if generator.is_idle() {
+                break;
+            }
+            let mut n_ended = 0;
+            for event in generator.step() {
+                let event = event.map_err(whipstaff_engine::Error::from)?;
+                let answer = &mut answers[event.request.index()];
+                answer.text += &event.text;
+                answer.tokens.extend(event.token);
+                answer.finish = event.finish.unwrap_or(answer.finish);
+                n_ended += usize::from(event.finish.is_some());
+            }
+            self.watch.advance(n_ended)?;
         }
         answers.iter_mut().for_each(|answer| answer.text = answer.text.trim().to_owned());
         Ok(answers)

@@ -85,18 +85,20 @@ struct Compare<'a> {
 }
 
 impl Tap for Compare<'_> {
+    fn reads(&self, _: usize, site: Site) -> bool {
+        site == Site::ResidPost
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
-        if hook.site == Site::ResidPost {
-            let plain = self.replay.resid_post(hook.layer);
-            let mut means = vec![0.0; self.copies.len()];
-            self.replay.model().cpu().for_each_mut(&mut means, |copy, mean| {
-                let (_, text) = self.copies[copy];
-                let pairs = hook.rows.span(copy).zip(self.replay.span(text)).skip(self.skip);
-                let cosines: Vec<f64> = pairs.map(|(a, b)| cosine(x.row(a), plain.row(b))).collect();
-                *mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-            });
-            self.found.extend(means.into_iter().enumerate().map(|(copy, mean)| (hook.layer, copy, mean)));
-        }
+        let (steered, plain) = (hook.host(&x), hook.host(self.replay.resid_post(hook.layer)));
+        let mut means = vec![0.0; self.copies.len()];
+        self.replay.model().cpu().for_each_mut(&mut means, |copy, mean| {
+            let (_, text) = self.copies[copy];
+            let pairs = hook.rows.span(copy).zip(self.replay.span(text)).skip(self.skip);
+            let cosines: Vec<f64> = pairs.map(|(a, b)| cosine(steered.row(a), plain.row(b))).collect();
+            *mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+        });
+        self.found.extend(means.into_iter().enumerate().map(|(copy, mean)| (hook.layer, copy, mean)));
         x
     }
 }

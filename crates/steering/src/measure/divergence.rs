@@ -80,6 +80,7 @@ fn rows(model: &Model, plain: &Rows, steered: &Rows, targets: &[Target]) -> Vec<
         let which = |row: fn(&Target) -> usize| targets.iter().map(row).collect::<Vec<_>>();
         let (p, q) =
             (model.logits(plain, &which(|it| it.plain)), model.logits(steered, &which(|it| it.steered)));
+        let (p, q) = (model.host(&p), model.host(&q));
         let mut found = vec![(0.0, 0.0); targets.len()];
         model.cpu().for_each_mut(&mut found, |i, it| *it = divergence(p.row(i), q.row(i), targets[i].token));
         all.extend(found);

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::math::{deviation, mean};
 use crate::vector::PersonaVector;
-use whipstaff_engine::{Model, Rows, Tokenizer};
+use whipstaff_engine::{Model, Tokenizer};
 
 /// The tokens that a direction pushes.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,11 +55,12 @@ pub fn lens(
         (0..model.config().vocab_size as u32).filter(|id| tokenizer.has_token(*id)).collect();
     let mut read = Vec::new();
     for layers in layers.chunks(AT_ONCE) {
-        let mut directions = Rows::zeros(layers.len(), model.config().d_model);
-        for (i, layer) in layers.iter().enumerate() {
-            directions.row_mut(i).copy_from_slice(&vector.at_layer(*layer)?.direction);
+        let mut directions = Vec::new();
+        for layer in layers {
+            directions.extend(&vector.at_layer(*layer)?.direction);
         }
-        let logits = model.unembed(&directions);
+        let logits = model.unembed(&model.rows(&directions, model.config().d_model));
+        let logits = model.host(&logits);
         for (i, layer) in layers.iter().enumerate() {
             let logits: Vec<f64> = known.iter().map(|id| f64::from(logits.row(i)[*id as usize])).collect();
             if !logits.iter().all(|it| it.is_finite()) {

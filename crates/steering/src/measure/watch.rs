@@ -168,12 +168,15 @@ impl Project {
 }
 
 impl Tap for Project {
+    fn reads(&self, layer: usize, site: Site) -> bool {
+        site == self.site && self.layers.contains(&layer)
+    }
+
     fn at(&mut self, hook: Hook<'_>, x: Rows) -> Rows {
-        if hook.site == self.site
-            && let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer)
-        {
+        let read = hook.host(&x);
+        if let Some(i) = self.layers.iter().position(|layer| *layer == hook.layer) {
             let direction = &self.directions[i];
-            self.found[i].extend((0..x.n_rows()).map(|row| project(x.row(row), direction)));
+            self.found[i].extend((0..read.n_rows()).map(|row| project(read.row(row), direction)));
         }
         x
     }
