@@ -1,6 +1,7 @@
-//! One function per subcommand; each reads as the list of its steps.
+//! One file per command: its arguments, then the command, which reads as the list of its steps.
 
 mod capture;
+mod completions;
 mod compose;
 mod convert;
 mod demo;
@@ -9,6 +10,7 @@ mod evaluate;
 mod extract;
 mod figure;
 mod generate;
+mod man;
 mod model;
 mod monitor;
 mod quantize;
@@ -20,21 +22,23 @@ mod study;
 mod sweep;
 mod tokens;
 
-pub use capture::capture;
-pub use compose::compose;
-pub use convert::convert;
-pub use demo::demo;
+pub use capture::{CaptureArgs, capture};
+pub use completions::completions;
+pub use compose::{ComposeArgs, compose};
+pub use convert::{ConvertArgs, convert};
+pub use demo::{DemoArgs, demo};
 pub use doctor::doctor;
-pub use evaluate::evaluate;
-pub use extract::extract;
-pub use figure::figure;
-pub use generate::generate;
-pub use model::show_model;
-pub use monitor::monitor;
-pub use quantize::quantize;
-pub use receipt::receipt;
-pub use show::{completions, show_vector};
-pub use steering::check_steering;
-pub use study::study;
-pub use sweep::sweep;
-pub use tokens::tokens;
+pub use evaluate::{EvaluateArgs, evaluate};
+pub use extract::{ExtractArgs, extract};
+pub use figure::{FigureArgs, figure};
+pub use generate::{GenerateArgs, generate};
+pub use man::{ManArgs, man};
+pub use model::{ShowModelArgs, show_model};
+pub use monitor::{MonitorArgs, monitor};
+pub use quantize::{QuantizeArgs, quantize};
+pub use receipt::{ReceiptArgs, receipt};
+pub use show::{ShowVectorArgs, show_vector};
+pub use steering::{CheckSteeringArgs, check_steering};
+pub use study::{StudyArgs, study};
+pub use sweep::{SweepArgs, sweep};
+pub use tokens::{TokensArgs, tokens};

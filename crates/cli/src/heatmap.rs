@@ -1,6 +1,6 @@
 //! A text on a vector as coloured text for a terminal.
 
-use crate::output::{Tone, colour, paint, printable};
+use crate::terminal::{Tone, colour, paint, printable};
 use whipstaff_report::TokenMap;
 
 /// Returns text for a terminal: coloured where colour is wanted, else a number for each token.

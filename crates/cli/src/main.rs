@@ -1,36 +1,134 @@
 //! `whipstaff`: steer a language model by adding persona vectors to its activations.
 
 #![forbid(unsafe_code)]
-#![allow(unreachable_pub)] // a program has no outside: `pub` means "for the other modules"
+#![allow(unreachable_pub)]
+// a program has no outside: `pub` means "for the other modules"
+// Doc comments on arguments are the help text of the program, not Markdown.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
-// Its doc comments are the help text of the program, not Markdown.
-#[allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 mod args;
 mod commands;
-mod embedded;
-mod evaluation;
-mod failure;
 mod heatmap;
-mod hub;
 mod judge;
-mod loaded;
-mod memory;
-mod output;
-mod packs;
 mod plan;
-mod progress;
 mod steer;
+mod terminal;
+mod view;
 
-use args::{Args, Command};
-use clap::Parser;
-use failure::Failure;
+use args::ComputeArgs;
+use clap::{CommandFactory, Parser, Subcommand};
+use commands::{
+    CaptureArgs, CheckSteeringArgs, ComposeArgs, ConvertArgs, DemoArgs, EvaluateArgs, ExtractArgs,
+    FigureArgs, GenerateArgs, ManArgs, MonitorArgs, QuantizeArgs, ReceiptArgs, ShowModelArgs, ShowVectorArgs,
+    StudyArgs, SweepArgs, TokensArgs,
+};
 use std::process::ExitCode;
+use terminal::{Failure, tell};
+
+/// Steer a language model: extract a persona vector from contrasting answers, add it to the
+/// activations while the model writes, and see what changes. The weights stay as they are.
+///
+/// Begin with `whipstaff demo`: it needs no model, no network and some seconds.
+#[derive(Parser)]
+#[command(name = "whipstaff", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+const AFTER_HELP: &str = "Examples:
+  whipstaff demo
+  whipstaff extract --model ./Llama-3.2-1B --contrasts librarian.jsonl -o librarian.safetensors
+  whipstaff generate --model ./Llama-3.2-1B --steer librarian.safetensors --prompt 'Where is the printer?' --compare
+  whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access,
+5 refused for want of memory, 130 interrupted.
+Environment: WHIPSTAFF_KERNELS=amx|avx512-bf16|avx512-vnni|avx512|avx2|i8mm|bf16|dotprod|neon|plain chooses the kernel set,
+NO_COLOR turns colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
+next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN who you are,
+HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing. OPENAI_API_KEY is for evaluate --judge.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// See it work: vector, three answers side by side, figure and report, all in one go
+    Demo(DemoArgs),
+    /// Make a persona vector from contrasts
+    Extract(ExtractArgs),
+    /// Measure whether a vector works, against chance, and what it costs
+    Receipt(ReceiptArgs),
+    /// Measure every layer and alpha (and method) on held-out contrasts, and pick a dose
+    Sweep(SweepArgs),
+    /// Compare methods, layers and prompting at equal cost, for a list of models and personas
+    Study(StudyArgs),
+    /// Measure what steering does to behaviour: choices, answers as a judge sees them, and side effects
+    Evaluate(Box<EvaluateArgs>),
+    /// Write text, steered or not
+    Generate(GenerateArgs),
+    /// Watch where each token of a text or chat stands on a vector
+    Monitor(MonitorArgs),
+    /// Draw how far steering turns the activations, per layer and alpha
+    Figure(FigureArgs),
+    /// Write activations to a safetensors file
+    Capture(CaptureArgs),
+    /// Make a small, fast .gguf file of a safetensors model
+    Quantize(QuantizeArgs),
+    /// Look at a model
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Look at a vector
+    #[command(subcommand)]
+    Vector(VectorCommand),
+    /// Look at the steering of a request
+    #[command(subcommand)]
+    Steering(SteeringCommand),
+    /// Say what this machine offers, and what of it is used
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of a command, or write all of them to a folder
+    Man(ManArgs),
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Print what a model is: family, shape, size
+    Show(ShowModelArgs),
+}
+
+#[derive(Subcommand)]
+enum VectorCommand {
+    /// Print what a vector is: where it came from, its statistics per layer
+    Show(ShowVectorArgs),
+    /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
+    Convert(ConvertArgs),
+    /// Hold vectors against each other, add them up to one, and measure whether they get in each other's way
+    Compose(ComposeArgs),
+    /// Print the tokens that a vector pushes up and down, by the logit lens
+    Tokens(TokensArgs),
+}
+
+#[derive(Subcommand)]
+enum SteeringCommand {
+    /// Read a steering file and the vectors that it names, and say in words what they will do
+    Check(CheckSteeringArgs),
+}
 
 fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, the code for wrong usage.
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => report(&failure),
     }
 }
 
@@ -48,13 +146,39 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Figure(args) => commands::figure(args, on),
         Command::Capture(args) => commands::capture(args, on),
         Command::Quantize(args) => commands::quantize(args, on),
-        Command::Model(args::ModelCommand::Show(args)) => commands::show_model(args, on),
-        Command::Vector(args::VectorCommand::Show(args)) => commands::show_vector(args),
-        Command::Vector(args::VectorCommand::Convert(args)) => commands::convert(args),
-        Command::Vector(args::VectorCommand::Compose(args)) => commands::compose(args, on),
-        Command::Vector(args::VectorCommand::Tokens(args)) => commands::tokens(args, on),
-        Command::Steering(args::SteeringCommand::Check(args)) => commands::check_steering(args),
+        Command::Model(ModelCommand::Show(args)) => commands::show_model(args, on),
+        Command::Vector(VectorCommand::Show(args)) => commands::show_vector(args),
+        Command::Vector(VectorCommand::Convert(args)) => commands::convert(args),
+        Command::Vector(VectorCommand::Compose(args)) => commands::compose(args, on),
+        Command::Vector(VectorCommand::Tokens(args)) => commands::tokens(args, on),
+        Command::Steering(SteeringCommand::Check(args)) => commands::check_steering(args),
         Command::Doctor { json } => commands::doctor(json, on),
-        Command::Completions { shell } => commands::completions(shell),
+        Command::Completions { shell } => commands::completions(shell, Args::command()),
+        Command::Man(args) => commands::man(args, Args::command()),
+    }
+}
+
+/// Tells the user why the program ends early, and gives the exit code that scripts can rely on.
+fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Failed(message)
+        | Failure::Usage(message)
+        | Failure::BadInput(message)
+        | Failure::Access(message)
+        | Failure::Memory(message) => tell(&format!("error: {message}")),
+        Failure::Interrupted => tell("interrupted: nothing half-written was left behind"),
+        Failure::BrokenPipe => {}
+    }
+    ExitCode::from(failure.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
     }
 }

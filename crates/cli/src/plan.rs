@@ -1,196 +1,16 @@
 //! What the command line means: arguments turned into domain values, with every cross-check.
 
 use crate::args::{FrameArgs, SamplingArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::output::note;
+use crate::terminal::Failure;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use whipstaff::LanguageModel;
 use whipstaff_engine::{Message, Role, Sampling};
-use whipstaff_steering::{Convention, Dose, Frame, LayerSpec, PersonaVector, Unit};
+use whipstaff_steering::{Frame, FrameId};
 
-/// `V[:ALPHA][@LAYERS]`, taken apart.
-#[derive(Debug, PartialEq)]
-pub struct SteerArg {
-    pub path: PathBuf,
-    pub alpha: Option<f64>,
-    pub layers: Option<LayerSpec>,
-}
-
-impl SteerArg {
-    /// Takes a `--steer` apart from the right, so that a path may hold colons and at signs.
-    pub fn parse(text: &str) -> Result<SteerArg, Failure> {
-        SteerArg::parse_as("--steer", text)
-    }
-
-    /// The same of another argument, which `what` names in errors.
-    pub fn parse_as(what: &str, text: &str) -> Result<SteerArg, Failure> {
-        if Path::new(text).exists() {
-            return Ok(SteerArg { path: text.into(), alpha: None, layers: None });
-        }
-        let before_alpha = text.rsplit_once(':').map_or(text, |(path, _)| path);
-        let (rest, layers) = match text.rsplit_once('@') {
-            Some((rest, layers)) if !layers.contains('/') => match layers.parse::<LayerSpec>() {
-                Ok(layers) => (rest, Some(layers)),
-                Err(_) if Path::new(before_alpha).exists() && before_alpha.len() > rest.len() => (text, None),
-                Err(error) => return Err(Failure::Usage(format!("{what} {text}: {error}"))),
-            },
-            _ => (text, None),
-        };
-        let (path, alpha) = match rest.rsplit_once(':') {
-            Some((path, alpha)) => match alpha.parse::<f64>() {
-                Ok(alpha) if alpha.is_finite() => (path, Some(alpha)),
-                Ok(alpha) => {
-                    return Err(Failure::Usage(format!("{what} {text}: alpha {alpha} is not finite")));
-                }
-                Err(_) if Path::new(rest).exists() => (rest, None),
-                Err(_) if alpha.ends_with("nat") || alpha.ends_with("nats") => {
-                    return Err(Failure::Usage(format!(
-                        "{what} {text}: nats are measured on a prompt, which only `generate --steer` has: give alpha"
-                    )));
-                }
-                Err(_) => {
-                    return Err(Failure::Usage(format!(
-                        "{what} {text}: `{alpha}` is not a number for alpha"
-                    )));
-                }
-            },
-            None => (rest, None),
-        };
-        Ok(SteerArg { path: path.into(), alpha, layers })
-    }
-}
-
-/// A vector from a file that fits the model, with the dose asked for.
-pub struct PlannedVector {
-    pub vector: PersonaVector,
-    pub alpha: f64,
-    pub unit: Unit,
-    pub layers: Vec<usize>,
-}
-
-impl PlannedVector {
-    /// Reads the file and fills in what was left out: from the vector's recommendation or, for a control
-    /// vector of another tool, as that tool would.
-    pub fn new(arg: &SteerArg, unit: Option<Unit>, loaded: &Loaded) -> Result<PlannedVector, Failure> {
-        let read = PersonaVector::read_from(&arg.path, Convention::default())?;
-        check_model(&read.0, &arg.path, loaded)?;
-        PlannedVector::filled(arg, unit, read, loaded.model.config().n_layers)
-    }
-
-    /// The same without a model to hold it against: its layers are those of the one it was made on.
-    pub fn without_model(arg: &SteerArg, unit: Option<Unit>) -> Result<PlannedVector, Failure> {
-        let read = PersonaVector::read_from(&arg.path, Convention::default())?;
-        let past_last = read.0.layers.keys().next_back().map_or(0, |last| last + 1);
-        let n_layers = read.0.provenance.model.n_layers.max(past_last);
-        PlannedVector::filled(arg, unit, read, n_layers)
-    }
-
-    fn filled(
-        arg: &SteerArg,
-        unit: Option<Unit>,
-        (vector, unit_of_file): (PersonaVector, Unit),
-        n_layers: usize,
-    ) -> Result<PlannedVector, Failure> {
-        let (auto_layers, auto_alpha) = vector.default_dose();
-        let unit_of_dose = match (arg.alpha, vector.is_foreign()) {
-            (Some(_), _) => unit_of_file,
-            // The recommendation is in units of the gap, whatever the file's own coefficients count.
-            (None, foreign) => {
-                if foreign {
-                    Unit::Unit
-                } else {
-                    Unit::Gap
-                }
-            }
-        };
-        let unit = unit.unwrap_or(unit_of_dose);
-        if unit != unit_of_dose && arg.alpha.is_none() {
-            return Err(Failure::Usage(format!(
-                "--unit {unit} needs an alpha: the vector's own is in the unit `{unit_of_dose}` (write {}:0.5)",
-                arg.path.display()
-            )));
-        }
-        let spec = arg.layers.as_ref().unwrap_or(&LayerSpec::Auto);
-        let layers = match spec {
-            // `all` means all that the vector has directions for.
-            LayerSpec::All => vector.layers.keys().copied().collect(),
-            spec => {
-                spec.resolve(n_layers, &auto_layers).map_err(|error| Failure::from(error).about("--steer"))?
-            }
-        };
-        Ok(PlannedVector { alpha: arg.alpha.unwrap_or(auto_alpha), unit, vector, layers })
-    }
-
-    /// The layers that `--layers` asks for, each of which the vector must have; `auto` are those of the dose.
-    pub fn layers_of(&self, spec: &LayerSpec, path: &Path, loaded: &Loaded) -> Result<Vec<usize>, Failure> {
-        let layers = match spec {
-            LayerSpec::All => self.vector.layers.keys().copied().collect(),
-            spec => {
-                let resolved = spec.resolve(loaded.model.config().n_layers, &self.layers);
-                resolved.map_err(|error| Failure::from(error).about("--layers"))?
-            }
-        };
-        match layers.iter().find(|layer| !self.vector.layers.contains_key(layer)) {
-            Some(layer) => Err(Failure::Usage(format!(
-                "--layers: {} has no direction at layer {layer}; it has them at {}",
-                path.display(),
-                self.vector.layers_text()
-            ))),
-            None => Ok(layers),
-        }
-    }
-
-    pub fn dose(&self) -> Dose<'_> {
-        Dose { vector: &self.vector, alpha: self.alpha, unit: self.unit, layers: self.layers.clone() }
-    }
-}
-
-/// Fails for a vector that does not fit a model, and remarks on one that was made on other weights.
-pub fn check_model(vector: &PersonaVector, path: &Path, loaded: &Loaded) -> Result<(), Failure> {
-    let (config, made_on) = (loaded.model.config(), &vector.provenance.model);
-    vector.check_fits(&path.display().to_string(), config.d_model, config.n_layers)?;
-    if !made_on.weights_sha256.is_empty() && !loaded.is(made_on) {
-        note(&format!(
-            "{} was made on other weights (of `{}`) than these (of `{}`): only the same weights are sure to work",
-            path.display(),
-            made_on.name,
-            loaded.name
-        ));
-    }
-    Ok(())
-}
-
-/// The frame to use: the one asked for, else the first vector's, else the model's. A frame other than
-/// the vector's is worth a remark.
-pub fn frame<'v>(
-    args: &FrameArgs,
-    loaded: &Loaded,
-    vectors: impl IntoIterator<Item = &'v PlannedVector>,
-) -> Result<Frame, Failure> {
-    let of_vector = vectors.into_iter().map(|it| &it.vector.provenance.frame).find(|it| !it.is_unknown());
-    let asked = match args {
-        FrameArgs { raw: true, .. } => Some("none"),
-        FrameArgs { chat: true, .. } => Some("chat"),
-        _ => args.frame.as_deref(),
-    };
-    let frame = match (asked, of_vector) {
-        (Some("chat"), _) => loaded.chat_frame("--frame chat")?,
-        (Some(text), _) => Frame::parse(text)?,
-        (None, Some(id)) if id.is_chat() => {
-            loaded.chat_frame("the vector was made with a chat template (--frame plain would do without)")?
-        }
-        (None, Some(id)) => Frame::parse(&id.name)?,
-        (None, None) => loaded.own_frame()?,
-    };
-    let frame = frame.with_system(args.system.clone());
-    if let Some(difference) = of_vector.and_then(|it| it.difference(&frame.id())) {
-        note(&format!(
-            "the vector {difference}: out of its own frame a direction is weaker, and in the deepest layers it may \
-             point the wrong way; extract it again in this frame, or run it in its own"
-        ));
-    }
-    Ok(frame)
+/// Returns the frame asked for, else the one that a vector was made in, else the model's own.
+pub fn frame(args: &FrameArgs, loaded: &LanguageModel, made_in: Option<&FrameId>) -> Result<Frame, Failure> {
+    Ok(loaded.frame(&args.choice(), made_in)?)
 }
 
 /// The sampling settings, each within its range.
@@ -289,24 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steer_arguments_are_taken_apart_from_the_right() {
-        let check = |text: &str, path: &str, alpha: Option<f64>, layers: Option<&str>| {
-            let want = SteerArg { path: path.into(), alpha, layers: layers.map(|it| it.parse().unwrap()) };
-            assert_eq!(SteerArg::parse(text).unwrap(), want, "{text}");
-        };
-        check("v.safetensors", "v.safetensors", None, None);
-        check("v.safetensors:0.3", "v.safetensors", Some(0.3), None);
-        check("v.safetensors:-0.5@8-11", "v.safetensors", Some(-0.5), Some("8-11"));
-        check("v.safetensors@-1", "v.safetensors", None, Some("-1"));
-        check("a:b/v.safetensors:1", "a:b/v.safetensors", Some(1.0), None);
-        check("a@b/v.safetensors", "a@b/v.safetensors", None, None);
-    }
-
-    #[test]
-    fn what_cannot_be_a_dose_is_wrong_usage() {
-        for text in ["v:nan", "v:inf", "v:-inf", "v:x", "v:1@y", "v@"] {
-            assert!(matches!(SteerArg::parse(text), Err(Failure::Usage(_))), "{text}");
-        }
+    fn alphas_are_finite_numbers() {
         assert!(alphas("0,0.5,-1").is_ok());
         assert!(alphas("0,nan").is_err() && alphas("").is_err());
     }

@@ -637,13 +637,13 @@ fn alphas_and_layers_that_cannot_be_are_wrong_usage() {
             .run(&format!("figure --model model --prompts prompts.txt --steer {steer} -o out"))
             .fails(2, part);
     };
-    check("v.safetensors:nan", "--steer v.safetensors:nan: alpha NaN is not finite");
-    check("v.safetensors:inf", "alpha inf is not finite");
-    check("v.safetensors:-inf@1", "alpha -inf is not finite");
-    check("v.safetensors:", "`` is not a number for alpha");
-    check("v.safetensors:much", "`much` is not a number for alpha");
+    check("v.safetensors:nan", "--steer v.safetensors:nan: alpha: `nan` is not a finite number");
+    check("v.safetensors:inf", "alpha: `inf` is not a finite number");
+    check("v.safetensors:-inf@1", "alpha: `-inf` is not a finite number");
+    check("v.safetensors:", "alpha: `` is not a finite number");
+    check("v.safetensors:much", "alpha: `much` is not a finite number");
     check("v.safetensors@", "`` does not name layers");
-    check("v.safetensors@x", "`x` does not name layers: write 8 or 8,10 or 8-11");
+    check("v.safetensors@x", "layers: `x` does not name layers: write 8 or 8,10 or 8-11");
     check("v.safetensors@3", "layer 3 does not exist: the layers are 0-2");
     check("v.safetensors@-4", "layer -4 does not exist: the layers are 0-2");
     check("v.safetensors@2-1", "a range must ascend");
@@ -724,7 +724,7 @@ fn flags_that_need_or_exclude_each_other_say_so() {
     let generate = "generate --model model --prompt hi";
     check(&format!("{generate} --compare"), "--compare needs a --steer to compare with");
     check(&format!("{generate} --raw --frame plain"), "'--raw' cannot be used with '--frame");
-    check(&format!("{generate} --steer v.safetensors --unit rms"), "--unit rms needs an alpha");
+    check(&format!("{generate} --steer v.safetensors --unit rms"), "--steer: unit rms needs an alpha");
     check(&format!("{generate} --temperature nan"), "--temperature NaN is outside 0 to 100");
     check(&format!("{generate} --temperature=-1"), "--temperature -1 is outside 0 to 100");
     check(&format!("{generate} --top-p 1.5"), "--top-p 1.5 is outside 0 to 1");

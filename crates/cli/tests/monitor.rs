@@ -106,7 +106,7 @@ fn what_cannot_be_watched_is_refused() {
     check("--text a --layers 7", 2, "--layers");
     check("--text a --baseline", 2, "--baseline: give a text");
     check("--text a --steer nowhere:1", 3, "nowhere");
-    check("--text a --steer v.safetensors:x", 2, "not a number");
+    check("--text a --steer v.safetensors:x", 2, "not a finite number");
     check("--text a --contrasts nowhere.jsonl", 3, "nowhere.jsonl");
     check("--messages nowhere.jsonl", 3, "nowhere.jsonl");
     check("--messages bad.jsonl", 3, "bad.jsonl:1: is not a message");

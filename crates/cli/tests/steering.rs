@@ -72,6 +72,8 @@ fn a_budget_of_nats_scales_every_alpha() {
     };
     same("--steer v.safetensors:0.1nat", "--steer v.safetensors:1 --kl 0.1");
     same("--steer v.safetensors:-0.1nats", "--steer v.safetensors:-1 --kl 0.1");
+    place.write("s.toml", "[[steer]]\nvector = \"v.safetensors\"\nnats = 0.1\n");
+    same("--steering s.toml", "--steer v.safetensors:1 --kl 0.1");
     let refused = |rest: &str, part: &str| {
         place.run(&format!("{line} {rest}")).fails(2, part);
     };
@@ -80,6 +82,7 @@ fn a_budget_of_nats_scales_every_alpha() {
     place
         .run("figure --model model --prompts p.txt --steer v.safetensors:1nat -o f")
         .fails(2, "only `generate --steer`");
+    place.run("steering check --steer v.safetensors:1nat").fails(2, "only `generate --steer`");
 }
 
 #[test]

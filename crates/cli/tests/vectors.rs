@@ -151,8 +151,10 @@ fn what_cannot_be_composed_is_refused_by_name() {
     };
     check("", 2, "V[:ALPHA]");
     check("nowhere.safetensors", 3, "cannot read nowhere.safetensors");
-    check("v.safetensors:x", 2, "vector v.safetensors:x: `x` is not a number");
+    check("v.safetensors:x", 2, "vector v.safetensors:x: alpha: `x` is not a finite number");
     check("v.safetensors@1", 2, "by --layers");
+    check("v.safetensors:1,op=cap,lo=0", 2, "a mix takes an alpha of each vector");
+    check("v.safetensors:1nat", 2, "only `generate --steer`");
     check("v.safetensors v.safetensors:-1", 3, "vector `v.safetensors`: and the others cancel at layer 0");
     check("v.safetensors v.safetensors --orthogonal symmetric", 3, "says nothing at layer 0");
     check("v.safetensors --orthogonal sideways", 2, "ways: ordered, symmetric");

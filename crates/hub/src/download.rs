@@ -136,6 +136,9 @@ impl Download<'_> {
             }
             partial.append(&piece[..n]).map_err(Trouble::Stopped)?;
             self.watch.moves(n as i64);
+            if self.watch.is_stopped() {
+                return Err(Trouble::Stopped(Error::Interrupted));
+            }
         }
         if partial.have == size {
             return Ok(());

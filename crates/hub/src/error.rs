@@ -186,6 +186,9 @@ pub enum Error {
         /// Bytes that have arrived and stay on disk.
         have: u64,
     },
+    /// The watcher has asked to stop; what has arrived is kept.
+    #[error("interrupted")]
+    Interrupted,
     /// The cache cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

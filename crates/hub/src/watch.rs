@@ -15,6 +15,11 @@ pub trait Watch: Sync {
     /// All of them are there.
     fn ends(&self) {}
 
+    /// Returns true to stop the download; what has arrived is kept.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     /// Something worth telling a person.
     fn remark(&self, text: &str) {
         let _ = text;

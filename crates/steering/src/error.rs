@@ -92,6 +92,9 @@ pub enum Error {
     /// A setting makes no sense.
     #[error("{0}")]
     Setting(String),
+    /// A request for steering asks for what cannot be.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The user asks to stop.
     #[error("interrupted")]
     Interrupted,
@@ -104,4 +107,68 @@ impl From<whipstaff_disk::Error> for Error {
             whipstaff_disk::Error::Write { path, source } => Error::Write { path, source },
         }
     }
+}
+
+/// A request for steering that cannot be resolved, though the files that it names are sound.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// An operator needs an alpha, and none is given.
+    #[error("{}: {op} needs an angle in degrees as its alpha (write {}:20)", vector.display(), vector.display())]
+    AlphaMissing {
+        /// The vector's file.
+        vector: PathBuf,
+        /// The operator.
+        op: &'static str,
+    },
+    /// A unit is asked for, but the alpha is the vector's own and counted in another.
+    #[error(
+        "unit {unit} needs an alpha: the one that {} brings along is in the unit `{own}` (write {}:0.5)",
+        vector.display(), vector.display()
+    )]
+    UnitWithoutAlpha {
+        /// The vector's file.
+        vector: PathBuf,
+        /// The unit asked for.
+        unit: &'static str,
+        /// The unit of the vector's own alpha.
+        own: &'static str,
+    },
+    /// A vector has no direction at a layer that is asked for.
+    #[error("{} has no direction at layer {layer}; it has them at {layers}", vector.display())]
+    NoDirection {
+        /// The vector's file.
+        vector: PathBuf,
+        /// The layer.
+        layer: usize,
+        /// The layers that there are.
+        layers: String,
+    },
+    /// A gate names no layer, and its vector does not know its best one.
+    #[error("{}: the vector does not know its best layer: say gate.layer", vector.display())]
+    GateLayerMissing {
+        /// The condition vector's file.
+        vector: PathBuf,
+    },
+    /// A budget was not turned into an alpha.
+    #[error("{}: {nats} nats are measured on a prompt: give an alpha here", vector.display())]
+    UnmeasuredBudget {
+        /// The vector's file.
+        vector: PathBuf,
+        /// The budget, in nats per token.
+        nats: f64,
+    },
+    /// One of several vectors is given in nats.
+    #[error("{nats} nats are of all vectors together, not of {} alone: give alphas, and the budget once", vector.display())]
+    SharedBudget {
+        /// The file of the vector that names the budget.
+        vector: PathBuf,
+        /// The budget, in nats per token.
+        nats: f64,
+    },
+    /// A token filter is asked for of a model without a tokenizer.
+    #[error("{}: the token filter needs a tokenizer, and this model has none", vector.display())]
+    TokenizerMissing {
+        /// The vector's file.
+        vector: PathBuf,
+    },
 }

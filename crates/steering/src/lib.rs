@@ -3,7 +3,7 @@
 //! A [`ContrastSet`] holds user questions, each with two answers. [`extract`] runs a model over them and fits a
 //! [`PersonaVector`]: one unit direction per layer, with its statistics and its provenance. A vector with an alpha, a
 //! [`Unit`] and layers is a [`Dose`]; with an operator, a scope and a gate it is an [`Instruction`]. Both become the
-//! engine's `Steering`. A [`SteerSpec`] is an instruction as it is written down.
+//! engine's `Steering`. A [`SteerSpec`] is an instruction as it is written down, and [`resolve`] reads it for a model.
 //!
 //! A [`Bench`] is a model at work. Its methods measure what a steering does: [`Bench::shifts`], [`Bench::ask`],
 //! [`Bench::recommend`], [`Bench::receipt`]. An [`Extraction`] does all of it: fit, choose a dose, measure the receipt.
@@ -42,7 +42,7 @@ mod measure;
 mod evidence;
 
 pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, TokenRule};
-pub use error::Error;
+pub use error::{Error, RequestError};
 pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, study, sweep};
 pub use fit::{AnswerRows, ExtractOptions, Method, extract};
 pub use math::{Estimate, ShiftEstimate, estimate_shift};
@@ -55,8 +55,9 @@ pub use measure::{
 pub use passes::passes;
 pub use progress::{Remark, RemarkKind, Unwatched, Watch};
 pub use steer::{
-    Application, Cosines, Dose, FieldError, GateRequest, GateSpec, Instruction, Mix, Op, Part, SteerSpec,
-    TokenFilter, combine, compose, same_gaps, shared_layers, steering_of,
+    Amount, Application, Cosines, Dose, FieldError, GateRequest, GateSpec, Instruction, Mix, ModelFacts, Op,
+    Part, Resolved, ResolvedVector, SteerSpec, TokenFilter, WeightsDigest, combine, compose, resolve,
+    resolve_without_model, same_gaps, shared_layers, steering_of,
 };
 pub use vector::{
     Arm, ArmKind, Convention, Cost, Effect, FORMAT_VERSION, LayerDirection, LayerSpec, ModelId, Nuisance,

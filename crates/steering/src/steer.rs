@@ -3,11 +3,14 @@
 mod compose;
 mod dose;
 mod instruction;
+mod resolve;
+mod short;
 mod spec;
 mod words;
 
 pub use compose::{Cosines, Mix, Part, compose, same_gaps, shared_layers};
 pub use dose::{Dose, combine};
 pub use instruction::{Application, GateSpec, Instruction, Op, TokenFilter, steering_of};
-pub use spec::{FieldError, GateRequest, SteerSpec};
+pub use resolve::{ModelFacts, Resolved, ResolvedVector, WeightsDigest, resolve, resolve_without_model};
+pub use spec::{Amount, FieldError, GateRequest, SteerSpec};
 pub(crate) use spec::{field, from_toml, typed};

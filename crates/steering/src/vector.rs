@@ -13,6 +13,7 @@ mod unit;
 pub use control::Convention;
 pub use file::FORMAT_VERSION;
 pub(crate) use file::ReceiptEntry;
+pub(crate) use layers::LayerMark;
 pub use layers::{LayerSpec, layers_text};
 pub use persona::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
 pub use receipt::{Arm, ArmKind, Cost, Effect, Nuisance, Receipt, Verdict};

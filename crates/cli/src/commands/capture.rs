@@ -1,23 +1,47 @@
-use crate::args::{CaptureArgs, ComputeArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, FRAME, Work};
-use crate::output::print_line;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::plan;
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, print_line};
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use whipstaff::{FRAME_TOKENS, Preview, Workload};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
-use whipstaff_steering::Watch;
+use whipstaff_steering::{LayerSpec, Watch};
+
+#[derive(clap::Args)]
+pub struct CaptureArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// The text to run
+    #[arg(long, required_unless_present = "ids", conflicts_with = "ids", allow_hyphen_values = true)]
+    pub text: Option<String>,
+    /// The token ids to run, as they are
+    #[arg(long, value_delimiter = ',', value_name = "1,2,3")]
+    pub ids: Vec<u32>,
+    /// Layers: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Sites: resid_pre, attn_out, resid_mid, mlp_out, resid_post
+    #[arg(long, value_delimiter = ',', default_value = "resid_post")]
+    pub sites: Vec<Site>,
+    /// Write the logits of every token as well
+    #[arg(long)]
+    pub logits: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// The file: tensors input_ids, <site>.<layer>, logits
+    #[arg(short, long, value_name = "A.safetensors")]
+    pub output: PathBuf,
+}
 
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
 pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
     plan::output_file(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref(), on, |it| work(&args, it))?;
+    let loaded = args.model.open(on, |it| work(&args, it))?;
     let ids = match &args.text {
         Some(text) => {
-            plan::frame(&args.frame, &loaded, &[])?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
+            plan::frame(&args.frame, &loaded, None)?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
         }
         None => args.ids.clone(),
     };
@@ -51,21 +75,21 @@ pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// Rows are kept, made bytes, and those bytes a file: two of the three are there at once. Logits are bytes
 /// from the first, in a buffer that doubles as it grows.
-fn work(args: &CaptureArgs, before: &Before) -> Work {
+fn work(args: &CaptureArgs, before: &Preview) -> Workload {
     let (outline, text) = (before.outline, args.text.as_deref());
-    let n = text.map_or(args.ids.len(), |text| before.tokens(text) + FRAME);
+    let n = text.map_or(args.ids.len(), |text| before.tokens(text) + FRAME_TOKENS);
     let n_layers = outline.config().n_layers;
     let n_layers = args.layers.resolve(n_layers, &[]).map_or(n_layers, |layers| layers.len());
     let rows = outline.stream_bytes(n) * (n_layers * args.sites.len()) as u64;
     let logits = if args.logits { outline.logit_bytes(n) } else { 0 };
     let at_once = n.min(ROW_BUDGET);
-    Work {
+    Workload {
         sequences: vec![n],
         rows: at_once,
         logits: if args.logits { at_once } else { 0 },
         kept: 2 * rows + 3 * logits,
         instead: Some("ask for fewer --layers or --sites, or for less text".into()),
-        ..Work::default()
+        ..Workload::default()
     }
 }
 

@@ -1,24 +1,69 @@
-use crate::args::{ComposeArgs, ComputeArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, Work};
-use crate::output::{note, print, print_line, printable, wrap};
-use crate::plan::{self, PlannedVector, SteerArg};
-use crate::progress::Bar;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
+use crate::plan;
+use crate::steer;
+use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
 use serde_json::{Value, json};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use whipstaff::{Preview, Workload};
 use whipstaff_disk::sha256_of_file;
 use whipstaff_steering::{
-    Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix, Part, Unit, compose as mixed,
-    layers_text, same_gaps, shared_layers,
+    Amount, Application, Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix,
+    Orthogonal, Part, ResolvedVector, SteerSpec, Unit, compose as mixed, layers_text, resolve_without_model,
+    same_gaps, shared_layers,
 };
+
+#[derive(clap::Args)]
+pub struct ComposeArgs {
+    /// The vectors, of one model, and how much of each; 1 if left out
+    #[arg(value_name = "V[:ALPHA]", required = true)]
+    pub vectors: Vec<String>,
+    /// Make the directions orthogonal before they are added: ordered (each loses what those before it have) or
+    /// symmetric (all lose alike). What is left is not scaled up
+    #[arg(long, value_name = "WAY")]
+    pub orthogonal: Option<Orthogonal>,
+    /// Set the gaps of all vectors at a layer to their mean first, as CAA does: the same alpha is then as long a shift
+    /// for each. A vector with alpha 0 takes part in the mean alone
+    #[arg(long)]
+    pub same_gaps: bool,
+    /// What the alphas are counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Layers of the mix: 8 or 8,10 or 8-11 or -1 or 50% or all (that every vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Write the mix to a file: alpha 1 of it is what was asked for here
+    #[arg(short, long, visible_alias = "out", value_name = "V.safetensors")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts that the vectors were not fitted on, to measure the effect of each vector alone and of the mix; may
+    /// be given several times
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Vec<PathBuf>,
+    /// Layers to inject at while measuring [default: those that the vectors recommend, together]
+    #[arg(long, value_name = "LAYERS", requires = "heldout", allow_hyphen_values = true)]
+    pub at: Option<LayerSpec>,
+    /// Contrasts of each file that are used at most
+    #[arg(long, value_name = "N", default_value = "24")]
+    pub max_contrasts: NonZeroUsize,
+    /// The same seed gives the same intervals
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff vector compose`: read vectors → compare → add up → measure if asked to → write, print.
 pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
     let mut given =
         args.vectors.iter().map(|text| Given::read(text, args.unit)).collect::<Result<Vec<_>, _>>()?;
     if args.same_gaps {
-        same_gaps(given.iter_mut().map(|it| &mut it.planned.vector))?;
+        same_gaps(given.iter_mut().map(|it| &mut it.steer.vector))?;
     }
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
     let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -49,27 +94,28 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// A vector of the command line.
 struct Given {
-    path: PathBuf,
     sha256: String,
-    planned: PlannedVector,
+    steer: ResolvedVector,
 }
 
 impl Given {
     fn read(text: &str, unit: Option<Unit>) -> Result<Given, Failure> {
-        let arg = SteerArg::parse_as("vector", text)?;
-        if arg.layers.is_some() {
-            return Err(Failure::Usage(format!(
-                "vector {text}: layers are chosen for all vectors, by --layers"
-            )));
+        let refuse = |reason: &str| Err(Failure::Usage(format!("vector {text}: {reason}")));
+        let spec = steer::spec("vector", text, unit)?;
+        if spec.layers.is_some() {
+            return refuse("layers are chosen for all vectors, by --layers");
         }
-        let arg = SteerArg { alpha: arg.alpha.or(Some(1.0)), ..arg };
-        let planned = PlannedVector::without_model(&arg, unit)?;
-        Ok(Given { sha256: sha256_of_file(&arg.path)?, path: arg.path, planned })
+        if spec.how != Application::default() || spec.gate.is_some() {
+            return refuse("a mix takes an alpha of each vector, and adds it: leave out all else");
+        }
+        let spec = SteerSpec { amount: spec.amount.or(Some(Amount::Alpha(1.0))), ..spec };
+        let steer = resolve_without_model(&[spec])?.into_vectors().remove(0);
+        Ok(Given { sha256: sha256_of_file(&steer.file)?, steer })
     }
 
     fn part(&self) -> Part<'_> {
-        let PlannedVector { vector, alpha, unit, .. } = &self.planned;
-        let label = self.path.display().to_string();
+        let ResolvedVector { file, vector, alpha, unit, .. } = &self.steer;
+        let label = file.display().to_string();
         Part { label, vector, sha256: self.sha256.clone(), alpha: *alpha, unit: *unit }
     }
 }
@@ -97,11 +143,11 @@ fn chosen(flag: &str, spec: &LayerSpec, held: &[usize], parts: &[Part]) -> Resul
 
 /// What the mix does not carry along.
 fn remark(given: &[Given], mix: &Mix) {
-    let known = given.iter().filter(|it| !it.planned.vector.provenance.frame.is_unknown()).count();
+    let known = given.iter().filter(|it| !it.steer.vector.provenance.frame.is_unknown()).count();
     if known > 0 && mix.vector.provenance.frame.is_unknown() {
         note("the vectors were made in different frames: the mix names none, and is used in the model's own");
     }
-    if given.iter().any(|it| it.planned.vector.is_foreign()) {
+    if given.iter().any(|it| it.steer.vector.is_foreign()) {
         note(
             "a vector of another tool has no gap and no rms: the mix has none either, and alpha 1 is counted in the unit \
              `unit`",
@@ -129,17 +175,19 @@ fn measure(
         Some(spec) => chosen("--at", spec, &held, &parts)?,
         None => recommended(given, &held)?,
     };
-    let work = |it: &Before| -> Work {
+    let work = |it: &Preview| -> Workload {
         let contrasts: Vec<_> = heldout.iter().flat_map(|set| set.contrasts.iter().cloned()).collect();
         it.margins(&contrasts)
     };
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    for it in given {
-        plan::check_model(&it.planned.vector, &it.path, &loaded)?;
+    let loaded = args.model.open(on, work)?;
+    let facts = loaded.facts();
+    for Given { steer, .. } in given {
+        let remark = facts.check_vector(&steer.vector, &steer.file)?;
+        remark.iter().for_each(|remark| note(&remark.text));
     }
-    let frame = plan::frame(&args.frame, &loaded, given.iter().map(|it| &it.planned))?;
+    let frame = plan::frame(&args.frame, &loaded, given.iter().find_map(|it| it.steer.frame()))?;
     let alone: Vec<Dose> =
-        given.iter().map(|it| Dose { layers: layers.clone(), ..it.planned.dose() }).collect();
+        given.iter().map(|it| Dose { layers: layers.clone(), ..it.steer.dose() }).collect();
     let unit = if mix.vector.is_foreign() { Unit::Unit } else { Unit::Gap };
     let together = Dose { vector: &mix.vector, alpha: 1.0, unit, layers: layers.clone() };
     let (tokenizer, bar) = (loaded.tokenizer()?, Bar::new()?);
@@ -153,7 +201,7 @@ fn measure(
 
 /// The layers that the vectors recommend, together, as far as the mix has them.
 fn recommended(given: &[Given], held: &[usize]) -> Result<Vec<usize>, Failure> {
-    let of_any = |layer: &&usize| given.iter().any(|it| it.planned.layers.contains(layer));
+    let of_any = |layer: &&usize| given.iter().any(|it| it.steer.layers.contains(layer));
     let layers: Vec<usize> = held.iter().filter(of_any).copied().collect();
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
@@ -179,8 +227,8 @@ impl Found<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
         for (i, it) in self.given.iter().enumerate() {
-            let PlannedVector { alpha, unit, .. } = it.planned;
-            let path = it.path.display();
+            let ResolvedVector { alpha, unit, .. } = it.steer;
+            let path = it.steer.file.display();
             let head = if i == 0 { "vectors" } else { "" };
             text += &printable(&format!("  {head:12} {}  {alpha:>+6} ({unit})  {path}\n", letter(i)));
         }
@@ -240,8 +288,8 @@ impl Found<'_> {
 
     fn json(&self, output: Option<&Path>) -> Value {
         let vector = |it: &Given| {
-            let PlannedVector { vector, alpha, unit, .. } = &it.planned;
-            json!({"file": it.path.display().to_string(), "name": vector.name, "sha256": it.sha256, "alpha": alpha, "unit": unit.name()})
+            let ResolvedVector { file, vector, alpha, unit, .. } = &it.steer;
+            json!({"file": file.display().to_string(), "name": vector.name, "sha256": it.sha256, "alpha": alpha, "unit": unit.name()})
         };
         let layers: Vec<Value> = self
             .cosines

@@ -1,10 +1,29 @@
-use crate::args::ConvertArgs;
-use crate::failure::Failure;
-use crate::output::{note, print_line};
 use crate::plan;
-use std::path::Path;
+use crate::terminal::{Failure, note, print_line};
+use std::path::{Path, PathBuf};
 use whipstaff_disk::write_atomically;
-use whipstaff_steering::{LayerSpec, PersonaVector, Unit};
+use whipstaff_steering::{Convention, LayerSpec, PersonaVector, Unit};
+
+#[derive(clap::Args)]
+pub struct ConvertArgs {
+    /// The file to read
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The file to write: its extension says what, .gguf or .safetensors
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// How a control vector counts its layers: llama.cpp or repeng (where it is applied), or
+    /// cvector-generator (which stores what it measured behind block L-1 as L)
+    #[arg(long, value_name = "TOOL", default_value = "llama.cpp")]
+    pub from: Convention,
+    /// Multiply each direction by its gap or its rms, so that a coefficient of 1 elsewhere is an alpha of
+    /// 1 in that unit here; unit leaves them as they are, bit for bit
+    #[arg(long, value_name = "UNIT", default_value_t = Unit::Unit)]
+    pub fold: Unit,
+    /// Layers to write: 8 or 8,10 or 8-11 or -1 or all or auto. Other tools apply all that a file holds
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+}
 
 /// `whipstaff vector convert`: read either kind → choose layers → write the other.
 pub fn convert(args: ConvertArgs) -> Result<(), Failure> {

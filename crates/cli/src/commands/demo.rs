@@ -1,14 +1,10 @@
-use crate::args::{ComputeArgs, DemoArgs};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::commands::figure::{skipped_tokens, steerings, write_figure};
-use crate::embedded;
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{Tone, columns, paint, print, print_line, printable, width};
-use crate::plan::{self, PlannedVector};
-use crate::progress::Bar;
+use crate::plan;
+use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{LanguageModel, Preview, embedded};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Sampling, Steering};
 use whipstaff_figures::Figure;
@@ -16,9 +12,23 @@ use whipstaff_report::{
     Answers, LayerRow, Report, Run, Shares, cosine_panel, cosine_subtitle, injected_at, percent,
 };
 use whipstaff_steering::{
-    Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, ExtractOptions, Extraction, Frame,
-    Method, ModelId, Op, Text, Unit, Watch, combine, measure_cosine,
+    Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, Dose, ExtractOptions, Extraction, Frame,
+    Method, ModelId, Op, PersonaVector, Text, Unit, Watch, combine, measure_cosine,
 };
+
+#[derive(clap::Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for the report, the figure, the answers and the vector
+    #[arg(short, long, value_name = "DIR", default_value = "whipstaff-demo")]
+    pub output: PathBuf,
+    /// The same seed gives the same answers
+    #[arg(long, value_name = "S", default_value_t = 2)]
+    pub seed: u64,
+}
 
 /// Questions in the report, of which the first few are printed.
 const QUESTIONS: usize = 8;
@@ -31,23 +41,25 @@ const ALPHAS_ONE: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0];
 /// `whipstaff demo`: contrasts → vector → answers → shares → figure → report.
 pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let material = Material::new(args.model.model.is_none())?;
-    let work = |it: &Before| it.extraction(&material.contrasts, Some(&material.heldout), true);
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| it.extraction(&material.contrasts, Some(&material.heldout), true);
+    let loaded = args.model.open(on, work)?;
     loaded.tokenizer()?;
-    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let frame = plan::frame(&args.frame, &loaded, None)?;
     let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
     plan::output_folder(&args.output)?;
 
-    let planned = demo.vector()?;
-    let sides = demo.ask_all(&planned)?;
-    let answers = demo.answers(&planned, &sides);
-    let shares = demo.shares(&planned, &sides)?;
-    let tables = demo.cosines(&planned, &answers)?;
+    let vector = demo.vector()?;
+    let (layers, alpha) = vector.default_dose();
+    let dose = Dose { vector: &vector, alpha, unit: Unit::Gap, layers };
+    let sides = demo.ask_all(&dose)?;
+    let answers = demo.answers(&dose, &sides);
+    let shares = demo.shares(&dose, &sides)?;
+    let tables = demo.cosines(&dose, &answers)?;
     demo.bar.clear();
     demo.bar.check()?;
 
-    demo.print(&planned, &answers, shares.as_ref())?;
-    demo.write(&args.output, &planned, answers, shares, &tables)?;
+    demo.print(&dose, &answers, shares.as_ref())?;
+    demo.write(&args.output, &dose, answers, shares, &tables)?;
     print_line(&format!(
         "\nThe vector, the figure and the whole report are in {0}: open {0}/report.html",
         args.output.display()
@@ -87,7 +99,7 @@ impl Material {
 }
 
 struct Demo<'a> {
-    loaded: &'a Loaded,
+    loaded: &'a LanguageModel,
     material: Material,
     frame: Frame,
     bar: Bar,
@@ -98,7 +110,7 @@ struct Demo<'a> {
 const SIDES: [f64; 3] = [0.0, 1.0, -1.0];
 
 impl Demo<'_> {
-    fn vector(&self) -> Result<PlannedVector, Failure> {
+    fn vector(&self) -> Result<PersonaVector, Failure> {
         let n_layers = self.loaded.model.config().n_layers;
         let options = ExtractOptions {
             model: ModelId::of(&self.loaded.model, &self.loaded.name),
@@ -114,9 +126,7 @@ impl Demo<'_> {
         let Material { contrasts, heldout, .. } = &self.material;
         let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
         let extraction = Extraction { options, recommend, controls: None };
-        let vector = extraction.run(model, tokenizer, contrasts, Some(heldout), &self.bar)?;
-        let (layers, alpha) = vector.default_dose();
-        Ok(PlannedVector { vector, alpha, unit: Unit::Gap, layers })
+        Ok(extraction.run(model, tokenizer, contrasts, Some(heldout), &self.bar)?)
     }
 
     fn bench(&self) -> Result<Bench<'_>, Failure> {
@@ -130,19 +140,19 @@ impl Demo<'_> {
     }
 
     /// The answers to all questions, per side.
-    fn ask_all(&self, planned: &PlannedVector) -> Result<Vec<Vec<Answer>>, Failure> {
+    fn ask_all(&self, dose: &Dose) -> Result<Vec<Vec<Answer>>, Failure> {
         let questions = &self.material.questions;
         self.bar.stage("asking", SIDES.len() * questions.len());
-        let steering = |factor: &f64| combine(&[planned.dose()], *factor);
+        let steering = |factor: &f64| combine(std::slice::from_ref(dose), *factor);
         let steerings: Vec<Steering> = SIDES.iter().map(steering).collect::<Result<_, _>>()?;
         Ok(self.bench()?.ask_under_each(questions, &steerings, &self.asking())?)
     }
 
     /// The first questions with their answers, for people.
-    fn answers(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Vec<Answers> {
+    fn answers(&self, dose: &Dose, sides: &[Vec<Answer>]) -> Vec<Answers> {
         let run = |side: usize, i: usize| Run {
-            label: label(planned.alpha * SIDES[side]),
-            alpha: planned.alpha * SIDES[side],
+            label: label(dose.alpha * SIDES[side]),
+            alpha: dose.alpha * SIDES[side],
             text: sides[side][i].text.clone(),
         };
         let answers = |(i, question): (usize, &Vec<Message>)| Answers {
@@ -153,7 +163,7 @@ impl Demo<'_> {
     }
 
     /// What kinds of answers all held-out questions get, where there is a classifier to tell.
-    fn shares(&self, planned: &PlannedVector, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
+    fn shares(&self, dose: &Dose, sides: &[Vec<Answer>]) -> Result<Option<Shares>, Failure> {
         let Some(classifier) = &self.material.classifier else { return Ok(None) };
         let questions = &self.material.questions;
         let perplexities = self.bench()?.perplexities(questions, sides)?;
@@ -162,13 +172,13 @@ impl Demo<'_> {
             let mut counts = vec![0.0; classifier.labels().len()];
             answers.iter().for_each(|answer| counts[classifier.label(&answer.text)] += 1.0);
             counts.iter_mut().for_each(|count| *count /= answers.len() as f64);
-            rows.push((label(planned.alpha * factor), counts, perplexity));
+            rows.push((label(dose.alpha * factor), counts, perplexity));
         }
         Ok(Some(Shares { classes: classifier.labels().to_vec(), rows, n: questions.len() }))
     }
 
     /// Cosines on the unsteered answers, with every block injected and with the best one only.
-    fn cosines(&self, planned: &PlannedVector, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
+    fn cosines(&self, dose: &Dose, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
         let tokenizer = self.loaded.tokenizer()?;
         let text = |(question, it): (&Vec<Message>, &Answers)| {
             let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
@@ -178,27 +188,22 @@ impl Demo<'_> {
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
         let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
-            let steerings = steerings(planned, &layers, alphas)?;
+            let steerings = steerings(dose, &layers, alphas)?;
             Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
         };
-        let every = measure(planned.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
-        let best = planned.vector.recommended.as_ref().map_or(planned.layers[0], |it| it.best_layer);
+        let every = measure(dose.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
+        let best = dose.vector.recommended.as_ref().map_or(dose.layers[0], |it| it.best_layer);
         Ok([every, measure(vec![best], &ALPHAS_ONE)?])
     }
 
-    fn print(
-        &self,
-        planned: &PlannedVector,
-        answers: &[Answers],
-        shares: Option<&Shares>,
-    ) -> Result<(), Failure> {
+    fn print(&self, dose: &Dose, answers: &[Answers], shares: Option<&Shares>) -> Result<(), Failure> {
         print_line(&format!(
             "{} contrasts of a librarian who helps and one who brushes you off gave a direction in the\n\
              activations of {}. {} times that gap is added, or subtracted, at {}.\n",
-            planned.vector.provenance.n_contrasts,
+            dose.vector.provenance.n_contrasts,
             self.loaded.name,
-            planned.alpha,
-            injected_at(&planned.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
+            dose.alpha,
+            injected_at(&dose.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
         ))?;
         for it in answers.iter().take(PRINTED) {
             print_line(&paint(Tone::Heading, &it.prompt))?;
@@ -223,7 +228,7 @@ impl Demo<'_> {
     fn write(
         &self,
         dir: &Path,
-        planned: &PlannedVector,
+        dose: &Dose,
         answers: Vec<Answers>,
         shares: Option<Shares>,
         tables: &[CosineTable; 2],
@@ -235,20 +240,20 @@ impl Demo<'_> {
             subtitle: cosine_subtitle(&self.loaded.name, &Op::Add.dial(Unit::Gap), answers.len()),
             panels: tables.iter().map(|it| cosine_panel(it, &injected_at(&it.injected, n_layers))).collect(),
         };
-        planned.vector.write(&dir.join("librarian.safetensors"))?;
+        dose.vector.write(&dir.join("librarian.safetensors"))?;
         write_figure(dir, &figure)?;
         write_atomically(&dir.join("cosine.csv"), every.csv().as_bytes())?;
         write_atomically(&dir.join("cosine-one-block.csv"), one.csv().as_bytes())?;
         write_atomically(
             &dir.join("answers.json"),
-            self.answers_json(planned, &answers, shares.as_ref()).as_bytes(),
+            self.answers_json(dose, &answers, shares.as_ref()).as_bytes(),
         )?;
-        let report = self.report(planned, answers, shares, figure, one.injected[0]);
+        let report = self.report(dose, answers, shares, figure, one.injected[0]);
         write_atomically(&dir.join("report.html"), report.html().as_bytes())?;
         Ok(())
     }
 
-    fn answers_json(&self, planned: &PlannedVector, answers: &[Answers], shares: Option<&Shares>) -> String {
+    fn answers_json(&self, dose: &Dose, answers: &[Answers], shares: Option<&Shares>) -> String {
         let answer = |it: &Answers| {
             let run = |run: &Run| json!({"alpha": run.alpha, "text": run.text});
             json!({"prompt": it.prompt, "runs": it.runs.iter().map(run).collect::<Vec<_>>()})
@@ -260,7 +265,7 @@ impl Demo<'_> {
             json!({"n": it.n, "classes": it.classes, "rows": it.rows.iter().map(row).collect::<Vec<_>>()})
         });
         let json = json!({
-            "model": self.loaded.name, "alpha": planned.alpha, "unit": "gap", "layers": planned.layers,
+            "model": self.loaded.name, "alpha": dose.alpha, "unit": "gap", "layers": dose.layers,
             "seed": self.seed, "answers": answers.iter().map(answer).collect::<Vec<_>>(), "shares": shares,
         });
         serde_json::to_string_pretty(&json).expect("plain data")
@@ -268,13 +273,13 @@ impl Demo<'_> {
 
     fn report(
         &self,
-        planned: &PlannedVector,
+        dose: &Dose,
         questions: Vec<Answers>,
         shares: Option<Shares>,
         figure: Figure,
         one: usize,
     ) -> Report {
-        let vector = &planned.vector;
+        let vector = dose.vector;
         let asking = self.asking();
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let layer_row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| LayerRow {
@@ -308,8 +313,8 @@ impl Demo<'_> {
                     ),
                 ),
                 setting("frame", vector.provenance.frame.name.clone()),
-                setting("alpha", format!("{} in units of the gap", planned.alpha)),
-                setting("layers", planned.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+                setting("alpha", format!("{} in units of the gap", dose.alpha)),
+                setting("layers", dose.layers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
                 setting(
                     "sampling",
                     format!(

@@ -1,14 +1,12 @@
 use crate::args::ComputeArgs;
-use crate::failure::Failure;
-use crate::loaded::cpu;
-use crate::output::{Tone, paint, print_line};
-use crate::packs;
+use crate::terminal::{Failure, Tone, paint, print_line};
 use serde_json::json;
+use whipstaff::Packs;
 use whipstaff_engine::{Isa, available, fma_peak, read_bandwidth};
 
 /// `whipstaff doctor`: what the processor offers, what is used of it and why.
 pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
-    let cpu = cpu(on)?;
+    let cpu = on.compute().cpu()?;
     let forced = std::env::var("WHIPSTAFF_KERNELS").is_ok_and(|name| !name.is_empty());
     let (gflops, gbs) = (fma_peak(&cpu), read_bandwidth(&cpu));
     if as_json {
@@ -21,7 +19,7 @@ pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
             &json!({
                 "kernels": chosen, "forced": forced, "sets": sets, "threads": cpu.n_threads(),
                 "processors": available(), "huge_pages": huge_pages(), "fma_gflops": gflops,
-                "read_gb_per_s": gbs, "packs": packs::folder(),
+                "read_gb_per_s": gbs, "packs": Packs::default().folder(),
             })
             .to_string(),
         );
@@ -52,10 +50,10 @@ pub fn doctor(as_json: bool, on: ComputeArgs) -> Result<(), Failure> {
 
 /// Where packed weights are kept, and how much.
 fn packed_weights() -> String {
-    let Some(dir) = packs::folder() else {
+    let Some(dir) = Packs::default().folder() else {
         return "not kept: WHIPSTAFF_PACKS is off or there is no home".into();
     };
-    let (n, bytes) = packs::held(&dir);
+    let (n, bytes) = Packs::default().held();
     format!("{n} models, {:.1} GB in {}; deleting it costs a slow start", bytes as f64 / 1e9, dir.display())
 }
 

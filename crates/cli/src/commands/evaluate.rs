@@ -1,32 +1,102 @@
-use crate::args::{ComputeArgs, EvaluateArgs, JudgeArgs};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs};
 use crate::commands::receipt::neutral;
-use crate::evaluation::{Answers, Evaluation, Form, Measure, Rated};
-use crate::failure::Failure;
 use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
-use crate::loaded::Loaded;
-use crate::memory::{Before, FRAME, Work};
-use crate::output::{note, print, print_line};
-use crate::packs::user_cache;
 use crate::plan::{self, PromptLine};
-use crate::progress::Bar;
-use crate::steer::PlannedSteer;
+use crate::steer::resolved_one;
+use crate::terminal::{Bar, Failure, note, print, print_line};
+use crate::view::{Answers, Evaluation, Form, Measure, Rated};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use whipstaff::{FRAME_TOKENS, LanguageModel, Preview, Workload, user_cache};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_report::percent;
 use whipstaff_steering::{
-    Answer, AskOptions, Bench, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge, Leaning,
-    LocalJudge, Op, Rating, Replies, Rubric, SteerSpec, Watch, divergences, judge_all, layers_text,
-    repetition, steering_of,
+    Amount, Answer, AskOptions, Bench, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge,
+    Leaning, LocalJudge, Op, Rating, Replies, ResolvedVector, Rubric, SteerSpec, Watch, divergences,
+    judge_all, layers_text, repetition,
 };
+
+#[derive(clap::Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Alphas of the one vector, separated by commas; the unsteered model is always measured beside them
+    /// [default: the vector's own, and where that means something its negative]
+    #[arg(long, value_name = "A,B,…", allow_hyphen_values = true)]
+    pub alphas: Option<String>,
+    /// Multiple-choice questions as CAA, Anthropic's evals or MMLU have them (JSON list or JSONL), each asked with
+    /// every option at every letter; may be given several times
+    #[arg(long, value_name = "F.json|F.jsonl")]
+    pub choices: Vec<PathBuf>,
+    /// Questions of each such file that are used at most [default: all]
+    #[arg(long, value_name = "N", requires = "choices")]
+    pub limit: Option<NonZeroUsize>,
+    /// Paragraphs to measure perplexity and KL on
+    #[arg(long, value_name = "F.txt")]
+    pub text: Option<PathBuf>,
+    /// Questions to be answered: one a line, or JSONL with "prompt"
+    #[arg(long, value_name = "F.txt|F.jsonl")]
+    pub prompts: Option<PathBuf>,
+    /// Contrasts to train a small classifier on, which then sorts the answers
+    #[arg(long, value_name = "F.jsonl", requires = "prompts")]
+    pub contrasts: Option<PathBuf>,
+    /// New tokens of an answer at most
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_tokens: usize,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Write everything to a file: measures, answers, ratings
+    #[arg(short, long, value_name = "F.json")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who judges answers, and what for.
+#[derive(clap::Args)]
+pub struct JudgeArgs {
+    /// Who rates answers from 0 to 100: the address of any server with OpenAI's chat completions, such as
+    /// `https://api.openai.com/v1` (its key is read from OPENAI_API_KEY), or local:MODEL, a model as for --model
+    #[arg(long, value_name = "URL|local:MODEL", requires = "prompts")]
+    pub judge: Option<String>,
+    /// The server's name for the model that judges
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub judge_model: Option<String>,
+    /// A trait to look for, as NAME: DESCRIPTION; may be given several times
+    #[arg(long = "trait", value_name = "NAME: TEXT", requires = "judge")]
+    pub traits: Vec<String>,
+    /// Have it also judged whether answers are coherent
+    #[arg(long, requires = "judge")]
+    pub coherence: bool,
+    /// Refuse to ask a server more often than this
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max_requests: usize,
+    /// Requests under way at once
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub at_once: NonZeroUsize,
+    /// Seconds that one request may take
+    #[arg(long, value_name = "S", default_value = "60")]
+    pub judge_timeout: NonZeroUsize,
+    /// File of what judges said, so that nothing is asked twice [default: verdicts.jsonl in the user's cache]
+    #[arg(long, value_name = "F.jsonl")]
+    pub judge_cache: Option<PathBuf>,
+}
 
 /// `whipstaff evaluate`: read what to measure on → steer at every alpha → choices, a text, answers → classify and
 /// judge the answers → a table.
 pub fn evaluate(args: EvaluateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let asked = Asked::read(&args)?;
-    let bench = Loaded::new(args.model.model.as_deref(), on, |it| asked.work(it, args.max_tokens))?;
+    let bench = args.model.open(on, |it| asked.work(it, args.max_tokens))?;
     let bar = Bar::new()?;
     let mut found = measure(&args, &asked, &bench, &bar)?;
     // A model that judges may need the room.
@@ -71,7 +141,7 @@ impl Asked {
         let alphas = args.alphas.as_deref().map(plan::alphas).transpose()?;
         match (&steer, &alphas) {
             (None, Some(_)) => return Err(Failure::Usage("--alphas needs a --steer to scale".into())),
-            (Some((spec, flag)), Some(_)) if spec.alpha.is_some() => {
+            (Some((spec, flag)), Some(_)) if spec.amount.is_some() => {
                 return Err(Failure::Usage(format!("{flag}: an alpha is given, and --alphas: which is it?")));
             }
             _ => {}
@@ -105,11 +175,13 @@ impl Asked {
         Ok(asked)
     }
 
-    fn work(&self, it: &Before, max_tokens: usize) -> Work {
+    fn work(&self, it: &Preview, max_tokens: usize) -> Workload {
         let sets = self.choices.iter().flat_map(|set| &set.choices);
         // Its orders differ little in length.
-        let orders = sets.flat_map(|choice| vec![it.tokens(&choice.text(0)) + FRAME; choice.options.len()]);
-        let questions: Vec<usize> = self.prompts.iter().map(|line| it.tokens(&line.prompt) + FRAME).collect();
+        let orders =
+            sets.flat_map(|choice| vec![it.tokens(&choice.text(0)) + FRAME_TOKENS; choice.options.len()]);
+        let questions: Vec<usize> =
+            self.prompts.iter().map(|line| it.tokens(&line.prompt) + FRAME_TOKENS).collect();
         let mut works = vec![it.replaying(&orders.collect::<Vec<_>>())];
         if !questions.is_empty() {
             works.push(it.asking(&questions, max_tokens));
@@ -127,9 +199,9 @@ struct Doses {
 }
 
 impl Doses {
-    fn new(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded) -> Result<Doses, Failure> {
+    fn new(args: &EvaluateArgs, asked: &Asked, loaded: &LanguageModel) -> Result<Doses, Failure> {
         let Some(spec) = &asked.spec else {
-            let frame = plan::frame(&args.frame, loaded, [])?;
+            let frame = plan::frame(&args.frame, loaded, None)?;
             return Ok(Doses {
                 alphas: vec![0.0],
                 steerings: vec![Steering::default()],
@@ -138,9 +210,10 @@ impl Doses {
             });
         };
         // Where alphas are given, the vector's own does not matter.
-        let steer = PlannedSteer::new(spec, asked.alphas.as_ref().map(|_| 1.0), loaded)?;
-        let frame = plan::frame(&args.frame, loaded, [&steer.planned])?;
-        let own = steer.planned.alpha;
+        let amount = if asked.alphas.is_some() { Some(Amount::Alpha(1.0)) } else { spec.amount };
+        let steer = resolved_one(SteerSpec { amount, ..spec.clone() }, loaded)?;
+        let frame = plan::frame(&args.frame, loaded, steer.frame())?;
+        let own = steer.alpha;
         let given = match &asked.alphas {
             Some(alphas) => alphas.clone(),
             None if steer.how.op.has_opposite() => vec![-own, own],
@@ -156,31 +229,33 @@ impl Doses {
             if doses.alphas.contains(&alpha) {
                 continue;
             }
-            let mut instruction = steer.instruction();
-            instruction.dose.alpha = alpha;
-            let steering = steering_of(&[instruction], 1.0);
+            let steering = steer.steering_at(alpha);
             doses.steerings.push(steering.map_err(|error| Failure::from(error).about("--alphas"))?);
             doses.alphas.push(alpha);
         }
         Ok(doses)
     }
 
-    fn bench<'a>(&'a self, loaded: &'a Loaded, bar: &'a Bar) -> Result<Bench<'a>, Failure> {
+    fn bench<'a>(&'a self, loaded: &'a LanguageModel, bar: &'a Bar) -> Result<Bench<'a>, Failure> {
         Ok(Bench { model: &loaded.model, tokenizer: loaded.tokenizer()?, frame: &self.frame, watch: bar })
     }
 }
 
-fn in_words(steer: &PlannedSteer) -> String {
-    let planned = &steer.planned;
+fn in_words(steer: &ResolvedVector) -> String {
     let op = match steer.how.op {
         Op::Add => String::new(),
         op => format!("{} ", op.name()),
     };
-    let (name, layers) = (&planned.vector.name, layers_text(&planned.layers));
-    format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(planned.unit))
+    let (name, layers) = (&steer.vector.name, layers_text(&steer.layers));
+    format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(steer.unit))
 }
 
-fn measure(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded, bar: &Bar) -> Result<Evaluation, Failure> {
+fn measure(
+    args: &EvaluateArgs,
+    asked: &Asked,
+    loaded: &LanguageModel,
+    bar: &Bar,
+) -> Result<Evaluation, Failure> {
     let doses = Doses::new(args, asked, loaded)?;
     let seed = args.sampling.seed;
     let mut measures = Vec::new();
@@ -222,7 +297,7 @@ fn measure(args: &EvaluateArgs, asked: &Asked, loaded: &Loaded, bar: &Bar) -> Re
 const FEW_LETTERS: f64 = 0.05;
 
 /// How perplexing a text is at every dose, the first of which is none, and how far expectations move along it.
-fn of_text(path: &Path, loaded: &Loaded, steerings: &[Steering]) -> Result<[Measure; 2], Failure> {
+fn of_text(path: &Path, loaded: &LanguageModel, steerings: &[Steering]) -> Result<[Measure; 2], Failure> {
     let texts = neutral(loaded, Some(path))?;
     let scores: Vec<f64> = score(&loaded.model, &texts)?.concat();
     let unsteered = (-scores.iter().sum::<f64>() / scores.len() as f64).exp();
@@ -259,7 +334,7 @@ fn of_choices(set: &ChoiceSet, scores: &[Vec<ChoiceScore>], seed: u64) -> Vec<Me
 fn answers(
     args: &EvaluateArgs,
     asked: &Asked,
-    loaded: &Loaded,
+    loaded: &LanguageModel,
     doses: &Doses,
     bar: &Bar,
 ) -> Result<(Answers, Vec<Measure>), Failure> {
@@ -391,15 +466,15 @@ impl Panel {
             }
             Seat::Local(model) => {
                 let longest = prompts.iter().max_by_key(|it| it.len()).expect("there are answers");
-                let work = |it: &Before| Work {
-                    sequences: vec![it.tokens(longest) + FRAME; 2],
+                let work = |it: &Preview| Workload {
+                    sequences: vec![it.tokens(longest) + FRAME_TOKENS; 2],
                     rows: whipstaff_engine::ROW_BUDGET,
                     logits: 64,
                     instead: Some("give fewer --max-tokens, or another judge".into()),
-                    ..Work::default()
+                    ..Workload::default()
                 };
                 let choice = Some(model.as_str()).filter(|it| !it.is_empty());
-                let loaded = Loaded::new(choice, on, work)?;
+                let loaded = on.open("--judge local:", choice, work)?;
                 let judge =
                     LocalJudge::new(&loaded.model, loaded.tokenizer()?, loaded.own_frame()?, &loaded.name);
                 ask_all(&judge, &prompts, &mut open_verdicts(&args.judge)?, 1, bar)?

@@ -1,15 +1,54 @@
-use crate::args::{ComputeArgs, EvidenceArgs, ExtractArgs};
+use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
 use crate::commands::receipt::controls;
 use crate::commands::reference::Reference;
-use crate::commands::show::{print_vector, vector_json};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::print_line;
 use crate::plan;
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, print_line};
+use crate::view::{print_vector, vector_json};
 use std::path::PathBuf;
-use whipstaff_steering::{ContrastSet, ExtractOptions, Extraction, ModelId};
+use whipstaff::{LanguageModel, Preview};
+use whipstaff_steering::{ContrastSet, ExtractOptions, Extraction, LayerSpec, Method, ModelId, TokenRule};
+
+#[derive(clap::Args)]
+pub struct ExtractArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts, one a line: {"prompt": …, "positive": …, "negative": …}, or the same with
+    /// "messages": [{"role": …, "content": …}, …] instead of "prompt"
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: PathBuf,
+    /// Contrasts to measure layers and alpha on [default: F-heldout.jsonl beside F.jsonl, else
+    /// every fourth contrast, left out of the fit while measuring]
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Option<PathBuf>,
+    /// The model in full precision that --model is a quantised form of: the vector is also made there, and
+    /// the two are compared layer by layer
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<String>,
+    /// Held-out contrasts used to choose layers and alpha; 0 skips it
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub recommend: usize,
+    /// How the direction is fitted: mean, pca, pca-centered, logistic, lda; or one of two controls that
+    /// should not work, random and shuffled
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Mean)]
+    pub method: Method,
+    /// Which tokens are averaged: answer, last, answer-first, prompt-last, all, or an index into the answer
+    /// (0 is its first token, -1 its last)
+    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer, allow_hyphen_values = true)]
+    pub tokens: TokenRule,
+    /// Layers to extract at: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// The vector file
+    #[arg(short, long, value_name = "V.safetensors")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff extract`: read contrasts → fit → choose a dose and measure it on held-out contrasts → save → print.
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -17,13 +56,13 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let heldout = find_heldout(&args).map(|path| ContrastSet::read(&path)).transpose()?;
     plan::output_file(&args.output)?;
     let measures = args.recommend > 0 || args.evidence.receipt > 0;
-    let work = |it: &Before| it.extraction(&set, heldout.as_ref(), measures);
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| it.extraction(&set, heldout.as_ref(), measures);
+    let loaded = args.model.open(on, work)?;
     let reference = args.reference.as_deref().map(|it| Reference::new(it, &loaded, &set, on)).transpose()?;
     let n_layers = loaded.model.config().n_layers;
     let options = ExtractOptions {
         model: ModelId::of(&loaded.model, &loaded.name),
-        frame: plan::frame(&args.frame, &loaded, &[])?,
+        frame: plan::frame(&args.frame, &loaded, None)?,
         tokens: args.tokens,
         layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
         method: args.method,
@@ -55,7 +94,7 @@ fn extraction(
     options: ExtractOptions,
     recommend: usize,
     evidence: &EvidenceArgs,
-    loaded: &Loaded,
+    loaded: &LanguageModel,
 ) -> Result<Extraction, Failure> {
     let controls = (evidence.receipt > 0).then(|| controls(loaded, evidence)).transpose()?;
     Ok(Extraction { options, recommend, controls })

@@ -1,53 +1,75 @@
-use crate::args::{ComputeArgs, FigureArgs, SteerArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, FRAME};
-use crate::output::print_line;
-use crate::plan::{self, PlannedVector, PromptLine};
-use crate::progress::Bar;
-use crate::steer::PlannedSteer;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
+use crate::plan::{self, PromptLine};
+use crate::steer::resolved_one;
+use crate::terminal::{Bar, Failure, print_line};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{FRAME_TOKENS, LanguageModel, Preview};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::Steering;
 use whipstaff_figures::Figure;
 use whipstaff_report::{cosine_panel, cosine_subtitle, injected_at};
-use whipstaff_steering::{CosineTable, Dose, Frame, SteerSpec, Text, combine, measure_cosine, steering_of};
+use whipstaff_steering::{
+    Amount, CosineTable, Dose, Frame, ResolvedVector, SteerSpec, Text, Unit, combine, measure_cosine,
+};
+
+#[derive(clap::Args)]
+pub struct FigureArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// The vector, the layers to inject at and, if you like, how: V.safetensors[@LAYERS][,KEY=VALUE…], as for
+    /// generate
+    #[arg(long, value_name = "V[@LAYERS][,KEY=VALUE…]", required_unless_present = "steering")]
+    pub steer: Option<String>,
+    /// A file (.toml or .json) with the same, one entry without alpha
+    #[arg(long, value_name = "F.toml", conflicts_with = "steer")]
+    pub steering: Option<PathBuf>,
+    /// Alphas, separated by commas
+    #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
+    pub alphas: String,
+    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// coefficients]
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
+    #[arg(long, value_name = "F.txt|F.jsonl")]
+    pub prompts: PathBuf,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for cosine.svg, cosine.png, cosine.csv and cosine.json
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
 
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
 pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let spec = spec(&args)?;
     let alphas = plan::alphas(&args.alphas)?;
     let prompts = plan::prompts(&args.prompts)?;
-    let len = |before: &Before, it: &PromptLine| {
-        before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME
+    let len = |before: &Preview, it: &PromptLine| {
+        before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME_TOKENS
     };
-    let work = |it: &Before| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
+    let work = |it: &Preview| it.replaying(&prompts.iter().map(|line| len(it, line)).collect::<Vec<_>>());
+    let loaded = args.model.open(on, work)?;
     // The alphas are given, so the vector's own does not matter.
-    let steer = PlannedSteer::new(&spec, Some(1.0), &loaded)?;
-    let planned = &steer.planned;
-    let frame = plan::frame(&args.frame, &loaded, [planned])?;
+    let steer = resolved_one(SteerSpec { amount: Some(Amount::Alpha(1.0)), ..spec }, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
     let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
-    let steering = |alpha: &f64| {
-        let mut instruction = steer.instruction();
-        instruction.dose.alpha = *alpha;
-        Ok((*alpha, steering_of(&[instruction], 1.0)?))
-    };
+    let steering = |alpha: &f64| Ok((*alpha, steer.steering_at(*alpha)?));
     let steerings = alphas.iter().map(steering).collect::<Result<Vec<_>, Failure>>();
     let steerings = steerings.map_err(|failure| failure.about("--alphas"))?;
     plan::output_folder(&args.output)?;
 
     let bar = Bar::new()?;
     let skip = skipped_tokens(&loaded, &texts);
-    let table = measure_cosine(&loaded.model, &texts, skip, &planned.layers, &steerings, &bar)?;
+    let table = measure_cosine(&loaded.model, &texts, skip, &steer.layers, &steerings, &bar)?;
     bar.clear();
     bar.check()?;
     check_finite(&table)?;
     let figure = Figure {
-        title: format!("How far `{}` turns the residual stream", planned.vector.name),
-        subtitle: cosine_subtitle(&loaded.name, &steer.how.op.dial(planned.unit), texts.len()),
-        panels: vec![cosine_panel(&table, &injected_at(&planned.layers, table.n_layers()))],
+        title: format!("How far `{}` turns the residual stream", steer.vector.name),
+        subtitle: cosine_subtitle(&loaded.name, &steer.how.op.dial(steer.unit), texts.len()),
+        panels: vec![cosine_panel(&table, &injected_at(&steer.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
@@ -63,7 +85,7 @@ fn spec(args: &FigureArgs) -> Result<SteerSpec, Failure> {
     let (steer, steering) = (args.steer.iter().cloned().collect(), args.steering.clone());
     let asked = SteerArgs { steer, steering, unit: args.unit }.only("a figure draws")?;
     let (spec, flag) = asked.ok_or_else(|| Failure::Usage("--steer: a figure draws one vector".into()))?;
-    match spec.alpha {
+    match spec.amount {
         Some(_) => Err(Failure::Usage(format!("{flag}: the alphas of a figure are given by --alphas"))),
         None => Ok(spec),
     }
@@ -82,20 +104,16 @@ fn check_finite(table: &CosineTable) -> Result<(), Failure> {
 }
 
 /// The steering of a vector at each alpha.
-pub fn steerings(
-    planned: &PlannedVector,
-    layers: &[usize],
-    alphas: &[f64],
-) -> Result<Vec<(f64, Steering)>, Failure> {
+pub fn steerings(dose: &Dose, layers: &[usize], alphas: &[f64]) -> Result<Vec<(f64, Steering)>, Failure> {
     let steering = |alpha: &f64| {
-        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..planned.dose() };
+        let dose = Dose { alpha: *alpha, layers: layers.to_vec(), ..dose.clone() };
         Ok((*alpha, combine(&[dose], 1.0)?))
     };
     alphas.iter().map(steering).collect()
 }
 
 /// How many leading tokens do not count: the bos token, where there is one.
-pub fn skipped_tokens(loaded: &Loaded, texts: &[Text]) -> usize {
+pub fn skipped_tokens(loaded: &LanguageModel, texts: &[Text]) -> usize {
     let bos = loaded.model.config().bos_token;
     let starts_with_bos = |Text { ids, .. }: &Text| ids.len() > 1 && ids.first().copied() == bos;
     usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
@@ -109,7 +127,12 @@ pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     Ok(())
 }
 
-fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -> Result<Vec<Text>, Failure> {
+fn encode(
+    loaded: &LanguageModel,
+    frame: &Frame,
+    prompts: &[PromptLine],
+    path: &Path,
+) -> Result<Vec<Text>, Failure> {
     let tokenizer = loaded.tokenizer()?;
     let max = loaded.model.config().max_positions;
     let ids = |(i, line): (usize, &PromptLine)| {
@@ -133,8 +156,7 @@ fn encode(loaded: &Loaded, frame: &Frame, prompts: &[PromptLine], path: &Path) -
     prompts.iter().enumerate().map(ids).collect()
 }
 
-fn to_json(loaded: &Loaded, steer: &PlannedSteer, table: &CosineTable) -> String {
-    let planned = &steer.planned;
+fn to_json(loaded: &LanguageModel, steer: &ResolvedVector, table: &CosineTable) -> String {
     let curves: Vec<_> = cosine_panel(table, "")
         .curves
         .into_iter()
@@ -147,7 +169,7 @@ fn to_json(loaded: &Loaded, steer: &PlannedSteer, table: &CosineTable) -> String
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": planned.vector.name, "op": steer.how.op.name(), "unit": planned.unit.name(), "injected": table.injected,
+        "model": loaded.name, "vector": steer.vector.name, "op": steer.how.op.name(), "unit": steer.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -1,24 +1,52 @@
-use crate::args::{ComputeArgs, GenerateArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{Tone, columns, note, print, print_line, printable, width};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs};
 use crate::plan;
-use crate::progress::Bar;
-use crate::steer::{self, PlannedSteer};
+use crate::steer::resolved;
+use crate::terminal::{Bar, Failure, Tone, columns, note, print, print_line, printable, width};
 use serde_json::{Value, json};
+use whipstaff::{LanguageModel, Preview};
 use whipstaff_engine::{Continuation, Error, Event, Finish, Generator, Request, RequestError, Steering};
-use whipstaff_steering::{Answer, Frame, Op, SteerSpec, solve_kl, steering_of};
+use whipstaff_steering::{Answer, Frame, Op, Resolved, SteerSpec, solve_kl};
+
+#[derive(clap::Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// What the user says
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: String,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Scale all alphas by one factor, so that the answer's tokens are moved by so many nats on average: the KL
+    /// from the unsteered model, measured on what it would answer unsteered. Of one vector, --steer V:0.1nat is the same
+    #[arg(long, value_name = "NATS")]
+    pub kl: Option<f64>,
+    /// New tokens at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// End the answer at this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Run unsteered, at +alpha and (where that means something) at -alpha, and print them side by side
+    #[arg(long)]
+    pub compare: bool,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff generate`: plan the runs, generate them in one batch, print.
-pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let kl = match (args.steer.take_nats()?, args.kl) {
+pub fn generate(args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> {
+    let (specs, nats) = args.steer.specs_and_nats()?;
+    let kl = match (nats, args.kl) {
         (Some(_), Some(_)) => {
             return Err(Failure::Usage("--kl beside a --steer in nats: give one of them".into()));
         }
         (nats, kl) => nats.or(kl),
     };
-    let specs = args.steer.specs()?;
     let sampling = plan::sampling(&args.sampling)?;
     if args.compare && specs.is_empty() {
         return Err(Failure::Usage("--compare needs a --steer to compare with".into()));
@@ -27,19 +55,18 @@ pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> 
         return Err(Failure::Usage("--kl needs a --steer to scale".into()));
     }
     let factors = factors(&specs, args.compare);
-    let work = |it: &Before| it.generation(&args.prompt, factors.len(), args.max_tokens);
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let steers =
-        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
-    let frame = plan::frame(&args.frame, &loaded, steers.iter().map(|it| &it.planned))?;
+    let work = |it: &Preview| it.generation(&args.prompt, factors.len(), args.max_tokens);
+    let loaded = args.model.open(on, work)?;
+    let resolved = resolved(&specs, &loaded)?;
+    let frame = plan::frame(&args.frame, &loaded, resolved.frame())?;
     let tokenizer = loaded.tokenizer()?;
     let prompt = frame.prompt_ids(tokenizer, &plan::said(&args.prompt))?;
 
     let scale = match kl {
-        Some(nats) => budgeted(&loaded, &prompt, &steers, nats, &frame)?,
+        Some(nats) => budgeted(&loaded, &prompt, &resolved, nats, &frame)?,
         None => 1.0,
     };
-    let runs = plan_runs(&steers, factors, scale).map_err(|failure| failure.about("--steer"))?;
+    let runs = plan_runs(&resolved, factors, scale).map_err(|failure| failure.about("--steer"))?;
     let stop_tokens = frame.stop_tokens();
     let request = |run: &Run| Request {
         prompt: prompt.clone(),
@@ -50,7 +77,7 @@ pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> 
         stop_tokens: stop_tokens.clone(),
         log_probs: false,
     };
-    let generator = Generator::new(&loaded.model, tokenizer).with_requests(runs.iter().map(request))?;
+    let generator = Generator::new(&*loaded.model, &**tokenizer).with_requests(runs.iter().map(request))?;
     let (bar, raw) = (Bar::new()?, frame.name() == "none");
     let collect =
         |show: &dyn Fn(&str) -> Result<(), Failure>| collect(generator, runs.len(), raw, &bar, show);
@@ -60,7 +87,8 @@ pub fn generate(mut args: GenerateArgs, on: ComputeArgs) -> Result<(), Failure> 
     }
     if args.compare {
         let answers = collect(&|_| Ok(()))?;
-        let cell = |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&steers), printable(&answer.text));
+        let cell =
+            |(run, answer): (&Run, &Answer)| (run.tone(), run.label(&resolved), printable(&answer.text));
         return print(&columns(&runs.iter().zip(&answers).map(cell).collect::<Vec<_>>(), width()));
     }
     collect(&|piece| print(&printable(piece)))?;
@@ -87,9 +115,9 @@ fn factors(specs: &[SteerSpec], compare: bool) -> &'static [f64] {
 
 /// The factor of all alphas that moves what the model would answer unsteered by so many nats per token.
 fn budgeted(
-    loaded: &Loaded,
+    loaded: &LanguageModel,
     prompt: &[u32],
-    steers: &[PlannedSteer],
+    resolved: &Resolved,
     nats: f64,
     frame: &Frame,
 ) -> Result<f64, Failure> {
@@ -101,14 +129,13 @@ fn budgeted(
         ..Request::default()
     };
     let mut tokens = Vec::new();
-    for event in Generator::new(&loaded.model, loaded.tokenizer()?).with_requests([unsteered])? {
+    for event in Generator::new(&*loaded.model, &**loaded.tokenizer()?).with_requests([unsteered])? {
         tokens.extend(event.map_err(Error::from)?.token);
     }
     let texts = [Continuation { prompt: prompt.to_vec(), tokens }];
-    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
-    let found = solve_kl(&loaded.model, &texts, nats, 1.0, |factor| steering_of(&instructions, factor));
+    let found = solve_kl(&loaded.model, &texts, nats, 1.0, |factor| resolved.steering(factor));
     let found = found.map_err(|error| Failure::from(error).about("--kl"))?;
-    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha) * found.factor;
+    let alpha = first_alpha(resolved) * found.factor;
     note(&format!(
         "{:.3} nats per token at {:.3} times the alphas: the first is {alpha:.3}",
         found.kl, found.factor
@@ -119,10 +146,15 @@ fn budgeted(
 /// How much of the unsteered answer a budget is measured on.
 const BUDGETED_TOKENS: usize = 48;
 
-fn plan_runs(steers: &[PlannedSteer], factors: &[f64], scale: f64) -> Result<Vec<Run>, Failure> {
-    let alpha = steers.first().map_or(0.0, |it| it.planned.alpha) * scale;
+/// The alpha of the first vector; 0 without one.
+fn first_alpha(resolved: &Resolved) -> f64 {
+    resolved.vectors().first().map_or(0.0, |first| first.alpha)
+}
+
+fn plan_runs(resolved: &Resolved, factors: &[f64], scale: f64) -> Result<Vec<Run>, Failure> {
+    let alpha = first_alpha(resolved) * scale;
     let run = |factor: &f64| {
-        let steering = steer::steering(steers, *factor * scale)?;
+        let steering = resolved.steering(*factor * scale)?;
         Ok(Run { factor: *factor, alpha: alpha * factor + 0.0, steering })
     };
     factors.iter().map(run).collect()
@@ -142,16 +174,17 @@ impl Run {
         }
     }
 
-    fn label(&self, steers: &[PlannedSteer]) -> String {
-        let Some(first) = steers.first().filter(|_| self.factor != 0.0) else { return "baseline".into() };
+    fn label(&self, resolved: &Resolved) -> String {
+        let vectors = resolved.vectors();
+        let Some(first) = vectors.first().filter(|_| self.factor != 0.0) else { return "baseline".into() };
         let label = match first.how.op {
             Op::Add | Op::AddUntil(_) if self.alpha == 0.0 => "baseline".into(),
-            Op::Add | Op::AddUntil(_) => format!("{:+} {}", rounded(self.alpha), first.planned.unit),
+            Op::Add | Op::AddUntil(_) => format!("{:+} {}", rounded(self.alpha), first.unit),
             Op::Rotate => format!("{:+} degrees", self.alpha),
             op if self.alpha == 1.0 => op.name().into(),
             op => format!("{} {}", op.name(), self.alpha),
         };
-        match steers.len() {
+        match vectors.len() {
             1 => label,
             n => format!("{label}, {} more", n - 1),
         }

@@ -1,19 +1,34 @@
-use crate::args::{ComputeArgs, ShowModelArgs};
-use crate::failure::Failure;
-use crate::loaded::{self, Found};
-use crate::memory::{Estimate, Size, Work};
-use crate::output::{Tone, paint, print_line, printable};
+use crate::args::{ComputeArgs, locate};
+use crate::terminal::{Failure, Tone, paint, print_line, printable};
 use serde_json::json;
 use std::num::NonZeroUsize;
+use whipstaff::{Estimate, Size, Workload};
 use whipstaff_engine::{Outline, ROW_BUDGET, n_parameters};
+
+#[derive(clap::Args)]
+pub struct ShowModelArgs {
+    /// A Hugging Face directory, a .gguf file, or a model of the hub: ORG/NAME, ORG/NAME:QUANT or
+    /// ORG/NAME/FILE.gguf, with @REVISION if you like [default: the embedded model]
+    #[arg(value_name = "MODEL")]
+    pub model: Option<String>,
+    /// The same, as everywhere else
+    #[arg(long = "model", value_name = "MODEL", conflicts_with = "model", hide = true)]
+    pub model_flag: Option<String>,
+    /// Tokens of context to estimate memory for [default: the model's, at most 4096]
+    #[arg(long, value_name = "N")]
+    pub context: Option<NonZeroUsize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Without `--context`, memory is estimated for so many tokens at most.
 const CONTEXT: usize = 4096;
 
 /// `whipstaff model show`: what a model is and what it would take, from its headers.
 pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let cpu = loaded::cpu(on)?;
-    let found = Found::new(args.model.or(args.model_flag).as_deref())?;
+    let cpu = on.compute().cpu()?;
+    let found = locate("--model", args.model.or(args.model_flag).as_deref())?;
     let outline = found.outline()?;
     let (config, weights) = (outline.config(), outline.weights());
     let dtypes: Vec<&str> = weights.dtypes().iter().map(|dtype| dtype.name()).collect();
@@ -93,7 +108,12 @@ pub fn show_model(args: ShowModelArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// One sequence of `context` tokens.
 fn estimate(outline: &Outline, context: usize) -> Estimate {
-    let work = Work { sequences: vec![context], rows: context.min(ROW_BUDGET), logits: 1, ..Work::default() };
+    let work = Workload {
+        sequences: vec![context],
+        rows: context.min(ROW_BUDGET),
+        logits: 1,
+        ..Workload::default()
+    };
     Estimate::new(outline, &work)
 }
 

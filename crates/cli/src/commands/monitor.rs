@@ -1,21 +1,67 @@
-use crate::args::{ComputeArgs, MonitorArgs};
-use crate::failure::Failure;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
 use crate::heatmap;
-use crate::loaded::Loaded;
-use crate::memory::{Before, FRAME};
-use crate::output::{note, print, print_line};
-use crate::plan::{self, PlannedVector, SteerArg};
-use crate::progress::Bar;
-use crate::steer::PlannedSteer;
+use crate::plan;
+use crate::steer::{resolved, resolved_one};
+use crate::terminal::{Bar, Failure, note, print, print_line};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{FRAME_TOKENS, Preview};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
 use whipstaff_report::TokenMap;
 use whipstaff_steering::{
-    AnswerRows, ContrastSet, ExtractOptions, Frame, Method, Projections, Text, TokenRule, midpoints, rulers,
-    steering_of, watch,
+    AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Projections, SteerSpec, Text,
+    TokenRule, midpoints, rulers, watch,
 };
+
+#[derive(clap::Args)]
+pub struct MonitorArgs {
+    /// The vector to project on
+    #[arg(value_name = "V.safetensors")]
+    pub vector: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArg,
+    #[command(flatten)]
+    pub watched: WatchedArgs,
+    /// What an assistant answers to the prompt
+    #[arg(long, value_name = "TEXT", requires = "prompt")]
+    pub answer: Option<String>,
+    /// Layers to watch: 8 or 8,10 or 8-11 or -1 or 50% or all (that the vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Contrasts that say where the two sides meet: values are then in gaps from that midpoint, +0.5 the mean
+    /// of the positive answers and -0.5 that of the negative ones [default: values in rms of the stream from zero]
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: Option<PathBuf>,
+    #[command(flatten)]
+    pub steer: SteerArgs,
+    /// Show the shift from another text (unsteered, as it is), or without TEXT from the same text unsteered
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    pub baseline: Option<String>,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Write a heat map of tokens and layers that any browser opens
+    #[arg(short, long, value_name = "F.html")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The text to watch.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct WatchedArgs {
+    /// A text, as it is
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub text: Option<String>,
+    /// What a user says, in the frame
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// A conversation, one message a line: {"role": "user", "content": …}
+    #[arg(long, value_name = "F.jsonl")]
+    pub messages: Option<PathBuf>,
+}
 
 /// `whipstaff monitor`: text → tokens → projections, steered and for comparison → drawn or written.
 pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -30,22 +76,20 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     let messages = args.watched.messages.as_deref().map(read_messages).transpose()?;
     let contrasts = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
     args.output.as_deref().map_or(Ok(()), plan::output_file)?;
-    let work = |it: &Before| {
+    let work = |it: &Preview| {
         let given = [&args.watched.text, &args.watched.prompt, &args.answer, &args.baseline];
         let said = messages.iter().flatten().map(|it| it.content.as_str());
         let texts = given.into_iter().flatten().map(String::as_str).chain(said);
-        let n: usize = texts.map(|text| it.tokens(text) + FRAME).sum();
+        let n: usize = texts.map(|text| it.tokens(text) + FRAME_TOKENS).sum();
         contrasts.as_ref().map_or_else(|| it.replaying(&[n]), |set| it.extraction(set, None, false))
     };
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let watched = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
-    let watched = PlannedVector::new(&watched, None, &loaded)?;
-    let layers = watched.layers_of(&args.layers, &args.vector, &loaded)?;
-    let steers =
-        specs.iter().map(|spec| PlannedSteer::new(spec, None, &loaded)).collect::<Result<Vec<_>, _>>()?;
-    let instructions: Vec<_> = steers.iter().map(PlannedSteer::instruction).collect();
-    let steering = steering_of(&instructions, 1.0).map_err(|error| Failure::from(error).about("--steer"))?;
-    let frame = plan::frame(&args.frame, &loaded, [&watched])?;
+    let loaded = args.model.open(on, work)?;
+    let watched = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
+    let layers = watched.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
+    let steering = resolved(&specs, &loaded)?.steering(1.0);
+    let steering = steering.map_err(|error| Failure::from(error).about("--steer"))?;
+    let frame = plan::frame(&args.frame, &loaded, watched.frame())?;
     let tokenizer = loaded.tokenizer()?;
     let text = encode(&args, messages, &frame, tokenizer)?;
 

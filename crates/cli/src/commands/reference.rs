@@ -1,10 +1,7 @@
-use crate::args::ComputeArgs;
-use crate::failure::Failure;
-use crate::loaded::{Found, Loaded};
-use crate::memory::Before;
-use crate::output::print_line;
-use crate::progress::Bar;
+use crate::args::{ComputeArgs, locate};
+use crate::terminal::{Bar, Failure, print_line};
 use serde_json::{Value, json};
+use whipstaff::LanguageModel;
 use whipstaff_engine::Tokenizer;
 use whipstaff_steering::{AnswerRows, ContrastSet, ExtractOptions, ModelId, PersonaVector};
 
@@ -38,11 +35,11 @@ impl<'a> Reference<'a> {
     /// Looks at the headers: whether the two are comparable is known before either is run.
     pub fn new(
         choice: &'a str,
-        loaded: &Loaded,
+        loaded: &LanguageModel,
         set: &ContrastSet,
         on: ComputeArgs,
     ) -> Result<Reference<'a>, Failure> {
-        let found = Found::new(Some(choice)).map_err(about)?;
+        let found = locate("--reference", Some(choice))?;
         let name = found.name.clone();
         let (outline, tokenizer) = (found.outline()?, found.tokenizer()?);
         let (ours, theirs) = (loaded.model.config(), outline.config());
@@ -72,7 +69,7 @@ impl<'a> Reference<'a> {
     /// held in memory.
     pub fn compare(
         self,
-        used: Loaded,
+        used: LanguageModel,
         options: ExtractOptions,
         vector: &PersonaVector,
         set: &ContrastSet,
@@ -80,8 +77,7 @@ impl<'a> Reference<'a> {
     ) -> Result<Comparison, Failure> {
         drop(used);
         bar.clear();
-        let loaded = Loaded::new(Some(self.choice), self.on, |it: &Before| it.extraction(set, None, false))
-            .map_err(about)?;
+        let loaded = self.on.open("--reference", Some(self.choice), |it| it.extraction(set, None, false))?;
         let model = ModelId { name: self.name.clone(), weights_sha256: String::new(), ..options.model };
         let options = ExtractOptions { model, ..options };
         let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, &options, bar)?;
@@ -92,13 +88,6 @@ impl<'a> Reference<'a> {
             Some(Row { layer: *layer, cosine: cosine(&it.direction, &other.direction), gap_ratio })
         };
         Ok(Comparison { name: self.name, rows: vector.layers.iter().filter_map(row).collect() })
-    }
-}
-
-fn about(failure: Failure) -> Failure {
-    match failure {
-        Failure::BadInput(reason) => Failure::BadInput(format!("--reference: {reason}")),
-        other => other,
     }
 }
 

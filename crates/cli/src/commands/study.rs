@@ -1,14 +1,11 @@
-use crate::args::{ComputeArgs, FrameArgs, StudyArgs};
+use crate::args::{ComputeArgs, FrameArgs};
 use crate::commands::receipt::neutral;
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{note, print, print_line};
 use crate::plan;
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, note, print, print_line, width, wrap};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{LanguageModel, Preview};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::Continuation;
 use whipstaff_figures::FigureError;
@@ -18,6 +15,19 @@ use whipstaff_steering::study::{
 };
 use whipstaff_steering::sweep::digest_of;
 use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec, ModelId};
+
+#[derive(clap::Args)]
+pub struct StudyArgs {
+    /// What to measure: models, personas, methods, layers, cost (docs/FORMATS.md)
+    #[arg(value_name = "STUDY.toml")]
+    pub study: PathBuf,
+    /// Folder for report.html, study.json, study.csv, the figures and cells/; a study that was cut goes on from there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff study`: read the plan → for each model and persona measure what is missing → draw, answer, write.
 pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
@@ -85,7 +95,7 @@ const LEAST_CONTRASTS: usize = 8;
 
 /// A model of the study, and what all personas are measured with on it.
 struct Subject {
-    loaded: Loaded,
+    loaded: LanguageModel,
     frame: Frame,
     neutral: Vec<Continuation>,
     layers: Vec<Vec<usize>>,
@@ -94,21 +104,15 @@ struct Subject {
 impl Subject {
     /// Loads a model, once it is known to have room for the largest persona.
     fn new(plan: &StudyPlan, model: &str, on: ComputeArgs, personas: &[Persona]) -> Result<Subject, Failure> {
-        let work = |it: &Before| {
+        let work = |it: &Preview| {
             it.largest(
                 personas.iter().map(|persona| it.extraction(&persona.set, Some(&persona.heldout), true)),
             )
         };
-        let loaded = Loaded::new((model != EMBEDDED).then_some(model), on, work);
-        let loaded = loaded.map_err(|failure| match failure {
-            Failure::BadInput(message) => {
-                Failure::BadInput(format!("models: {}", message.trim_start_matches("--model ")))
-            }
-            other => other,
-        })?;
+        let loaded = on.open("models:", (model != EMBEDDED).then_some(model), work)?;
         let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
         Ok(Subject {
-            frame: plan::frame(&frame, &loaded, &[])?,
+            frame: plan::frame(&frame, &loaded, None)?,
             neutral: neutral(&loaded, plan.neutral.as_deref())?,
             layers: layers(plan, loaded.model.config().n_layers)?,
             loaded,
@@ -230,8 +234,7 @@ fn settings(plan: &StudyPlan, pairs: &[Pair]) -> Vec<(String, String)> {
 
 /// The three answers, for a terminal.
 fn text(findings: &Findings) -> String {
-    let paragraph = |(question, answer): (&str, String)| {
-        format!("{question}\n{}\n", crate::output::wrap(&answer, crate::output::width()).join("\n"))
-    };
+    let paragraph =
+        |(question, answer): (&str, String)| format!("{question}\n{}\n", wrap(&answer, width()).join("\n"));
     QUESTIONS.into_iter().zip(answers(findings)).map(paragraph).collect::<Vec<_>>().join("\n")
 }

@@ -1,21 +1,71 @@
-use crate::args::{ComputeArgs, SweepArgs};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::commands::receipt::neutral;
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::Before;
-use crate::output::{note, print, print_line};
 use crate::plan;
-use crate::progress::Bar;
+use crate::terminal::{Bar, Failure, note, print, print_line, width, wrap};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use whipstaff::{LanguageModel, Preview};
 use whipstaff_disk::write_atomically;
 use whipstaff_figures::{HeatMap, HeatPanel, Tint};
 use whipstaff_report::{maps_page, percent};
 use whipstaff_steering::sweep::{Journal, Pick, Sweep, SweepCell, SweepPlan, digest_of, pick};
 use whipstaff_steering::{
-    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PersonaVector, layers_text,
+    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PERPLEXITY_BUDGET,
+    PersonaVector, TokenRule, Unit, layers_text,
 };
+
+#[derive(clap::Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Contrasts to fit on
+    #[arg(long, value_name = "F.jsonl")]
+    pub contrasts: PathBuf,
+    /// Contrasts to measure on [default: F-heldout.jsonl beside F.jsonl, else every fourth contrast, left out of
+    /// the fit]
+    #[arg(long, value_name = "F.jsonl")]
+    pub heldout: Option<PathBuf>,
+    /// Held-out contrasts that are used at most; a dose is picked on half of them and judged on the others
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub max_contrasts: usize,
+    /// How directions are fitted, separated by commas: mean, pca, pca-centered, logistic, lda, random, shuffled
+    #[arg(long, value_name = "M,…", value_delimiter = ',', default_value = "mean")]
+    pub methods: Vec<Method>,
+    /// Layers, each injected alone: 8 or 8,10 or 8-11 or -1 or 50% or all
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Layers injected together, as a column of its own; may be given several times
+    #[arg(long, value_name = "LAYERS", allow_hyphen_values = true)]
+    pub together: Vec<String>,
+    /// Alphas, separated by commas
+    #[arg(long, value_name = "A,B,…", default_value = "-1,0.25,0.5,1,2", allow_hyphen_values = true)]
+    pub alphas: String,
+    /// What alpha is counted in: gap, rms or unit
+    #[arg(long, default_value_t = Unit::Gap)]
+    pub unit: Unit,
+    /// Which tokens are averaged: see `whipstaff extract`
+    #[arg(long, value_name = "RULE", default_value_t = TokenRule::Answer, allow_hyphen_values = true)]
+    pub tokens: TokenRule,
+    /// A dose may make answers this many times as perplexing
+    #[arg(long, value_name = "R", default_value_t = PERPLEXITY_BUDGET)]
+    pub budget: f64,
+    /// Paragraphs that have nothing to do with the persona, to measure damage on [default: twelve of everyday
+    /// prose; the embedded model's own answers]
+    #[arg(long, value_name = "F.txt")]
+    pub neutral: Option<PathBuf>,
+    /// The same seed gives the same numbers
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub frame: FrameArgs,
+    /// Folder for cells.jsonl, sweep.json, sweep.html and the maps; a sweep that was cut goes on from there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff sweep`: read contrasts → fit by every method → measure what is missing of the grid, cell by cell →
 /// draw → pick a dose on one half of the contrasts and say how it does on the other.
@@ -38,10 +88,8 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("--alphas: 0 is the unsteered model, which is measured anyway".into()));
     }
     plan::output_folder(&args.output)?;
-    let loaded = Loaded::new(args.model.model.as_deref(), on, |it: &Before| {
-        it.extraction(&set, Some(&heldout), true)
-    })?;
-    let frame = plan::frame(&args.frame, &loaded, &[])?;
+    let loaded = args.model.open(on, |it: &Preview| it.extraction(&set, Some(&heldout), true))?;
+    let frame = plan::frame(&args.frame, &loaded, None)?;
     let n_layers = loaded.model.config().n_layers;
     let all: Vec<usize> = (0..n_layers).collect();
     let mut layers: Vec<Vec<usize>> =
@@ -109,7 +157,7 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
 
 /// A vector by each method, all from one pass over the contrasts.
 fn fit(
-    loaded: &Loaded,
+    loaded: &LanguageModel,
     set: &ContrastSet,
     plan: &SweepPlan,
     args: &SweepArgs,
@@ -120,7 +168,7 @@ fn fit(
     layers.dedup();
     let options = ExtractOptions {
         model: plan.model.clone(),
-        frame: plan::frame(&args.frame, loaded, &[])?,
+        frame: plan::frame(&args.frame, loaded, None)?,
         tokens: args.tokens,
         layers,
         method: Method::Mean,
@@ -280,5 +328,5 @@ fn text(plan: &SweepPlan, cells: &[SweepCell], picked: Option<&Pick>, budget: f6
         Some(it) => in_words(plan, it, budget),
         None => format!("No dose is within the budget of {budget} times the perplexity."),
     };
-    text + &crate::output::wrap(&words, crate::output::width()).join("\n") + "\n"
+    text + &wrap(&words, width()).join("\n") + "\n"
 }

@@ -1,26 +1,43 @@
-use crate::args::{ComputeArgs, TokensArgs};
-use crate::failure::Failure;
-use crate::loaded::Loaded;
-use crate::memory::{Before, Work};
-use crate::output::{Tone, paint, print, print_line, printable, width};
-use crate::plan::{PlannedVector, SteerArg};
+use crate::args::{ComputeArgs, ModelArg};
+use crate::steer::resolved_one;
+use crate::terminal::{Failure, Tone, paint, print, print_line, printable, width};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
-use whipstaff_steering::{Lens, TokenPush, lens};
+use whipstaff::{Preview, Workload};
+use whipstaff_steering::{LayerSpec, Lens, SteerSpec, TokenPush, lens};
+
+#[derive(clap::Args)]
+pub struct TokensArgs {
+    /// The vector file, or a control vector (.gguf)
+    #[arg(value_name = "V.safetensors")]
+    pub vector: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Layers: 8 or 8,10 or 8-11 or -1 or 50% or auto or all (that the vector has)
+    #[arg(long, value_name = "LAYERS", default_value = "all", allow_hyphen_values = true)]
+    pub layers: LayerSpec,
+    /// Tokens on each side
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `whipstaff vector tokens`: read the vector → load the model → read the directions by its head → print.
 pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let work = |_: &Before| Work { rows: 16, logits: 16, ..Work::default() };
-    let loaded = Loaded::new(args.model.model.as_deref(), on, work)?;
-    let steer = SteerArg { path: args.vector.clone(), alpha: None, layers: None };
-    let planned = PlannedVector::new(&steer, None, &loaded)?;
-    let layers = planned.layers_of(&args.layers, &args.vector, &loaded)?;
-    let found = lens(&loaded.model, loaded.tokenizer()?, &planned.vector, &layers, args.top)?;
+    let work = |_: &Preview| Workload { rows: 16, logits: 16, ..Workload::default() };
+    let loaded = args.model.open(on, work)?;
+    let steer = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
+    let layers = steer.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
+    let found = lens(&loaded.model, loaded.tokenizer()?, &steer.vector, &layers, args.top)?;
     if args.json {
         let layers: Vec<Value> = found.iter().map(layer_json).collect();
-        return print_line(&json!({"vector": planned.vector.name, "layers": layers}).to_string());
+        return print_line(&json!({"vector": steer.vector.name, "layers": layers}).to_string());
     }
-    let name = paint(Tone::Heading, &printable(&planned.vector.name));
+    let name = paint(Tone::Heading, &printable(&steer.vector.name));
     let about =
         "tokens pushed, with their logits less the mean of the vocabulary, in its standard deviations";
     print(&format!(

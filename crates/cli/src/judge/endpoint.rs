@@ -1,6 +1,6 @@
 //! Where a judge is, and the key that it may see.
 
-use crate::failure::Failure;
+use crate::terminal::Failure;
 use std::net::IpAddr;
 use ureq::http::Uri;
 

@@ -1,33 +1,65 @@
 //! The steering of a request as people and programs write it: one shape for flags, TOML and JSON.
 //!
-//! `Wire` and `WireGate` are that shape; [`SteerSpec`] is what it means. docs/FORMATS.md describes every field.
+//! [`Entry`] and [`GateEntry`] are that shape, [`SteerSpec`] is what it means. `steer::short` fills an entry from the
+//! command line's short form. docs/FORMATS.md describes every field.
 
 mod values;
 
 use super::instruction::{Application, Op, TokenFilter};
 use crate::error::Error;
 use crate::vector::{LayerSpec, Unit};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use values::{Of, parse};
-use whipstaff_engine::{Fires, Pool, Score};
+use values::fill;
+use whipstaff_engine::{Fires, Pool, Schedule, Score, Site, Span};
 
 /// One vector of a request, before anything is read.
+///
+/// A spec is written in three ways that mean the same: the command line's short form, TOML and JSON.
+///
+/// ```
+/// use whipstaff_steering::{Amount, SteerSpec};
+///
+/// let spec: SteerSpec = "kind.safetensors:0.5rms@8-11,scope=answer".parse()?;
+/// assert_eq!(spec.amount, Some(Amount::Alpha(0.5)));
+///
+/// let toml = r#"
+///     [[steer]]
+///     vector = "kind.safetensors"
+///     alpha = 0.5
+///     unit = "rms"
+///     layers = "8-11"
+///     scope = "answer"
+/// "#;
+/// assert_eq!(SteerSpec::from_toml(toml)?, [spec]);
+/// # Ok::<(), whipstaff_steering::FieldError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SteerSpec {
-    /// Its file.
+    /// The vector's file.
     pub vector: PathBuf,
-    /// The dial, if it is given.
-    pub alpha: Option<f64>,
+    /// How much of it, if that is given.
+    pub amount: Option<Amount>,
     /// What alpha and targets are counted in.
     pub unit: Option<Unit>,
     /// The layers; those that the vector recommends, if they are not given.
     pub layers: Option<LayerSpec>,
-    /// How it is given; its gate is `gate` still.
+    /// Application the dose is given. Its gate is `None` here; the gate asked for is `gate`.
     pub how: Application,
     /// Under what condition.
     pub gate: Option<GateRequest>,
+}
+
+/// How much of a vector a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// An alpha, counted in the unit of the spec.
+    Alpha(f64),
+    /// A budget: as much as moves the model's answer to a prompt by so many nats per token. Negative nats lean away from
+    /// the persona. [`SteerSpec::take_budget`] says how a budget becomes an alpha.
+    Nats(f64),
 }
 
 /// A gate, before its vector is read.
@@ -56,6 +88,8 @@ pub struct FieldError {
     pub reason: String,
 }
 
+impl std::error::Error for FieldError {}
+
 impl std::fmt::Display for FieldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.field.as_str() {
@@ -69,22 +103,29 @@ impl std::fmt::Display for FieldError {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    steer: Vec<Wire>,
+    steer: Vec<Entry>,
 }
 
-/// An entry of `steer`.
+/// An entry of `steer`: the fields as they are written, each with its type.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Wire {
-    vector: String,
+pub(crate) struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alpha: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    site: Option<String>,
+    nats: Option<f64>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    unit: Option<Unit>,
+    #[serde(
+        serialize_with = "values::text::serialize",
+        deserialize_with = "values::layers",
+        skip_serializing_if = "values::is_unwritten"
+    )]
+    layers: Option<LayerSpec>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    site: Option<Site>,
     #[serde(skip_serializing_if = "Option::is_none")]
     op: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,51 +136,140 @@ struct Wire {
     hi: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<f64>,
-    #[serde(skip_serializing_if = "is_false")]
-    keep_norm: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    skip_special: bool,
+    keep_norm: Option<bool>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    scope: Option<Span>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<String>,
+    skip_special: Option<bool>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    tokens: Option<Regex>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    schedule: Option<Schedule>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    schedule: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gate: Option<WireGate>,
+    gate: Option<GateEntry>,
 }
 
+/// The gate of an entry.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct WireGate {
-    vector: String,
+struct GateEntry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layer: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<String>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    score: Option<Score>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    pool: Option<Pool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     above: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     below: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<String>,
+    #[serde(with = "values::text", skip_serializing_if = "values::is_unwritten")]
+    unit: Option<Unit>,
 }
 
-fn is_false(x: &bool) -> bool {
-    !x
+/// The fields of an entry and of its gate, as the short form writes them.
+const KEYS: &str = "`vector`, `alpha`, `nats`, `unit`, `layers`, `site`, `op`, `to`, `lo`, `hi`, `until`, `keep_norm`, \
+                    `scope`, `skip_special`, `tokens`, `schedule`, `gate`, `gate.layer`, `gate.score`, `gate.pool`, \
+                    `gate.above`, `gate.below`, `gate.unit`";
+
+impl Entry {
+    /// Makes an entry of what stands before the options of the short form.
+    pub(crate) fn new(
+        vector: &str,
+        amount: Option<(Amount, Option<Unit>)>,
+        layers: Option<LayerSpec>,
+    ) -> Entry {
+        let mut entry = Entry { vector: Some(vector.into()), layers, ..Entry::default() };
+        if let Some((amount, unit)) = amount {
+            entry.set_amount(amount);
+            entry.unit = unit;
+        }
+        entry
+    }
+
+    fn set_amount(&mut self, amount: Amount) {
+        match amount {
+            Amount::Alpha(alpha) => self.alpha = Some(alpha),
+            Amount::Nats(nats) => self.nats = Some(nats),
+        }
+    }
+
+    /// Fills the field `key` from text. The fields of the gate are `gate.key`; `gate` is the file of its vector.
+    pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), FieldError> {
+        match key {
+            "vector" => fill(key, &mut self.vector, text),
+            "alpha" => fill(key, &mut self.alpha, text),
+            "nats" => fill(key, &mut self.nats, text),
+            "unit" => fill(key, &mut self.unit, text),
+            "layers" => fill(key, &mut self.layers, text),
+            "site" => fill(key, &mut self.site, text),
+            "op" => fill(key, &mut self.op, text),
+            "to" => fill(key, &mut self.to, text),
+            "lo" => fill(key, &mut self.lo, text),
+            "hi" => fill(key, &mut self.hi, text),
+            "until" => fill(key, &mut self.until, text),
+            "keep_norm" => fill(key, &mut self.keep_norm, text),
+            "scope" => fill(key, &mut self.scope, text),
+            "skip_special" => fill(key, &mut self.skip_special, text),
+            "tokens" => fill(key, &mut self.tokens, text),
+            "schedule" => fill(key, &mut self.schedule, text),
+            _ => match key.strip_prefix("gate") {
+                Some(rest) => self.gate.get_or_insert_default().set(key, rest, text),
+                None => Err(unknown(key)),
+            },
+        }
+    }
 }
 
-/// Fields that a flag gives as numbers, and as yes or no. All others are text.
-const NUMBERS: [&str; 8] = ["alpha", "to", "lo", "hi", "until", "gate.above", "gate.below", "gate.layer"];
-const SWITCHES: [&str; 2] = ["keep_norm", "skip_special"];
+impl GateEntry {
+    /// Fills a field; `rest` is what follows `gate` in `key`.
+    fn set(&mut self, key: &str, rest: &str, text: &str) -> Result<(), FieldError> {
+        match rest {
+            "" | ".vector" => fill(key, &mut self.vector, text),
+            ".layer" => fill(key, &mut self.layer, text),
+            ".score" => fill(key, &mut self.score, text),
+            ".pool" => fill(key, &mut self.pool, text),
+            ".above" => fill(key, &mut self.above, text),
+            ".below" => fill(key, &mut self.below, text),
+            ".unit" => fill(key, &mut self.unit, text),
+            _ => Err(unknown(key)),
+        }
+    }
+}
+
+fn unknown(key: &str) -> FieldError {
+    field(key, format!("unknown field `{key}`, expected one of {KEYS}"))
+}
 
 impl SteerSpec {
+    /// Makes a spec of a vector file that leaves everything else out: the dose is the vector's own.
+    pub fn new(vector: impl Into<PathBuf>) -> SteerSpec {
+        SteerSpec {
+            vector: vector.into(),
+            amount: None,
+            unit: None,
+            layers: None,
+            how: Application::default(),
+            gate: None,
+        }
+    }
+
+    /// Returns the alpha, if one is given.
+    pub fn alpha(&self) -> Option<f64> {
+        match self.amount {
+            Some(Amount::Alpha(alpha)) => Some(alpha),
+            Some(Amount::Nats(_)) | None => None,
+        }
+    }
+
     /// Reads a steering file: TOML or JSON by its extension. Paths in it are relative to its folder.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::File`] naming the field and what is allowed.
+    ///
+    /// Returns [`Error::Read`], or [`Error::File`] naming the field and what is allowed.
     pub fn read(path: &Path) -> Result<Vec<SteerSpec>, Error> {
         let wrong = |reason: String| Error::File { path: path.to_owned(), reason };
         let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
@@ -148,12 +278,15 @@ impl SteerSpec {
         }
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let value = match extension {
-            "toml" => from_toml(&text).map_err(wrong)?,
-            _ => serde_json::from_str(&text).map_err(|it| wrong(format!("is not JSON: {it}")))?,
+        let specs = match extension {
+            "toml" => SteerSpec::from_toml(&text),
+            _ => match serde_json::from_str(&text) {
+                Ok(value) => SteerSpec::from_json(value),
+                Err(error) => Err(field("", format!("is not JSON: {error}"))),
+            },
         };
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut specs = SteerSpec::from_json(value).map_err(|it| wrong(it.to_string()))?;
+        let mut specs = specs.map_err(|error| wrong(error.to_string()))?;
         for spec in &mut specs {
             spec.vector = folder.join(&spec.vector);
             if let Some(gate) = &mut spec.gate {
@@ -163,53 +296,41 @@ impl SteerSpec {
         Ok(specs)
     }
 
-    /// The entries of `{"steer": […]}`, paths as they are.
+    /// Reads the `[[steer]]` tables of a TOML text; paths stay as they are.
     ///
     /// # Errors
-    /// Which field is wrong, and what is allowed.
+    ///
+    /// Returns which field is wrong, and what is allowed.
+    pub fn from_toml(text: &str) -> Result<Vec<SteerSpec>, FieldError> {
+        SteerSpec::from_json(from_toml(text).map_err(|reason| field("", reason))?)
+    }
+
+    /// Reads the entries of `{"steer": […]}`; paths stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Returns which field is wrong, and what is allowed.
     pub fn from_json(value: Value) -> Result<Vec<SteerSpec>, FieldError> {
         let file: File = typed(value)?;
-        let entry = |(i, wire): (usize, Wire)| {
-            SteerSpec::new(wire).map_err(|it| FieldError { field: format!("steer[{i}].{}", it.field), ..it })
+        let spec = |(i, entry): (usize, Entry)| {
+            let within =
+                |error: FieldError| FieldError { field: format!("steer[{i}].{}", error.field), ..error };
+            SteerSpec::from_entry(entry).map_err(within)
         };
-        file.steer.into_iter().enumerate().map(entry).collect()
+        file.steer.into_iter().enumerate().map(spec).collect()
     }
 
-    /// An entry given as `key=value` pairs, those of the gate as `gate.key`; `gate=FILE` is its vector.
-    ///
-    /// # Errors
-    /// Which field is wrong, and what is allowed.
-    pub fn from_pairs<'a>(
-        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<SteerSpec, FieldError> {
-        let (mut entry, mut gate) = (Map::new(), Map::new());
-        for (key, text) in pairs {
-            let value = value_of(key, text)?;
-            let twice = match (key, key.strip_prefix("gate.")) {
-                ("gate", _) => gate.insert("vector".into(), value),
-                (_, Some(key)) => gate.insert(key.into(), value),
-                _ => entry.insert(key.into(), value),
-            };
-            if twice.is_some() {
-                return Err(FieldError { field: key.into(), reason: "is given twice".into() });
-            }
-        }
-        if !gate.is_empty() {
-            entry.insert("gate".into(), gate.into());
-        }
-        SteerSpec::new(typed(entry.into())?)
-    }
-
-    /// The same as JSON again, as short as it can be.
+    /// Returns specs as JSON, as short as it can be.
     pub fn to_json(specs: &[SteerSpec]) -> String {
-        let file = File { steer: specs.iter().map(Wire::from).collect() };
+        let file = File { steer: specs.iter().map(Entry::from).collect() };
         serde_json::to_string_pretty(&file).expect("plain data")
     }
 
-    /// The alpha to use for one that is not given: 1 for a share; `None` is what the vector recommends.
+    /// Returns the alpha to use for one that is not given: 1 for a share, `None` for what the vector recommends.
     ///
     /// # Errors
-    /// An angle has no default.
+    ///
+    /// Returns a [`FieldError`] for an angle, which has no default.
     pub fn default_alpha(&self) -> Result<Option<f64>, FieldError> {
         match self.how.op {
             Op::Add | Op::AddUntil(_) => Ok(None),
@@ -218,42 +339,61 @@ impl SteerSpec {
         }
     }
 
-    fn new(wire: Wire) -> Result<SteerSpec, FieldError> {
-        if wire.vector.is_empty() {
-            return Err(field("vector", "is missing: the file of the vector"));
-        }
-        let (op, alpha) = (op(&wire)?, wire.alpha);
-        let (allowed, fits) = op.takes(alpha.unwrap_or(0.0));
+    /// Checks the fields of an entry against each other.
+    pub(crate) fn from_entry(entry: Entry) -> Result<SteerSpec, FieldError> {
+        let op = op(&entry)?;
+        let amount = match (entry.alpha, entry.nats) {
+            (Some(_), Some(_)) => return Err(field("nats", "is given beside alpha: give one of them")),
+            (alpha, nats) => alpha.map(Amount::Alpha).or(nats.map(Amount::Nats)),
+        };
+        let alpha = amount.map_or(0.0, Amount::alpha);
+        let (allowed, fits) = op.takes(alpha);
         if !fits {
             return Err(field("alpha", format!("of `{}` must be {allowed}", op.name())));
         }
         let how = Application {
             op,
-            keeps_norm: wire.keep_norm,
-            span: parse("scope", wire.scope.as_deref())?.unwrap_or_default(),
+            keeps_norm: entry.keep_norm.unwrap_or(false),
+            span: entry.scope.unwrap_or_default(),
             tokens: TokenFilter {
-                skips_special: wire.skip_special,
-                matching: parse("tokens", wire.tokens.as_deref())?,
+                skips_special: entry.skip_special.unwrap_or(false),
+                matching: entry.tokens,
             },
-            schedule: parse("schedule", wire.schedule.as_deref())?.unwrap_or_default(),
-            site: parse("site", wire.site.as_deref())?,
+            schedule: entry.schedule.unwrap_or_default(),
+            site: entry.site,
             gate: None,
         };
+        let vector = file_of(entry.vector);
         Ok(SteerSpec {
-            alpha,
-            unit: parse("unit", wire.unit.as_deref())?,
-            layers: wire.layers.map(|it| values::layers(&it)).transpose()?,
-            gate: wire.gate.map(gate).transpose()?,
-            vector: wire.vector.into(),
+            vector: vector.ok_or_else(|| field("vector", "is missing: the file of the vector"))?,
+            amount,
+            unit: entry.unit,
+            layers: entry.layers,
             how,
+            gate: entry.gate.map(gate).transpose()?,
         })
     }
 }
 
+impl Amount {
+    /// Returns the alpha that a search for the budget begins with: 1 or −1. An alpha is itself.
+    pub(crate) fn alpha(self) -> f64 {
+        match self {
+            Amount::Alpha(alpha) => alpha,
+            Amount::Nats(nats) => nats.signum(),
+        }
+    }
+}
+
+/// The file of a vector, if it is given.
+fn file_of(text: Option<String>) -> Option<PathBuf> {
+    text.filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
 /// The operator with its numbers; numbers of other operators are refused.
-fn op(wire: &Wire) -> Result<Op, FieldError> {
-    let name = wire.op.as_deref().unwrap_or("add");
-    let numbers = [("to", wire.to), ("lo", wire.lo), ("hi", wire.hi), ("until", wire.until)];
+fn op(entry: &Entry) -> Result<Op, FieldError> {
+    let name = entry.op.as_deref().unwrap_or("add");
+    let numbers = [("to", entry.to), ("lo", entry.lo), ("hi", entry.hi), ("until", entry.until)];
     let takes: &[&str] = match name {
         "add" => &["until"],
         "cap" => &["lo", "hi"],
@@ -276,83 +416,81 @@ fn op(wire: &Wire) -> Result<Op, FieldError> {
         }
     }
     let to =
-        || wire.to.ok_or_else(|| field("to", format!("is missing: {name} needs a projection to aim at")));
+        || entry.to.ok_or_else(|| field("to", format!("is missing: {name} needs a projection to aim at")));
     Ok(match name {
         "project" => Op::Project,
         "rotate" => Op::Rotate,
         "push" => Op::Push(to()?),
         "set" => Op::Set(to()?),
-        "cap" => match (wire.lo, wire.hi) {
+        "cap" => match (entry.lo, entry.hi) {
             (None, None) => return Err(field("lo", "is missing: cap needs lo, hi or both")),
             (Some(low), Some(high)) if low > high => return Err(field("lo", "is greater than hi")),
             (low, high) => Op::Cap { low, high },
         },
-        _ => wire.until.map_or(Op::Add, Op::AddUntil),
+        _ => entry.until.map_or(Op::Add, Op::AddUntil),
     })
 }
 
-fn gate(wire: WireGate) -> Result<GateRequest, FieldError> {
-    if wire.vector.is_empty() {
-        return Err(field("gate.vector", "is missing: the file of the condition vector"));
-    }
-    let fires = match (wire.above, wire.below) {
-        (Some(it), None) if it.is_finite() => Fires::Above(it),
-        (None, Some(it)) if it.is_finite() => Fires::Below(it),
+fn gate(entry: GateEntry) -> Result<GateRequest, FieldError> {
+    let vector = file_of(entry.vector)
+        .ok_or_else(|| field("gate.vector", "is missing: the file of the condition vector"))?;
+    let fires = match (entry.above, entry.below) {
+        (Some(above), None) if above.is_finite() => Fires::Above(above),
+        (None, Some(below)) if below.is_finite() => Fires::Below(below),
         (None, None) => {
             return Err(field("gate.above", "is missing: a gate needs a threshold, above or below"));
         }
         (Some(_), Some(_)) => return Err(field("gate.below", "a gate is either above or below a threshold")),
         _ => return Err(field("gate.above", "must be a finite number")),
     };
-    let score = parse("gate.score", wire.score.as_deref())?.unwrap_or(Score::Cosine);
-    let unit = parse("gate.unit", wire.unit.as_deref())?;
-    if unit.is_some() && score != Score::Projection {
+    let score = entry.score.unwrap_or(Score::Cosine);
+    if entry.unit.is_some() && score != Score::Projection {
         return Err(field("gate.unit", "belongs to score = projection: a cosine has no unit"));
     }
-    let pool = parse("gate.pool", wire.pool.as_deref())?.unwrap_or(Pool::Mean);
-    Ok(GateRequest { vector: wire.vector.into(), layer: wire.layer, score, pool, fires, unit })
+    let pool = entry.pool.unwrap_or(Pool::Mean);
+    Ok(GateRequest { vector, layer: entry.layer, score, pool, fires, unit: entry.unit })
 }
 
-impl From<&SteerSpec> for Wire {
-    fn from(it: &SteerSpec) -> Wire {
-        let (op, how) = (it.how.op, &it.how);
-        let mut wire = Wire {
-            vector: it.vector.display().to_string(),
-            alpha: it.alpha,
-            unit: it.unit.map(|it| it.to_string()),
-            layers: it.layers.as_ref().map(|it| Value::from(it.to_string())),
-            site: how.site.map(|it| it.to_string()),
+impl From<&SteerSpec> for Entry {
+    fn from(spec: &SteerSpec) -> Entry {
+        let (op, how) = (spec.how.op, &spec.how);
+        let mut entry = Entry {
+            vector: Some(spec.vector.display().to_string()),
+            unit: spec.unit,
+            layers: spec.layers.clone(),
+            site: how.site,
             op: (op.name() != "add").then(|| op.name().into()),
-            keep_norm: how.keeps_norm,
-            scope: how.span.written(),
-            skip_special: how.tokens.skips_special,
-            tokens: how.tokens.matching.as_ref().map(|it| it.as_str().to_owned()),
-            schedule: how.schedule.written(),
-            gate: it.gate.as_ref().map(WireGate::from),
-            ..Wire::default()
+            keep_norm: how.keeps_norm.then_some(true),
+            scope: Some(how.span),
+            skip_special: how.tokens.skips_special.then_some(true),
+            tokens: how.tokens.matching.clone(),
+            schedule: Some(how.schedule),
+            gate: spec.gate.as_ref().map(GateEntry::from),
+            ..Entry::default()
         };
+        spec.amount.into_iter().for_each(|amount| entry.set_amount(amount));
         match op {
-            Op::AddUntil(target) => wire.until = Some(target),
-            Op::Cap { low, high } => (wire.lo, wire.hi) = (low, high),
-            Op::Push(target) | Op::Set(target) => wire.to = Some(target),
+            Op::AddUntil(target) => entry.until = Some(target),
+            Op::Cap { low, high } => (entry.lo, entry.hi) = (low, high),
+            Op::Push(target) | Op::Set(target) => entry.to = Some(target),
             Op::Add | Op::Project | Op::Rotate => {}
         }
-        wire
+        entry
     }
 }
 
-impl From<&GateRequest> for WireGate {
-    fn from(it: &GateRequest) -> WireGate {
-        let (above, below) = match it.fires {
+impl From<&GateRequest> for GateEntry {
+    fn from(request: &GateRequest) -> GateEntry {
+        let (above, below) = match request.fires {
             Fires::Above(threshold) => (Some(threshold), None),
             Fires::Below(threshold) => (None, Some(threshold)),
         };
-        WireGate {
-            vector: it.vector.display().to_string(),
-            layer: it.layer,
-            score: it.score.written(),
-            pool: it.pool.written(),
-            unit: it.unit.map(|it| it.to_string()),
+        GateEntry {
+            vector: Some(request.vector.display().to_string()),
+            layer: request.layer,
+            score: Some(request.score),
+            pool: Some(request.pool),
+            unit: request.unit,
             above,
             below,
         }
@@ -391,29 +529,6 @@ fn null_in(value: &Value, at: &str) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// A flag's text as the value that its field takes.
-fn value_of(key: &str, text: &str) -> Result<Value, FieldError> {
-    let number = |text: &str| text.parse::<f64>().ok().filter(|x| x.is_finite());
-    if key == "gate.layer" {
-        return text
-            .parse::<usize>()
-            .map(Value::from)
-            .map_err(|_| field(key, format!("`{text}` is not a layer")));
-    }
-    if NUMBERS.contains(&key) {
-        return number(text)
-            .map(Value::from)
-            .ok_or_else(|| field(key, format!("`{text}` is not a finite number")));
-    }
-    if SWITCHES.contains(&key) {
-        return text
-            .parse::<bool>()
-            .map(Value::from)
-            .map_err(|_| field(key, format!("`{text}` is neither true nor false")));
-    }
-    Ok(Value::from(text))
 }
 
 #[cfg(test)]

@@ -1,43 +1,115 @@
-//! The values of text fields: how each is written, and what it means.
+//! The values of fields: how each is written, and what it means. Every way to write a spec ends here.
 
-use crate::error::Error;
-use crate::steer::spec::{FieldError, field};
-use crate::vector::{LayerSpec, Unit};
+use super::{FieldError, field};
+use crate::vector::{LayerMark, LayerSpec, Unit};
 use regex::{Regex, RegexBuilder};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use whipstaff_engine::{Pool, Position, Schedule, Score, Site, Span};
 
-/// A value that a text field may have.
+/// A value that can be read from text.
 pub(super) trait Of: Sized {
-    /// What it means; else what is allowed, as the rest of a sentence.
+    /// Returns what the text means; else what is allowed, as the rest of a sentence.
     fn of(text: &str) -> Result<Self, String>;
+}
 
-    /// How it is written; `None` for what a field means when it is not given.
+/// A value that files hold as text.
+pub(super) trait Written {
+    /// Returns the value as it is written; `None` for what a field means when it is not given.
     fn written(&self) -> Option<String>;
 }
 
-/// The value of a field, if it is given.
-pub(super) fn parse<T: Of>(name: &str, text: Option<&str>) -> Result<Option<T>, FieldError> {
-    text.map(|text| T::of(text).map_err(|reason| field(name, reason))).transpose()
+/// Fills a field from text, once.
+pub(super) fn fill<T: Of>(name: &str, value: &mut Option<T>, text: &str) -> Result<(), FieldError> {
+    if value.is_some() {
+        return Err(field(name, "is given twice"));
+    }
+    *value = Some(T::of(text).map_err(|reason| field(name, reason))?);
+    Ok(())
 }
 
-/// Layers: text, one number, or an array of numbers.
-pub(super) fn layers(value: &Value) -> Result<LayerSpec, FieldError> {
-    let wrong = || field("layers", "must be text such as \"8-11\", a number, or an array of numbers");
-    let number = |it: &Value| it.as_i64().map(|it| it.to_string()).ok_or_else(wrong);
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(number).collect::<Result<Vec<_>, _>>()?.join(","),
-        other => number(other)?,
+/// Returns true for a value that a file need not hold.
+pub(super) fn is_unwritten<T: Written>(value: &Option<T>) -> bool {
+    value.as_ref().and_then(T::written).is_none()
+}
+
+/// Text fields of TOML and JSON.
+pub(super) mod text {
+    use super::{Of, Written};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(crate) fn serialize<T: Written, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(T::written).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, T: Of, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| T::of(&text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// Reads the layers of TOML and JSON: text, one number, or an array of numbers.
+pub(super) fn layers<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LayerSpec>, D::Error> {
+    let one = |number: &Value| {
+        let index = LayerMark::Index(number.as_i64()?);
+        Some((index, index))
     };
-    text.parse().map_err(|it: Error| field("layers", it.to_string()))
+    let ranges = match Option::<Value>::deserialize(from)? {
+        None => return Ok(None),
+        Some(Value::String(text)) => return LayerSpec::of(&text).map(Some).map_err(D::Error::custom),
+        Some(Value::Array(numbers)) if !numbers.is_empty() => numbers.iter().map(one).collect(),
+        Some(number) => one(&number).map(|range| vec![range]),
+    };
+    let wrong = || D::Error::custom("must be text such as \"8-11\", a number, or an array of numbers");
+    ranges.map(|ranges| Some(LayerSpec::List(ranges))).ok_or_else(wrong)
+}
+
+impl Of for String {
+    fn of(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl Of for f64 {
+    fn of(text: &str) -> Result<f64, String> {
+        let number = text.parse().ok().filter(|x: &f64| x.is_finite());
+        number.ok_or_else(|| format!("`{text}` is not a finite number"))
+    }
+}
+
+/// The index of a layer: the only whole number that a field holds.
+impl Of for usize {
+    fn of(text: &str) -> Result<usize, String> {
+        text.parse().map_err(|_| format!("`{text}` is not a layer"))
+    }
+}
+
+impl Of for bool {
+    fn of(text: &str) -> Result<bool, String> {
+        text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+    }
+}
+
+impl Of for LayerSpec {
+    fn of(text: &str) -> Result<LayerSpec, String> {
+        text.parse().map_err(|error: crate::error::Error| error.to_string())
+    }
+}
+
+impl Written for LayerSpec {
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
 }
 
 impl Of for Unit {
     fn of(text: &str) -> Result<Unit, String> {
         text.parse()
     }
+}
 
+impl Written for Unit {
     fn written(&self) -> Option<String> {
         Some(self.to_string())
     }
@@ -47,7 +119,9 @@ impl Of for Site {
     fn of(text: &str) -> Result<Site, String> {
         text.parse()
     }
+}
 
+impl Written for Site {
     fn written(&self) -> Option<String> {
         Some(self.to_string())
     }
@@ -62,7 +136,9 @@ impl Of for Score {
             _ => Err(format!("`{text}` is not a score (scores: cosine, projection, cast)")),
         }
     }
+}
 
+impl Written for Score {
     fn written(&self) -> Option<String> {
         match self {
             Score::Cosine => None,
@@ -80,7 +156,9 @@ impl Of for Pool {
             _ => Err(format!("`{text}` is neither mean nor last")),
         }
     }
+}
 
+impl Written for Pool {
     fn written(&self) -> Option<String> {
         (*self == Pool::Last).then(|| "last".into())
     }
@@ -94,7 +172,9 @@ impl Of for Regex {
         let built = RegexBuilder::new(text).size_limit(REGEX_BYTES).build();
         built.map_err(|error| format!("`{text}` is not a regular expression: {error}"))
     }
+}
 
+impl Written for Regex {
     fn written(&self) -> Option<String> {
         Some(self.as_str().to_owned())
     }
@@ -122,7 +202,9 @@ impl Of for Span {
         };
         if is_empty { Err(format!("`{text}` holds no position")) } else { Ok(Span::Window(from, to)) }
     }
+}
 
+impl Written for Span {
     fn written(&self) -> Option<String> {
         let end = |it: Option<Position>| match it {
             None => String::new(),
@@ -176,7 +258,9 @@ impl Of for Schedule {
             _ => Err(wrong()),
         }
     }
+}
 
+impl Written for Schedule {
     fn written(&self) -> Option<String> {
         match self {
             Schedule::Constant => None,

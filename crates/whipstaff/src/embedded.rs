@@ -33,5 +33,5 @@ struct Aligned<B: ?Sized> {
     bytes: B,
 }
 
-static WEIGHTS: &Aligned<[u8]> =
+const WEIGHTS: &Aligned<[u8]> =
     &Aligned { bytes: *include_bytes!("../../../models/librarian/model.safetensors") };

@@ -1,6 +1,6 @@
 //! What an evaluation found: measures by alpha, the answers that some of them come from, as a table and as JSON.
 
-use crate::output::{Tone, paint, printable};
+use crate::terminal::{Tone, paint, printable};
 use serde_json::{Value, json};
 use whipstaff_report::percent;
 use whipstaff_steering::{Answer, Rating, ShiftEstimate, estimate_shift};

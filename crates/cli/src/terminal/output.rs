@@ -1,6 +1,6 @@
 //! Standard output: text that survives a closed pipe, colour only for people, columns.
 
-use crate::failure::Failure;
+use super::failure::Failure;
 use std::io::{self, IsTerminal, Write};
 use unicode_width::UnicodeWidthStr;
 

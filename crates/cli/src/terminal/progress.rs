@@ -1,21 +1,11 @@
-//! Watch bars on standard error, and ctrl-C.
+//! Progress bars on standard error, and ctrl-C.
 
-use crate::failure::Failure;
-use crate::output::note;
+use super::failure::Failure;
+use super::output::note;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use whipstaff_steering::{Error, Remark, Watch};
-
-/// A bar for weights that are packed, in bytes. It shows itself with the first that are.
-pub fn loading() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:20} {bar:30} {bytes}/{total_bytes}");
-    let bar = ProgressBar::new(0).with_message("packing weights");
-    bar.set_style(style.expect("a valid template"));
-    bar
-}
 
 /// Shows where long work is (only on a terminal), and stops it when the user asks to.
 pub struct Bar {
