@@ -10,7 +10,7 @@
 //!     .no_exist/COMMIT/FILE            empty: the repository has no such file
 //! ```
 
-use crate::Error;
+use crate::error::Error;
 use crate::reference::{FileName, Repo};
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -3,8 +3,10 @@
 use crate::api::{Asked, Facts};
 use crate::cache::RepoCache;
 use crate::client::{Answer, Client, Method};
+use crate::error::Error;
+use crate::patience::Failures;
 use crate::reference::{FileName, Repo};
-use crate::{Error, Failures, Watch};
+use crate::watch::Watch;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
