@@ -9,7 +9,7 @@
 //! The crate has never heard of HTTP, command lines or terminals.
 //!
 //! Reading order: `contrasts`, `frame`, `tokens`, `extract`, `methods`, `vector`, `file`, `control`, `dial`, `layers`,
-//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`, `figure`, `report`,
+//! `instruction`, `schema`, `words`, `replay`, `recommend`, `answers`, `classify`, `cosine`,
 //! `watch`, `compose`, `interference`, `lens`.
 
 #![forbid(unsafe_code)]
