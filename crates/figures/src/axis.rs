@@ -13,7 +13,7 @@ const SERIES: [Ink; 6] = [
     Ink { light: 0x55606f, dark: 0xa3afbe },
 ];
 
-/// The colour of the i-th name; the seventh looks like the first again.
+/// Returns the colour of the i-th name; the seventh looks like the first again.
 pub(crate) fn series(i: usize) -> Ink {
     SERIES[i % SERIES.len()]
 }
@@ -32,7 +32,7 @@ pub(crate) struct Axis {
 const MOST_STEPS: f64 = 6.0;
 
 impl Axis {
-    /// The shortest scale that holds all finite values and zero.
+    /// Returns the shortest scale that holds all finite values and zero.
     pub(crate) fn over(values: impl Iterator<Item = f64>) -> Axis {
         let (low, high) = values
             .filter(|x| x.is_finite())
@@ -52,14 +52,14 @@ impl Axis {
         Axis { steps: steps.map(|it| it as i64), digit, power }
     }
 
-    /// Where a value lies between the ends: 0 is the low one, 1 the high one.
+    /// Returns where a value lies between the ends: 0 is the low one, 1 the high one.
     pub(crate) fn share(self, value: f64) -> f64 {
         let [low, high] = self.steps.map(|it| it as f64);
         let at = value / (self.digit as f64 * ten(self.power));
         (at.clamp(low, high) - low) / (high - low)
     }
 
-    /// Values and texts of the ticks, ascending.
+    /// Returns the values and texts of the ticks, ascending.
     pub(crate) fn ticks(self) -> Vec<(f64, String)> {
         let decimals = (-self.power).max(0) as usize;
         let tick = |i: i64| {
@@ -74,7 +74,7 @@ fn ten(power: i32) -> f64 {
     10.0_f64.powi(power)
 }
 
-/// A number with its sign, none at zero.
+/// Returns a number with its sign, none at zero.
 pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let is_zero = text.chars().all(|c| c == '0' || c == '.');

@@ -9,7 +9,7 @@ use ttf_parser::OutlineBuilder;
 use crate::font::{Fonts, Weight};
 use thiserror::Error;
 
-/// Why a figure could not be made into a PNG.
+/// The reason why a figure could not be made into a PNG.
 #[derive(Debug, Error)]
 pub enum FigureError {
     /// The scale is not positive, or the image would have no pixels or too many.
@@ -61,7 +61,7 @@ pub(crate) struct Ink {
     pub(crate) dark: u32,
 }
 
-/// Which point of the text stands at its x.
+/// The point of a text that stands at its x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -78,13 +78,13 @@ pub(crate) struct Text {
     pub(crate) size: f64,
     pub(crate) weight: Weight,
     pub(crate) anchor: Anchor,
-    /// Reads upwards.
+    /// True if the text reads upwards.
     pub(crate) upwards: bool,
     pub(crate) ink: Ink,
 }
 
 impl Text {
-    /// A regular text that starts at `x`.
+    /// Returns a regular text that starts at `x`.
     pub(crate) fn new((x, y): (f64, f64), text: impl Into<String>, size: f64, ink: Ink) -> Self {
         Self {
             x,
@@ -111,7 +111,7 @@ impl Text {
     }
 }
 
-/// Where an SVG is going to be shown.
+/// The place where an SVG is going to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A file of its own: fixed size, light.
@@ -129,7 +129,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// A canvas without shapes, whose height [`Canvas::finish`] will set.
+    /// Returns a canvas without shapes, whose height [`Canvas::finish`] will set.
     pub(crate) fn new(width: f64, fonts: Fonts) -> Self {
         Self { fonts, width, height: 0.0, shapes: Vec::new() }
     }
@@ -142,22 +142,22 @@ impl Canvas {
         self.shapes.insert(0, card);
     }
 
-    /// A filled rectangle.
+    /// Adds a filled rectangle.
     pub(crate) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), fill: Ink) {
         self.shapes.push(Shape::Rect { x, y, w, h, radius: 0.0, fill, edge: None });
     }
 
-    /// A filled polygon; `opacity` from 0 to 1.
+    /// Adds a filled polygon; `opacity` from 0 to 1.
     pub(crate) fn polygon(&mut self, points: Vec<(f64, f64)>, ink: Ink, opacity: f64) {
         self.shapes.push(Shape::Polygon { points, ink, opacity });
     }
 
-    /// An open line through `points`.
+    /// Adds an open line through `points`.
     pub(crate) fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dashed: bool) {
         self.shapes.push(Shape::Line { points, ink, width, dashed });
     }
 
-    /// A filled circle.
+    /// Adds a filled circle.
     pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, ink: Ink) {
         self.shapes.push(Shape::Dot { x, y, radius, ink });
     }
@@ -175,7 +175,7 @@ impl Canvas {
         self.shapes.push(Shape::End);
     }
 
-    /// The shapes as an SVG document; `title` and `description` are for readers who cannot see it.
+    /// Returns the shapes as an SVG document; `title` and `description` are for readers who cannot see it.
     pub(crate) fn svg(&self, place: Place, title: &str, description: &str) -> String {
         let mut svg = Svg {
             fonts: &self.fonts,
@@ -190,7 +190,7 @@ impl Canvas {
         svg.document(self.width, self.height, title, description)
     }
 
-    /// The shapes in their light colours as a PNG of `scale` image pixels per pixel of the figure.
+    /// Returns the shapes in their light colours as a PNG of `scale` image pixels per pixel of the figure.
     pub(crate) fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
         let side = |length: f64| (length * f64::from(scale)).ceil();
         let (width, height) = (side(self.width), side(self.height));
@@ -234,7 +234,7 @@ const MAX_SIDE: f64 = 16_384.0;
 /// Length of a dash and of the gap after it, in pixels.
 const DASH: [f32; 2] = [6.0, 3.5];
 
-/// For texts with characters that the bundled font does not have.
+/// The fonts for texts with characters that the bundled font does not have.
 const FALLBACK_FONTS: &str = "Inter,system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif";
 
 enum Shape {
@@ -247,7 +247,7 @@ enum Shape {
     End,
 }
 
-/// Distance from the anchor back to the left edge of a text of this width.
+/// Returns the distance from the anchor back to the left edge of a text of this width.
 fn shift(anchor: Anchor, width: f64) -> f64 {
     match anchor {
         Anchor::Start => 0.0,
@@ -407,7 +407,7 @@ impl Svg<'_> {
         self.body.push_str("</g>\n");
     }
 
-    /// The attributes that paint an element's `property` (fill or stroke) with `ink`.
+    /// Returns the attributes that paint an element's `property` (fill or stroke) with `ink`.
     fn ink(&mut self, property: &'static str, ink: Ink) -> String {
         match self.place {
             Place::File => format!("{property}=\"#{:06x}\"", ink.light),
@@ -419,12 +419,12 @@ impl Svg<'_> {
     }
 }
 
-/// The class of an ink. It names both colours: figures that share a page cannot recolour each other.
+/// Returns the class of an ink. It names both colours: figures that share a page cannot recolour each other.
 fn class(property: &str, ink: Ink) -> String {
     format!("ws-{}-{:06x}-{:06x}", &property[..1], ink.light, ink.dark)
 }
 
-/// A coordinate with at most two decimals.
+/// Returns a coordinate with at most two decimals.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -444,7 +444,7 @@ fn polyline(points: &[(f64, f64)]) -> String {
 struct SvgPen {
     path: String,
     at: (i32, i32),
-    /// Where the contour began, and where `z` takes the pen back to.
+    /// The point where the contour began, and where `z` takes the pen back to.
     start: (i32, i32),
 }
 

@@ -11,26 +11,46 @@ use crate::look::{
 };
 
 /// One or more panels over a common scale.
+///
+/// ```
+/// use whipstaff_figures::{Curve, Figure, Panel, Point};
+///
+/// let cosines = [1.0, 0.9, 0.8];
+/// let points = cosines.iter().enumerate();
+/// let points = points.map(|(layer, mean)| Point { layer, mean: *mean, low: mean - 0.1, high: *mean });
+/// let curve = Curve { alpha: 0.5, points: points.collect() };
+/// let figure = Figure {
+///     title: "How far a vector turns the stream".into(),
+///     subtitle: "8 texts".into(),
+///     panels: vec![Panel {
+///         title: "injected at block 1 only".into(),
+///         n_layers: 3,
+///         injected: vec![1],
+///         curves: vec![curve],
+///     }],
+/// };
+/// assert!(figure.svg().contains("alpha +0.5: lowest 0.800 at layer 2"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// What the figure shows, in a few words.
+    /// The headline: what the drawing shows, in a few words.
     pub title: String,
     /// Model, vector, unit of alpha, text, and what the bands mean.
     pub subtitle: String,
-    /// Drawn side by side, two to a row.
+    /// The panels, drawn side by side, two to a row.
     pub panels: Vec<Panel>,
 }
 
 /// One experiment: a set of edited layers under several alphas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// What sets this panel apart from the others.
+    /// The title, which sets this panel apart from the others.
     pub title: String,
     /// Number of decoder blocks; the x axis runs from 0 to `n_layers` − 1.
     pub n_layers: usize,
     /// Layers whose `resid_post` is edited.
     pub injected: Vec<usize>,
-    /// One line per alpha, in any order.
+    /// The lines, one per alpha, in any order.
     pub curves: Vec<Curve>,
 }
 
@@ -39,7 +59,7 @@ pub struct Panel {
 pub struct Curve {
     /// The dial of the steering, in the unit that the subtitle names.
     pub alpha: f64,
-    /// One per layer, ascending. A missing layer is a gap in the line.
+    /// The points, one per layer, ascending. A missing layer is a gap in the line.
     pub points: Vec<Point>,
 }
 
@@ -59,7 +79,7 @@ pub struct Point {
 outputs!(Figure);
 
 impl Figure {
-    /// The findings in words, for readers who cannot see the drawing.
+    /// Returns the findings in words, for readers who cannot see the drawing.
     fn describe(&self) -> String {
         let mut words = vec![self.subtitle.clone()];
         for panel in &self.panels {
@@ -93,7 +113,7 @@ impl Figure {
     }
 }
 
-/// What all panels of a figure share. Lengths are in pixels.
+/// The measures that all panels of a figure share. Lengths are in pixels.
 struct Layout {
     columns: usize,
     width: f64,
@@ -135,12 +155,12 @@ impl Layout {
         layout
     }
 
-    /// Width between the paddings of the card.
+    /// Returns the width between the paddings of the card.
     fn inner(&self) -> f64 {
         self.width - 2.0 * CARD_PADDING
     }
 
-    /// Left edge of the first plot of every row.
+    /// Returns the left edge of the first plot of every row.
     fn first_plot(&self) -> f64 {
         // Hairlines are sharp only if they run along the middle of a pixel.
         (CARD_PADDING + Y_TITLE_WIDTH + self.before).round() + 0.5
@@ -215,26 +235,26 @@ const MARKS_LEGEND: &str = "injected here";
 // ---- Data ----
 
 impl Panel {
-    /// Everything that the y axis has to reach.
+    /// Returns every number that the y axis has to reach.
     fn values(&self) -> impl Iterator<Item = f64> {
         let points = self.curves.iter().flat_map(|curve| self.points(curve));
         points.flat_map(|p| [p.mean, p.low, p.high]).filter(|v| v.is_finite())
     }
 
-    /// The points of `curve` that have a place in the panel.
+    /// Returns the points of `curve` that have a place in the panel.
     fn points<'a>(&self, curve: &'a Curve) -> impl Iterator<Item = Point> + use<'a> {
         let n_layers = self.n_layers;
         curve.points.iter().copied().filter(move |p| p.layer < n_layers && p.mean.is_finite())
     }
 
-    /// The curves from the smallest to the largest |alpha|.
+    /// Returns the curves from the smallest to the largest |alpha|.
     fn ordered(&self) -> Vec<&Curve> {
         let mut curves: Vec<&Curve> = self.curves.iter().collect();
         curves.sort_by(|a, b| a.alpha.abs().total_cmp(&b.alpha.abs()).then(a.alpha.total_cmp(&b.alpha)));
         curves
     }
 
-    /// The injected layers as runs of neighbours, first to last.
+    /// Returns the injected layers as runs of neighbours, first to last.
     fn injected_runs(&self) -> Vec<(usize, usize)> {
         let mut layers: Vec<usize> =
             self.injected.iter().copied().filter(|layer| *layer < self.n_layers).collect();
@@ -278,7 +298,7 @@ struct Label {
     end: Option<Point>,
 }
 
-/// `alpha` with its sign, rounded to what a reader would have typed.
+/// Returns `alpha` with its sign, rounded to what a reader would have typed.
 fn alpha_text(alpha: f64) -> String {
     let size = alpha.abs();
     let digits = match size {
@@ -293,7 +313,7 @@ fn alpha_text(alpha: f64) -> String {
     format!("{}{digits}", if alpha < 0.0 { '−' } else { '+' })
 }
 
-/// "layers 0–15, layer 20" for two runs.
+/// Returns runs of layers in words: "layers 0–15, layer 20".
 fn ranges(runs: &[(usize, usize)]) -> String {
     if runs.is_empty() {
         return "no layer".to_owned();
@@ -324,7 +344,7 @@ impl Ramp {
         Self { sizes }
     }
 
-    /// Colours go by rank: alphas are rarely spaced evenly, and neighbours must differ.
+    /// Returns the colour of an alpha. Colours go by rank: alphas are rarely spaced evenly, and neighbours must differ.
     fn ink(&self, alpha: f64) -> Ink {
         let Some(rank) = self.sizes.iter().position(|size| *size == alpha.abs()) else { return ZERO };
         let t = if self.sizes.len() == 1 { 0.5 } else { rank as f64 / (self.sizes.len() - 1) as f64 };
@@ -383,7 +403,7 @@ impl Scale {
     }
 }
 
-/// The layers that get a number on the x axis, if `room` of them fit: every so many, and the last.
+/// Returns the layers that get a number on the x axis, if `room` of them fit: every so many, and the last.
 fn layer_ticks(n_layers: usize, room: usize) -> Vec<usize> {
     const STEPS: [usize; 10] = [1, 2, 4, 5, 8, 10, 16, 20, 25, 50];
     let Some(last) = n_layers.checked_sub(1) else { return Vec::new() };
@@ -421,7 +441,7 @@ impl Plot {
         self.top + self.height
     }
 
-    /// Pixels from one layer to the next.
+    /// Returns the pixels from one layer to the next.
     fn step(&self) -> f64 {
         if self.n_layers < 2 {
             self.width
@@ -430,7 +450,7 @@ impl Plot {
         }
     }
 
-    /// From the edges of the plot to the first and last layer.
+    /// Returns the pixels from the edges of the plot to the first and last layer.
     fn inset(&self) -> f64 {
         if self.n_layers < 2 {
             self.width / 2.0
@@ -536,7 +556,7 @@ impl Plot {
     }
 }
 
-/// The sign of an injected layer: a triangle that points up at the axis.
+/// Draws the sign of an injected layer: a triangle that points up at the axis.
 fn mark(canvas: &mut Canvas, x: f64, y: f64, half: f64) {
     canvas.polygon(vec![(x, y), (x + half, y + 8.0), (x - half, y + 8.0)], INK, 1.0);
 }

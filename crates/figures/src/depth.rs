@@ -11,31 +11,31 @@ use crate::look::{
 /// Panels of lines over a common scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthPlot {
-    /// What it shows, in a few words.
+    /// The headline: what the drawing shows, in a few words.
     pub title: String,
-    /// What was measured, and how.
+    /// The line below the headline: what was measured, and how.
     pub subtitle: String,
-    /// What the numbers are.
+    /// The title beside the y axis.
     pub y_title: String,
     /// A depth that is marked in all panels.
     pub rule: Option<f64>,
-    /// Drawn two to a row.
+    /// The panels, drawn two to a row.
     pub panels: Vec<DepthPanel>,
 }
 
 /// Lines over one axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthPanel {
-    /// What sets it apart from the others.
+    /// The title, which sets it apart from the others.
     pub title: String,
-    /// In the order of their names.
+    /// The lines, in the order of their names.
     pub lines: Vec<DepthLine>,
 }
 
 /// A number along the depth of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthLine {
-    /// What it is of.
+    /// The name beside it.
     pub name: String,
     /// Lines of one series have one colour.
     pub series: usize,
@@ -51,7 +51,7 @@ const X_TITLE: &str = "depth: layer / number of layers";
 outputs!(DepthPlot);
 
 impl DepthPlot {
-    /// The findings in words, for readers who cannot see the drawing.
+    /// Returns the findings in words, for readers who cannot see the drawing.
     pub(crate) fn describe(&self) -> String {
         let of_panel = |panel: &DepthPanel| {
             let lines = panel.lines.iter().map(DepthLine::in_words);
@@ -98,7 +98,7 @@ impl DepthPlot {
 }
 
 impl DepthLine {
-    /// What stands at its end.
+    /// Returns the text at the end of the line.
     fn label(&self) -> String {
         let has_data = self.points.iter().any(|it| it.1.is_finite());
         if has_data { self.name.clone() } else { format!("{} (no data)", self.name) }

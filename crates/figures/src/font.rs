@@ -9,7 +9,7 @@ use ttf_parser::{Face, GlyphId, OutlineBuilder};
 const REGULAR: &[u8] = include_bytes!("fonts/Inter-Regular.subset.otf");
 const SEMIBOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.subset.otf");
 
-/// How heavy the strokes are.
+/// The weight of the strokes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
     Regular,
@@ -35,17 +35,17 @@ impl Fonts {
         Self { regular: parse(REGULAR), semibold: parse(SEMIBOLD) }
     }
 
-    /// True if every character has an outline.
+    /// Returns true if every character has an outline.
     pub(crate) fn cover(&self, text: &str) -> bool {
         text.chars().all(|c| self.regular.glyph_index(c).is_some())
     }
 
-    /// Width of `text` in the unit of `size` (pixels per em).
+    /// Returns the width of `text` in the unit of `size` (pixels per em).
     pub(crate) fn width(&self, text: &str, weight: Weight, size: f64) -> f64 {
         f64::from(self.line(text, weight).1) * self.pixels_per_unit(weight, size)
     }
 
-    /// The glyphs of one line of text from left to right, kerned, and its total advance in font units.
+    /// Returns the glyphs of one line of text from left to right, kerned, and its total advance in font units.
     pub(crate) fn line(&self, text: &str, weight: Weight) -> (Vec<Placed>, i32) {
         let face = self.face(weight);
         let em = i32::from(face.units_per_em());
@@ -70,7 +70,7 @@ impl Fonts {
         let _ = self.face(weight).outline_glyph(glyph, pen);
     }
 
-    /// Pixels per font unit at `size` pixels per em.
+    /// Returns the pixels per font unit at `size` pixels per em.
     pub(crate) fn pixels_per_unit(&self, weight: Weight, size: f64) -> f64 {
         size / f64::from(self.face(weight).units_per_em())
     }
@@ -125,7 +125,7 @@ impl Fonts {
     }
 }
 
-/// Kerning between two neighbours in font units. The subset keeps no other positioning than this.
+/// Returns the kerning between two neighbours in font units. The subset keeps no other positioning than this.
 fn kern(face: &Face<'_>, left: GlyphId, right: GlyphId) -> i32 {
     let Some(positioning) = face.tables().gpos else { return 0 };
     let subtables = positioning

@@ -7,26 +7,46 @@ use crate::look::{
 };
 
 /// One or more maps over a common scale of colours.
+///
+/// ```
+/// use whipstaff_figures::{HeatMap, HeatPanel, Tint};
+///
+/// let map = HeatMap {
+///     title: "What a dose does".into(),
+///     subtitle: "24 items".into(),
+///     x_title: "layer".into(),
+///     y_title: "alpha".into(),
+///     tint: Tint::Signed,
+///     panels: vec![HeatPanel {
+///         title: "mean".into(),
+///         columns: vec!["1".into(), "2".into()],
+///         rows: vec!["0.5".into()],
+///         values: vec![vec![0.1, -0.2]],
+///         marked: Some((0, 1)),
+///     }],
+/// };
+/// assert!(map.svg().contains("largest 0.10 at layer 1, alpha 0.5"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
-    /// What it shows, in a few words.
+    /// The headline: what the drawing shows, in a few words.
     pub title: String,
-    /// What was measured, and how.
+    /// The line below the headline: what was measured, and how.
     pub subtitle: String,
-    /// What the columns are.
+    /// The title below the columns.
     pub x_title: String,
-    /// What the rows are.
+    /// The title beside the rows.
     pub y_title: String,
-    /// How numbers become colours.
+    /// The way numbers become colours.
     pub tint: Tint,
-    /// Drawn below each other.
+    /// The parts, drawn below each other.
     pub panels: Vec<HeatPanel>,
 }
 
 /// One map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatPanel {
-    /// What sets it apart from the others.
+    /// The title, which sets it apart from the others.
     pub title: String,
     /// Names of the columns.
     pub columns: Vec<String>,
@@ -38,7 +58,7 @@ pub struct HeatPanel {
     pub marked: Option<(usize, usize)>,
 }
 
-/// How numbers become colours.
+/// The way numbers become colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tint {
     /// Zero is pale, positive numbers are warm, negative ones cold.
@@ -62,7 +82,7 @@ const ON_STRONG: Ink = Ink { light: 0xffffff, dark: 0xffffff };
 outputs!(HeatMap);
 
 impl HeatMap {
-    /// The findings in words, for readers who cannot see the drawing.
+    /// Returns the findings in words, for readers who cannot see the drawing.
     pub(crate) fn describe(&self) -> String {
         let of_panel = |panel: &HeatPanel| {
             let cells = panel
@@ -170,7 +190,7 @@ impl HeatMap {
     }
 }
 
-/// What all cells of a map share.
+/// The scale of colours that all cells of a map share.
 struct Shade {
     tint: Tint,
     low: f64,
@@ -191,7 +211,7 @@ impl Shade {
         }
     }
 
-    /// The colours of a cell and of the text on it.
+    /// Returns the colours of a cell and of the text on it.
     fn of_value(&self, value: f64) -> (Ink, Ink) {
         if !value.is_finite() {
             return (EMPTY, MUTED);
@@ -205,7 +225,7 @@ impl Shade {
     }
 }
 
-/// A colour along a ramp, `share` from 0 to 1.
+/// Returns a colour along a ramp, `share` from 0 to 1.
 fn between(ramp: [u32; 4], share: f64) -> u32 {
     let at = share * 3.0;
     let from = (at as usize).min(2);
@@ -217,7 +237,7 @@ fn between(ramp: [u32; 4], share: f64) -> u32 {
     channel(16) | channel(8) | channel(0)
 }
 
-/// Three digits that matter, no more than fit a cell.
+/// Returns a number with three digits at most, so that it fits a cell.
 fn number(x: f64) -> String {
     let minus = if x < 0.0 { "−" } else { "" };
     match x.abs() {

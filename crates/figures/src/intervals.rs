@@ -10,37 +10,37 @@ use crate::look::{
 /// Groups of numbers with intervals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intervals {
-    /// What it shows, in a few words.
+    /// The headline: what the drawing shows, in a few words.
     pub title: String,
-    /// What was measured, and how.
+    /// The line below the headline: what was measured, and how.
     pub subtitle: String,
-    /// What the numbers are.
+    /// The title below the x axis.
     pub x_title: String,
-    /// Drawn below each other.
+    /// The parts, drawn below each other.
     pub groups: Vec<IntervalGroup>,
 }
 
 /// Rows that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IntervalGroup {
-    /// What sets it apart from the others.
+    /// The title, which sets it apart from the others.
     pub title: String,
-    /// From the top.
+    /// The rows, from the top.
     pub rows: Vec<IntervalRow>,
 }
 
 /// A number with its interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IntervalRow {
-    /// What it is of.
+    /// The name beside it.
     pub name: String,
     /// Rows of one series have one colour.
     pub series: usize,
     /// The number; NaN is an empty row.
     pub value: f64,
-    /// Where it may lie.
+    /// The interval that the number may lie in.
     pub interval: Option<[f64; 2]>,
-    /// What stands behind it, right of the plot.
+    /// The note right of the plot.
     pub note: String,
 }
 
@@ -56,7 +56,7 @@ const CAP: f64 = 4.0;
 outputs!(Intervals);
 
 impl Intervals {
-    /// The findings in words, for readers who cannot see the drawing.
+    /// Returns the findings in words, for readers who cannot see the drawing.
     pub(crate) fn describe(&self) -> String {
         let of_group = |group: &IntervalGroup| {
             let rows = group.rows.iter().map(|it| format!("{} {}", it.name, it.in_words()));
@@ -128,7 +128,7 @@ impl IntervalRow {
         }
     }
 
-    /// Draws it around the height `y`; `x` is where a value lies.
+    /// Draws the row around the height `y`; `x` is where a value lies.
     fn draw(&self, canvas: &mut Canvas, x: &impl Fn(f64) -> f64, [left, right]: [f64; 2], y: f64) {
         let ink: Ink = series(self.series);
         let baseline = y + LABEL * HALF_DIGIT;

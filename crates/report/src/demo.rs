@@ -5,24 +5,24 @@ use crate::words::{bar_width, fixed, places};
 use askama::Template;
 use whipstaff_figures::Figure;
 
-/// Everything on the page, in its order there.
+/// The report of a demo: everything on the page, in its order there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The headline.
     pub title: String,
-    /// What this is, in about two sentences. A blank line starts a paragraph.
+    /// The introduction, in about two sentences. A blank line starts a paragraph.
     pub intro: String,
     /// The model, as its owner calls it.
     pub model: String,
-    /// Names and values of what was chosen: unit, layers, sampling, seeds.
+    /// The names and values of what was chosen: unit, layers, sampling, seeds.
     pub settings: Vec<(String, String)>,
     /// The similarities per layer and alpha.
     pub figure: Figure,
-    /// How to read the figure. A blank line starts a paragraph.
+    /// The note that says how to read the figure. A blank line starts a paragraph.
     pub figure_note: String,
     /// The same question, answered without and with steering; one entry per question.
     pub questions: Vec<Answers>,
-    /// What kinds of answers each strength gives, if they were classified.
+    /// The kinds of answers that each strength gives, if the answers were classified.
     pub shares: Option<Shares>,
     /// The statistics of the vector, one row per layer.
     pub vector: Vec<LayerRow>,
@@ -103,7 +103,7 @@ impl Run {
     }
 }
 
-/// What the template shows.
+/// The data that the template shows.
 #[derive(Template)]
 #[template(path = "demo.html")]
 struct Page<'a> {

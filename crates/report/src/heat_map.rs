@@ -14,11 +14,11 @@ pub struct TokenMap {
     pub model: String,
     /// The text of each token.
     pub tokens: Vec<String>,
-    /// How many leading tokens do not count in means and in the scale of colours.
+    /// The number of leading tokens that do not count in means and in the scale of colours.
     pub skip: usize,
     /// The projections, by layer.
     pub rows: Vec<Projections>,
-    /// The projections that `rows` are compared with, and how many of their leading tokens do not count.
+    /// The projections that `rows` are compared with, and the number of their leading tokens that do not count.
     pub baseline: Option<(usize, Vec<Projections>)>,
     /// True if the baseline is of the same tokens; the colours are then shifts, token by token.
     pub same_tokens: bool,
@@ -91,7 +91,7 @@ impl TokenMap {
     }
 }
 
-/// What the template shows.
+/// The data that the template shows.
 #[derive(Template)]
 #[template(path = "heat_map.html")]
 struct Page<'a> {

@@ -7,22 +7,22 @@ use crate::words::{fixed, layers_in_words, percent};
 use askama::Template;
 use whipstaff_steering::study::{Curve, Findings, MethodRow, PromptRow};
 
-/// What stands on the page beside the findings.
+/// The page of a study: the findings, and what stands beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyPage<'a> {
     /// The headline.
     pub title: String,
-    /// What this is, in about two sentences. A blank line starts a paragraph.
+    /// The introduction, in about two sentences. A blank line starts a paragraph.
     pub intro: String,
     /// The answers, with their figures and tables.
     pub findings: &'a Findings,
-    /// Names and values of what was chosen.
+    /// The names and values of what was chosen.
     pub settings: Vec<(String, String)>,
     /// The command that wrote this page.
     pub command: String,
 }
 
-/// How to read the numbers; docs/REFERENCE.md says it in formulas.
+/// The note that says how to read the numbers; docs/REFERENCE.md says it in formulas.
 const READING: &str = "The margin of a contrast is how much likelier per token the model finds the positive answer than \
                        the negative one. The effect of a dose is half of the way that the margin moves from −alpha to \
                        +alpha. Every dose has the alpha at which neutral text moves by the same divergence, so doses are \
@@ -154,7 +154,7 @@ impl StudyPage<'_> {
     }
 }
 
-/// What the template shows.
+/// The data that the template shows.
 #[derive(Template)]
 #[template(path = "study.html")]
 struct Page<'a> {

@@ -12,7 +12,7 @@
 //!
 //! Its wings, from the ground up; each uses those above it in the list and no other:
 //!
-//! - `error`, `progress`, `passes`, `atomic`: the ground;
+//! - `error`, `progress`, `passes`: the ground;
 //! - `math`: numbers only;
 //! - `contrasts`: what a model is given to read;
 //! - `vector`: what a vector is, and its files;
