@@ -41,41 +41,6 @@ pub fn alphas(text: &str) -> Result<Vec<f64>, Failure> {
     text.split(',').map(alpha).collect()
 }
 
-/// What a user says, as a conversation.
-pub fn said(prompt: &str) -> Vec<Message> {
-    vec![Message::new(Role::User, prompt)]
-}
-
-/// A text to measure on: what the user says and, perhaps, an answer.
-#[derive(Deserialize)]
-pub struct PromptLine {
-    pub prompt: String,
-    pub answer: Option<String>,
-}
-
-/// Reads prompts: one a line, or JSON objects with `prompt` and `answer` for a `.jsonl` file.
-pub fn prompts(path: &Path) -> Result<Vec<PromptLine>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))?;
-    let json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let mut prompts = Vec::new();
-    for (i, line) in
-        text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
-    {
-        prompts.push(if json {
-            serde_json::from_str(line).map_err(|error| {
-                Failure::BadInput(format!("{}:{}: is not a prompt: {error}", path.display(), i + 1))
-            })?
-        } else {
-            PromptLine { prompt: line.to_owned(), answer: None }
-        });
-    }
-    if prompts.is_empty() {
-        return Err(Failure::BadInput(format!("{}: holds no prompt", path.display())));
-    }
-    Ok(prompts)
-}
-
 /// Makes the folder for outputs before any work is done for it.
 pub fn output_folder(dir: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(dir)
