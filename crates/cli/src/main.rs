@@ -8,10 +8,9 @@
 
 mod args;
 mod commands;
+mod files;
 mod heatmap;
 mod judge;
-mod plan;
-mod steer;
 mod streamed;
 mod terminal;
 mod view;

@@ -169,6 +169,7 @@ impl Ask {
         let mut tokens = Vec::new();
         for event in self.model.generator()?.with_requests([unsteered])? {
             tokens.extend(event.map_err(EngineError::from)?.token);
+            self.model.watch().advance(0)?;
         }
         let texts = [Continuation { prompt, tokens }];
         let steering = |factor| match &self.steered {

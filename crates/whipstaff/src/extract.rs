@@ -5,7 +5,7 @@ use crate::frames::FrameChoice;
 use crate::model::LanguageModel;
 use whipstaff_engine::Continuation;
 use whipstaff_steering::{
-    ContrastSet, Controls, ExtractOptions, Extraction, LayerSpec, Method, PersonaVector, TokenRule,
+    ContrastSet, Controls, ExtractOptions, Extraction, Frame, LayerSpec, Method, PersonaVector, TokenRule,
 };
 
 /// Held-out contrasts that a dose is chosen on.
@@ -55,7 +55,7 @@ impl LanguageModel {
             recommend: RECOMMEND,
             controls: Controls::default(),
             has_neutral: false,
-            frame: FrameChoice::default(),
+            frame: Framing::Choice(FrameChoice::default()),
         }
     }
 }
@@ -73,7 +73,14 @@ pub struct Extractor<'m> {
     controls: Controls,
     /// True if the caller has said which neutral texts to use.
     has_neutral: bool,
-    frame: FrameChoice,
+    frame: Framing,
+}
+
+/// The frame of an extraction: to be found, or found already.
+#[derive(Clone)]
+enum Framing {
+    Choice(FrameChoice),
+    Found(Frame),
 }
 
 impl<'m> Extractor<'m> {
@@ -100,9 +107,14 @@ impl<'m> Extractor<'m> {
     /// # Errors
     ///
     /// Returns [`Error::Steering`] for a text that names no layers.
-    pub fn layers(mut self, layers: &str) -> Result<Extractor<'m>, Error> {
-        self.layers = layers.parse()?;
-        Ok(self)
+    pub fn layers(self, layers: &str) -> Result<Extractor<'m>, Error> {
+        Ok(self.layer_spec(layers.parse()?))
+    }
+
+    /// Chooses the layers to extract at, as they were parsed before.
+    pub fn layer_spec(mut self, layers: LayerSpec) -> Extractor<'m> {
+        self.layers = layers;
+        self
     }
 
     /// Limits the held-out contrasts that the dose is chosen on; 0 chooses none. The default is 12.
@@ -137,7 +149,13 @@ impl<'m> Extractor<'m> {
 
     /// Chooses the frame around prompts; the default is the model's own.
     pub fn frame(mut self, frame: FrameChoice) -> Extractor<'m> {
-        self.frame = frame;
+        self.frame = Framing::Choice(frame);
+        self
+    }
+
+    /// Puts prompts in a frame that was found before.
+    pub fn in_frame(mut self, frame: Frame) -> Extractor<'m> {
+        self.frame = Framing::Found(frame);
         self
     }
 
@@ -151,7 +169,10 @@ impl<'m> Extractor<'m> {
         let all: Vec<usize> = (0..n_layers).collect();
         Ok(ExtractOptions {
             model: self.model.id(),
-            frame: self.model.frame(&self.frame, None)?,
+            frame: match &self.frame {
+                Framing::Choice(choice) => self.model.frame(choice, None)?,
+                Framing::Found(frame) => frame.clone(),
+            },
             tokens: self.tokens,
             layers: self.layers.resolve(n_layers, &all)?,
             method: self.method,
