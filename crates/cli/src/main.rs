@@ -9,9 +9,7 @@
 mod args;
 mod commands;
 mod files;
-mod heatmap;
 mod judge;
-mod streamed;
 mod terminal;
 mod view;
 

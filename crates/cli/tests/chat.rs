@@ -4,7 +4,6 @@ mod support;
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use support::{Place, Ran};
 
 const BOS: u64 = 301;
@@ -109,7 +108,7 @@ fn a_vector_remembers_its_template_and_using_it_otherwise_is_remarked_on() {
     let place = place("eos_token");
     let extract = "extract --model model --contrasts contrasts.jsonl --recommend 0 -o v.safetensors";
     place.run(extract).succeeds();
-    let sha256: String = Sha256::digest(TEMPLATE).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = whipstaff_disk::sha256_hex(TEMPLATE.as_bytes());
     let file = metadata(&place);
     assert_eq!((&file["frame"], &file["template_sha256"]), (&json!("chat"), &json!(sha256)));
     assert!(file.get("system").is_none());

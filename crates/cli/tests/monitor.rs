@@ -80,7 +80,7 @@ fn text_is_drawn_in_numbers_in_colour_and_on_a_page() {
     let wrote = place.run(&format!("{TEXT} -o map.html")).succeeds().stdout;
     assert!(wrote.contains("written to map.html"), "{wrote}");
     let page = place.text("map.html");
-    assert!(page.starts_with("<!doctype html>") && page.contains(r#""meaning":"rms of the stream"#));
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<p>rms of the stream"));
 }
 
 #[test]

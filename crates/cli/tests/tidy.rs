@@ -3,18 +3,28 @@
 mod source;
 
 use serde_json::Value;
-use source::{code, crates, none, read, root, rust_files, words_in};
+use source::modules::without_tests;
+use source::{code, crates, is_word, none, read, root, rust_files, words_in};
 use std::collections::BTreeSet;
 
 /// The crates, and which of the others each may know.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("disk", &[]),
     ("kernels", &[]),
-    ("engine", &["kernels"]),
-    ("steering", &["engine"]),
-    ("hub", &[]),
-    ("whipstaff", &["engine", "steering", "hub"]),
-    ("cli", &["engine", "steering", "hub", "whipstaff"]),
+    ("figures", &[]),
+    ("hub", &["disk"]),
+    ("engine", &["kernels", "disk"]),
+    ("steering", &["engine", "disk"]),
+    ("report", &["steering", "figures"]),
+    ("whipstaff", &["disk", "hub", "engine", "steering"]),
+    ("cli", &["disk", "figures", "hub", "engine", "steering", "report", "whipstaff"]),
 ];
+
+/// The crates below the program.
+const LIBRARIES: [&str; 7] = ["disk", "engine", "figures", "hub", "report", "steering", "whipstaff"];
+
+/// Crates that draw or write pages.
+const DRAWING: &[&str] = &["askama", "tiny-skia", "ttf-parser", "whipstaff-figures", "whipstaff-report"];
 
 /// Crates by which a program talks HTTP.
 const HTTP: &[&str] = &[
@@ -107,7 +117,7 @@ fn the_arrows_between_crates_run_one_way() {
 
 #[test]
 fn libraries_know_neither_a_command_line_nor_a_network() {
-    for name in ["kernels", "engine", "steering", "whipstaff"] {
+    for name in ["disk", "figures", "kernels", "engine", "steering", "report", "whipstaff"] {
         let is_wrong = |it: &String| it.starts_with("clap") || HTTP.contains(&it.as_str());
         let found = dependencies(name).into_iter().filter(is_wrong).collect();
         none(&format!("crates/{name} must not depend on:"), found);
@@ -128,6 +138,54 @@ fn kernels_have_never_heard_of_a_model() {
         "crates/kernels must not depend on:",
         dependencies("kernels").into_iter().filter(is_wrong).collect(),
     );
+}
+
+#[test]
+fn steering_draws_nothing_and_writes_no_page() {
+    let draws = |it: &String| DRAWING.contains(&it.as_str());
+    none("crates/steering must not depend on:", dependencies("steering").into_iter().filter(draws).collect());
+    let markup = ["<html", "<svg", "<p>", "<div"];
+    let files = rust_files("crates/steering/src").into_iter();
+    none(
+        "these files of crates/steering hold markup:",
+        files.filter(|file| markup.iter().any(|tag| read(file).contains(tag))).collect(),
+    );
+}
+
+#[test]
+fn no_file_of_a_crate_imports_through_its_root() {
+    let mut found = Vec::new();
+    for file in
+        ["disk", "figures", "report"].iter().flat_map(|name| rust_files(&format!("crates/{name}/src")))
+    {
+        for (i, line) in code(&read(&file)).lines().enumerate() {
+            let after = |(at, root): (usize, &str)| line[at + root.len()..].chars().next();
+            let is_wrong = |next: char| next == '{' || next == '*' || next.is_uppercase();
+            if line.match_indices("crate::").filter_map(after).any(is_wrong) {
+                found.push(format!("{file}:{}: {}", i + 1, line.trim()));
+            }
+        }
+    }
+    none("name the module: `crate::vector::PersonaVector`, not `crate::PersonaVector`:", found);
+}
+
+#[test]
+fn third_party_names_every_crate_that_the_workspace_depends_on() {
+    let workspace = read("Cargo.toml");
+    let section = workspace.split("[workspace.dependencies]").nth(1).expect("the workspace's dependencies");
+    let section = section.split("\n[").next().unwrap_or_default();
+    let named: BTreeSet<String> = dependencies_in(&format!("[dependencies]{section}"))
+        .into_iter()
+        .filter(|name| !name.starts_with("whipstaff-"))
+        .collect();
+    let text = read("THIRD-PARTY.md");
+    let table = text.split("\n## Linked\n").nth(1).expect("THIRD-PARTY.md has a section `Linked`");
+    let table = table.split("\nAmong the crates").next().unwrap_or_default();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let listed: BTreeSet<String> = cells.flat_map(|cell| cell.split(", ")).map(str::to_owned).collect();
+    let listed: BTreeSet<String> = listed.into_iter().filter(|name| name != "crate").collect();
+    none("THIRD-PARTY.md lacks:", named.difference(&listed).cloned().collect());
+    none("THIRD-PARTY.md lists what nobody depends on:", listed.difference(&named).cloned().collect());
 }
 
 #[test]
@@ -181,16 +239,69 @@ fn unsafe_code_is_forbidden_by_the_compiler_too() {
 #[test]
 fn libraries_have_no_global_state() {
     let mut found = Vec::new();
-    for file in ["engine", "steering", "hub", "whipstaff"]
-        .iter()
-        .flat_map(|name| rust_files(&format!("crates/{name}/src")))
-    {
+    for file in LIBRARIES.iter().flat_map(|name| rust_files(&format!("crates/{name}/src"))) {
         // Every global is a `static` (constants are `const`); what makes one changeable is worse.
         let is_wrong =
             |word: &str| ["static", "lazy_static", "OnceLock", "OnceCell", "LazyLock"].contains(&word);
         found.extend(words_in(&file, &code(&read(&file)), is_wrong));
     }
     none("there is no global state (use `const` for tables):", found);
+}
+
+#[test]
+fn nothing_but_the_program_prints() {
+    let prints = ["print", "println", "eprint", "eprintln", "dbg", "stdout", "stderr"];
+    let mut found = Vec::new();
+    for file in
+        LIBRARIES.iter().chain(&["kernels"]).flat_map(|name| rust_files(&format!("crates/{name}/src")))
+    {
+        let code = without_tests(&code(&read(&file)));
+        found.extend(words_in(&file, &code, |word| prints.contains(&word)));
+    }
+    none("libraries report through a `Watch`:", found);
+}
+
+#[test]
+fn what_a_model_is_and_says_opens_no_file() {
+    let opens = ["fs", "File", "OpenOptions", "Mmap"];
+    let mut found = Vec::new();
+    for wing in ["config", "steering", "text"] {
+        for file in rust_files(&format!("crates/engine/src/{wing}")) {
+            let code = without_tests(&code(&read(&file)));
+            found.extend(words_in(&file, &code, |word| opens.contains(&word)));
+        }
+    }
+    none("files are the business of the engine's wing `checkpoint`:", found);
+}
+
+#[test]
+fn nobody_above_the_operations_asks_where_rows_live() {
+    let below = ["Packed", "Packer", "KvBlock", "Matrix", "Store", "Device"];
+    let mut found = Vec::new();
+    for name in ["engine", "steering", "report", "whipstaff", "cli"] {
+        let files = rust_files(&format!("crates/{name}/src"));
+        let above = |file: &String| {
+            !file.contains("engine/src/forward/ops") && !file.contains("engine/src/checkpoint/")
+        };
+        for file in files.iter().filter(|file| above(file)) {
+            let code = without_tests(&code(&read(file)));
+            found.extend(words_in(file, &code, |word| below.contains(&word)));
+        }
+    }
+    none("rows and weights are handles outside engine/src/forward/ops:", found);
+}
+
+#[test]
+fn functions_take_few_arguments() {
+    let mut found = Vec::new();
+    for file in crates()
+        .iter()
+        .filter(|name| *name != "kernels")
+        .flat_map(|name| rust_files(&format!("crates/{name}")))
+    {
+        found.extend(words_in(&file, &code(&read(&file)), |word| word == "too_many_arguments"));
+    }
+    none("a function with more than six arguments wants a type:", found);
 }
 
 #[test]
@@ -213,25 +324,62 @@ fn files_on_the_code_map_exist() {
     let text = read("ARCHITECTURE.md");
     let map = text.split("\n## Code map\n").nth(1).expect("ARCHITECTURE.md has a code map");
     let map = map.split("\n## ").next().unwrap();
-    let (mut place, mut n) = (String::new(), 0);
-    let mut missing = Vec::new();
-    let pieces: Vec<&str> = map.split('`').collect();
-    for i in (1..pieces.len()).step_by(2) {
-        let name = pieces[i];
-        let is_heading = pieces[i - 1].ends_with("**");
-        if is_heading {
-            place = name.to_owned();
-        } else if !name.ends_with(".rs") && !name.ends_with('/') {
-            continue;
-        }
-        n += 1;
-        let path = if is_heading { name.to_owned() } else { format!("{place}/src/{name}") };
-        if !root().join(&path).exists() {
-            missing.push(path);
-        }
-    }
+    let paths = mapped(map);
+    let missing = paths.iter().filter(|path| !root().join(path).exists()).cloned().collect();
+    let n = paths.len();
     assert!(n > 30, "the code map names only {n} files: is it read rightly?");
     none("ARCHITECTURE.md names what is not there:", missing);
+}
+
+/// The paths that a code map names, from the root. A line at the margin begins with a folder; what follows, there and
+/// on the lines below it, lies in that folder if it is one of sources. A line that is indented by two and begins with a
+/// folder is about that wing, and so is what is indented further.
+fn mapped(map: &str) -> Vec<String> {
+    let (mut folder, mut wing) = (String::new(), String::new());
+    let mut paths = Vec::new();
+    for line in map.lines().filter(|line| !line.starts_with("```")) {
+        let indent = line.len() - line.trim_start().len();
+        let is_in_path = |c: char| is_word(c) || "./-".contains(c);
+        let names =
+            line.split(|c| !is_in_path(c)).filter(|word| word.ends_with(".rs") || word.ends_with('/'));
+        for (i, name) in names.enumerate() {
+            if i == 0 && indent == 0 && line.starts_with(name) {
+                folder = if name.ends_with("src/") { name.to_owned() } else { String::new() };
+                wing.clear();
+                paths.push(name.to_owned());
+                continue;
+            }
+            if i == 0 && indent == 2 {
+                wing.clear();
+                if name.ends_with('/') {
+                    wing = name.to_owned();
+                    paths.push(format!("{folder}{name}"));
+                    continue;
+                }
+            }
+            paths.push(format!("{folder}{wing}{name}"));
+        }
+    }
+    paths
+}
+
+#[test]
+fn a_code_map_is_read_as_people_read_it() {
+    let check = |map: &str, want: &[&str]| assert_eq!(mapped(map), want, "{map}");
+    check(
+        "a/src/  x.rs y.rs\n  w/   door: z.rs v/\n       more in u.rs\n  t.rs",
+        &[
+            "a/src/",
+            "a/src/x.rs",
+            "a/src/y.rs",
+            "a/src/w/",
+            "a/src/w/z.rs",
+            "a/src/w/v/",
+            "a/src/w/u.rs",
+            "a/src/t.rs",
+        ],
+    );
+    check("docs/   prose\nb/   c/ is below", &["docs/", "b/", "c/"]);
 }
 
 // Contrast sets.

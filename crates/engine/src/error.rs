@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// Errors of the engine. Each says what was being read, what was found and what would do instead.
+/// The errors of the engine. Each says what was being read, what was found and what would do instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the model could not be read.
@@ -31,7 +31,7 @@ pub enum Error {
         path: PathBuf,
         /// Its `model_type`.
         family: String,
-        /// The families that are.
+        /// The families that are supported.
         supported: Vec<&'static str>,
     },
     /// The checkpoint lacks tensors that the config promises.
@@ -88,7 +88,7 @@ impl Error {
     }
 }
 
-/// At most eight names, then how many more.
+/// Lists at most eight names, then how many more there are.
 fn list(names: &[String]) -> String {
     let shown = names.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(8) {

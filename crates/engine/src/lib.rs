@@ -8,9 +8,9 @@
 //! The crate has never heard of personas, vector files, HTTP or command lines.
 //!
 //! The wings, from the ground up: `config` (what a model is), `steering` (what is done to it: plain values), `text`
-//! (text to ids and back), `checkpoint` (everything read from a disk), `forward` (the pass; `forward/model.rs` is the page
-//! to show visitors, `forward/ops.rs` the seam under it), `load` (a checkpoint becomes a model), `run` (generation,
-//! scoring, gates).
+//! (text to ids and back), `checkpoint` (everything read from a disk), `forward` (the pass), `load` (a checkpoint
+//! becomes a model), `run` (generation, scoring, gates). `forward/model.rs` is the page to show visitors, and
+//! `forward/ops.rs` is the seam under it.
 
 #![forbid(unsafe_code)]
 

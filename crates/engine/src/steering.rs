@@ -23,9 +23,9 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Gathers edits. Those at one place act in the order given; neighbours that only add vectors, at the same
-    /// positions and under the same gate, are summed. One that does nothing is dropped, so that alpha 0 runs the
-    /// very path of the plain model.
+    /// Gathers edits. Edits at one place act in the order given. Neighbours that only add vectors, at the same
+    /// positions and under the same gate, are summed. An edit that does nothing is dropped, so that alpha 0 runs
+    /// the very path of the plain model.
     pub fn new(edits: impl IntoIterator<Item = Edit>) -> Steering {
         let mut gathered: Vec<Edit> = Vec::new();
         for edit in edits {
@@ -42,44 +42,46 @@ impl Steering {
         Steering { edits: Arc::new(gathered.into_iter().map(Placed::new).collect()) }
     }
 
-    /// The edits, in the order in which a pass meets them.
+    /// Returns the edits, in the order in which a pass meets them.
     pub fn edits(&self) -> impl Iterator<Item = &Edit> {
         self.edits.iter().map(|it| &it.edit)
     }
 
-    /// Does it leave the model as it is?
+    /// Returns true if the steering leaves the model as it is.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }
 
-    /// The first block that it acts in.
+    /// Returns the first block that the steering acts in.
     pub fn first_layer(&self) -> Option<usize> {
         self.first_place().map(|(layer, _)| layer)
     }
 
-    /// The first place that it acts at.
+    /// Returns the first place that the steering acts at.
     pub fn first_place(&self) -> Option<(usize, Site)> {
         self.edits().next().map(|edit| (edit.layer, edit.site))
     }
 
-    /// No position before this one is changed in a sequence with a prompt of `n_prompt` tokens: what the cache
-    /// holds of it is the plain model's.
+    /// Returns a position before which nothing is changed in a sequence with a prompt of `n_prompt` tokens: what
+    /// the cache holds of those positions is the plain model's.
     pub fn first_position(&self, n_prompt: usize) -> usize {
         self.edits().map(|edit| edit.scope.first_position(n_prompt)).min().unwrap_or(usize::MAX)
     }
 
-    /// Has it gates? They must be decided ([`decide`](crate::run::decide)) before anything runs under it.
+    /// Returns true if an edit has a gate. Gates must be decided ([`decide`](crate::run::decide)) before anything
+    /// runs under the steering.
     pub fn is_gated(&self) -> bool {
         self.edits().any(|edit| edit.gate.is_some())
     }
 
-    /// What is left when all gates are decided: edits under a gate that fires, and those without.
+    /// Returns the steering that is left when all gates are decided: the edits under a gate that fires, and the
+    /// edits without gates.
     pub(crate) fn decided(&self, fires: impl Fn(&Gate) -> bool) -> Steering {
         let passes = |edit: &&Edit| edit.gate.as_ref().is_none_or(|gate| fires(gate));
         Steering::new(self.edits().filter(passes).cloned().map(|edit| Edit { gate: None, ..edit }))
     }
 
-    /// Does it tell prompt from answer? Then a session must be told where its prompt ends.
+    /// Returns true if an edit tells the prompt from the answer. A session must then be told where its prompt ends.
     pub fn asks_for_prompt(&self) -> bool {
         self.edits().any(|edit| edit.scope.asks_for_prompt())
     }
@@ -94,7 +96,10 @@ impl Steering {
             let Edit { layer, operator, .. } = edit;
             check_place(config, "steering acts", *layer, &edit.direction)?;
             let wrong = if !operator.is_finite() || !edit.scope.schedule.is_sound() {
-                format!("the numbers of `{}` at layer {layer} make no sense", operator.name())
+                format!(
+                    "`{}` at layer {layer} has a number that is not finite or out of range",
+                    operator.name()
+                )
             } else if *length == 0.0 {
                 format!("`{}` at layer {layer} needs a direction, and it is zero", operator.name())
             } else {
@@ -115,7 +120,10 @@ impl Steering {
 
 fn check_place(config: &Config, who: &str, layer: usize, direction: &[f32]) -> Result<(), Error> {
     let wrong = if layer >= config.n_layers {
-        format!("{who} at layer {layer}, the model has layers 0-{}", config.n_layers - 1)
+        format!(
+            "{who} at layer {layer}, which does not exist; the model has layers 0-{}",
+            config.n_layers - 1
+        )
     } else if direction.len() != config.d_model {
         format!(
             "the steering vector has {} elements, the model's d_model is {}",

@@ -149,7 +149,7 @@ fn an_undecided_gate_never_runs_and_a_misplaced_one_is_refused() {
     let model = model();
     let open = gate(Site::ResidPost, 1, Pool::Mean, Fires::Above(0.0));
     let error = model.extend(&mut Session::steered(gated(open.clone())), &[1]).unwrap_err().to_string();
-    assert!(error.contains("a gate that nobody has decided"), "{error}");
+    assert!(error.contains("a gate that has not been decided"), "{error}");
     let check = |gate: Gate, part: &str| {
         let error = decide(&model, &[&[1, 2]], &[gated(gate)]).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");

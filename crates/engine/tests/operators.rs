@@ -308,12 +308,12 @@ fn steering_that_makes_no_sense_is_refused() {
         Operator::Push { alpha: f64::INFINITY, target: 0.0 },
         Operator::Cap { alpha: 1.0, low: 2.0, high: 1.0 },
     ] {
-        check(Session::steered(edit(operator)), "make no sense");
+        check(Session::steered(edit(operator)), "not finite or out of range");
     }
     let zero = Edit::new(1, Site::ResidPost, vec![0.0; 64], Operator::Rotate { alpha: PI });
     check(Session::steered(Steering::new([zero])), "needs a direction");
     for scope in scopes().into_iter().filter(|it| *it != Scope::default() && it.tokens.is_none()) {
         let steering = steering(Operator::Project { alpha: 1.0 }, scope, false);
-        check(Session::steered(steering), "not where the prompt ends");
+        check(Session::steered(steering), "not told where the prompt ends");
     }
 }

@@ -1,7 +1,7 @@
 //! What the hub says about repositories and files.
 
-use crate::Error;
 use crate::client::{Answer, Client, Method};
+use crate::error::Error;
 use crate::reference::{FileName, Repo};
 use serde_json::Value;
 

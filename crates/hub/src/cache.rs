@@ -10,11 +10,12 @@
 //!     .no_exist/COMMIT/FILE            empty: the repository has no such file
 //! ```
 
-use crate::Error;
+use crate::error::Error;
 use crate::reference::{FileName, Repo};
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use whipstaff_disk::{make_beside, write_atomically};
 
 /// One repository in the cache.
 pub(crate) struct RepoCache {
@@ -108,13 +109,11 @@ impl RepoCache {
         make_folder(folder)?;
         let up = "../".repeat(2 + name.as_str().matches('/').count());
         let (target, blob) = (format!("{up}blobs/{etag}"), self.blob(etag));
-        // Made beside it and renamed: there may be an older one, or another process may do the same.
+        // There may be an older link, or another process may make the same one.
         let link = |at: &Path| {
             symlink(&target, at).or_else(|_| fs::hard_link(&blob, at)).or_else(|_| copy(&blob, at))
         };
-        let made = tempfile::Builder::new().prefix(".whipstaff-").make_in(folder, link);
-        let made = made.map_err(|error| Error::write(&path, error))?;
-        made.into_temp_path().persist(&path).map_err(|error| Error::write(&path, error.error))
+        Ok(make_beside(&path, link)?)
     }
 
     /// Notes which commit a revision is.
@@ -138,12 +137,7 @@ impl RepoCache {
 fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let folder = path.parent().expect("a file is in a folder");
     make_folder(folder)?;
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".whipstaff-").tempfile_in(folder)?;
-        file.write_all(content)?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    write().map(drop).map_err(|error| Error::write(path, error))
+    Ok(write_atomically(path, content)?)
 }
 
 fn make_folder(folder: &Path) -> Result<(), Error> {

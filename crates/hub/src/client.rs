@@ -1,7 +1,9 @@
 //! Requests: redirects followed under rules, the token kept at home, failures tried again.
 
 use crate::address::{Guarded, NotPublic, NotResolved, check_redirect, host};
-use crate::{Error, Failures, Patience, Settings};
+use crate::error::Error;
+use crate::patience::{Failures, Patience};
+use crate::settings::Settings;
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, Uri};

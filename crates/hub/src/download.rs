@@ -3,13 +3,16 @@
 use crate::api::{Asked, Facts};
 use crate::cache::RepoCache;
 use crate::client::{Answer, Client, Method};
+use crate::error::Error;
+use crate::patience::Failures;
 use crate::reference::{FileName, Repo};
-use crate::{Error, Failures, Watch};
+use crate::watch::Watch;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use whipstaff_disk::{hex, rename_synced};
 
 /// Read, hashed and written at once.
 const PIECE: usize = 256 << 10;
@@ -68,8 +71,7 @@ impl Download<'_> {
                 return Err(error);
             }
         }
-        partial.file.sync_all().map_err(|error| partial.failed(error))?;
-        fs::rename(&path, &blob).map_err(|error| Error::write(&blob, error))
+        rename_synced(&partial.file, &path, &blob).map_err(|error| partial.failed(error.into()))
     }
 
     /// Attempts, until the file is whole and right.
@@ -274,8 +276,4 @@ impl Hasher {
         }
         Err(format!("its {name} is {hash}, not {etag}"))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -210,6 +210,15 @@ impl Error {
     }
 }
 
+impl From<whipstaff_disk::Error> for Error {
+    fn from(error: whipstaff_disk::Error) -> Error {
+        match error {
+            whipstaff_disk::Error::Read { path, source } => Error::Read { path, source },
+            whipstaff_disk::Error::Write { path, source } => Error::write(path, source),
+        }
+    }
+}
+
 fn explain(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(" ({message})") }
 }

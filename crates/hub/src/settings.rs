@@ -1,10 +1,11 @@
 //! Where the cache is, where the hub is, who we are: from the variables that the Python tools read.
 
-use crate::{Error, Patience};
+use crate::error::Error;
+use crate::patience::Patience;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a [`Hub`](crate::Hub) runs under.
+/// What a [`Hub`](crate::fetch::Hub) runs under.
 #[derive(Clone)]
 pub struct Settings {
     /// The hub cache: the folder of `models--org--name`.

@@ -100,6 +100,15 @@ pub enum Error {
     Interrupted,
 }
 
+impl From<whipstaff_disk::Error> for Error {
+    fn from(error: whipstaff_disk::Error) -> Error {
+        match error {
+            whipstaff_disk::Error::Read { path, source } => Error::Read { path, source },
+            whipstaff_disk::Error::Write { path, source } => Error::Write { path, source },
+        }
+    }
+}
+
 /// A request for steering that cannot be resolved, though the files that it names are sound.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {

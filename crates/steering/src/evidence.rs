@@ -5,7 +5,7 @@ mod extraction;
 mod interference;
 mod receipt;
 mod recommend;
-pub(crate) mod study;
+pub mod study;
 pub mod sweep;
 
 pub use budget::{Solved, solve_kl};

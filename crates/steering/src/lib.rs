@@ -23,18 +23,11 @@
 
 #![forbid(unsafe_code)]
 
-mod atomic;
 mod error;
 mod passes;
 mod progress;
-mod sealed;
 
 mod math;
-
-/// For `study/words`.
-mod stats {
-    pub(crate) use crate::math::mean;
-}
 
 mod contrasts;
 
@@ -48,23 +41,9 @@ mod measure;
 
 mod evidence;
 
-pub mod figure;
-pub mod report;
-
-/// Methods and layers compared at equal cost, for any models and personas, and against prompting.
-pub mod study {
-    mod drawn;
-    mod words;
-
-    pub use crate::evidence::study::*;
-    pub(crate) use drawn::{asked, layers_text, percent};
-    pub use words::QUESTIONS;
-}
-
-pub use atomic::{sha256_of_file, write_atomically};
 pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, PromptLine, TokenRule, read_prompts, said};
 pub use error::{Error, RequestError};
-pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, sweep};
+pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, study, sweep};
 pub use fit::{AnswerRows, ExtractOptions, Method, extract};
 pub use math::{Estimate, ShiftEstimate, estimate_shift};
 pub use measure::{
@@ -83,4 +62,5 @@ pub use steer::{
 pub use vector::{
     Arm, ArmKind, Convention, Cost, Effect, FORMAT_VERSION, LayerDirection, LayerSpec, ModelId, Nuisance,
     Orthogonal, PersonaVector, Provenance, Receipt, Recipe, RecipePart, Recommendation, Unit, Verdict,
+    layers_text,
 };

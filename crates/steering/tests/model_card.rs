@@ -1,7 +1,7 @@
 //! What the embedded model's card claims about files, held against the files.
 
-use sha2::{Digest, Sha256};
 use std::path::Path;
+use whipstaff_disk::sha256_hex;
 
 #[test]
 fn the_model_cards_hashes_are_those_of_the_files() {
@@ -14,7 +14,7 @@ fn the_model_cards_hashes_are_those_of_the_files() {
             continue;
         };
         let bytes = std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256_hex(&bytes);
         assert_eq!(claimed.trim().trim_matches('`'), digest, "the card's sha256 of {name} is not the file's");
         checked.push(name);
     }

@@ -25,7 +25,7 @@ impl LanguageModel {
     /// use whipstaff::prelude::*;
     ///
     /// let model = whipstaff::embedded()?;
-    /// let vector = model.extract(&ContrastSet::read("contrasts/librarian.jsonl".as_ref())?)?;
+    /// let vector = model.extract(&ContrastSet::read("contrasts/librarian.jsonl")?)?;
     /// vector.write("librarian.safetensors".as_ref())?;
     /// # Ok(())
     /// # }

@@ -1,12 +1,14 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
 use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use whipstaff::{FRAME_TOKENS, Preview, Workload};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
-use whipstaff_steering::{LayerSpec, Watch, said, write_atomically};
+use whipstaff_steering::{LayerSpec, Watch, said};
 
 #[derive(clap::Args)]
 pub struct CaptureArgs {

@@ -1,15 +1,15 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, steer_spec};
+use crate::files;
 use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
-use crate::view::layer_list;
-use crate::{args, files};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use whipstaff::{Preview, Workload};
+use whipstaff_disk::sha256_of_file;
 use whipstaff_steering::{
     Amount, Application, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix, Orthogonal,
-    Part, ResolvedVector, SteerSpec, Unit, compose as mixed, resolve_without_model, same_gaps,
-    sha256_of_file, shared_layers,
+    Part, ResolvedVector, SteerSpec, Unit, compose as mixed, layers_text, resolve_without_model, same_gaps,
+    shared_layers,
 };
 
 #[derive(clap::Args)]
@@ -100,7 +100,7 @@ struct Given {
 impl Given {
     fn read(text: &str, unit: Option<Unit>) -> Result<Given, Failure> {
         let refuse = |reason: &str| Err(Failure::Usage(format!("vector {text}: {reason}")));
-        let spec = args::steer_spec("vector", text, unit)?;
+        let spec = steer_spec("vector", text, unit)?;
         if spec.layers.is_some() {
             return refuse("layers are chosen for all vectors, by --layers");
         }
@@ -134,7 +134,7 @@ fn chosen(flag: &str, spec: &LayerSpec, held: &[usize], parts: &[Part]) -> Resul
     match layers.iter().find(|layer| !held.contains(layer)) {
         Some(layer) => Err(Failure::Usage(format!(
             "{flag}: layer {layer} is not among those of the mix: {}",
-            layer_list(held)
+            layers_text(held)
         ))),
         None => Ok(layers),
     }
@@ -205,7 +205,7 @@ fn recommended(given: &[Given], held: &[usize]) -> Result<Vec<usize>, Failure> {
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
             "the mix has none of the layers that the vectors recommend: say --at, of {}",
-            layer_list(held)
+            layers_text(held)
         )));
     }
     Ok(layers)
@@ -317,7 +317,7 @@ impl Measured {
         let about = format!(
             "effect on the margin in nats per token, with its 95 % interval, injected at layers {}; interference is \
              that of the mix less the sum of those alone",
-            layer_list(&self.layers)
+            layers_text(&self.layers)
         );
         let mut text = format!("\n  {:12} {}\n", "measured", wrap(&about, 86).join("\n               "));
         let arms = (0..n).map(|i| format!("{} alone", letter(i)));

@@ -1,7 +1,8 @@
 use crate::files;
 use crate::terminal::{Failure, note, print_line};
 use std::path::{Path, PathBuf};
-use whipstaff_steering::{Convention, LayerSpec, PersonaVector, Unit, write_atomically};
+use whipstaff_disk::write_atomically;
+use whipstaff_steering::{Convention, LayerSpec, PersonaVector, Unit};
 
 #[derive(clap::Args)]
 pub struct ConvertArgs {

@@ -1,17 +1,20 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::commands::figure::{panel_title, steerings, write_figure};
+use crate::commands::figure::{steerings, write_figure};
 use crate::files;
 use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use whipstaff::{LanguageModel, Preview, embedded};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Sampling, Steering};
-use whipstaff_steering::figure::Figure;
-use whipstaff_steering::report::{Answers, LayerRow, Report, Run, Shares};
+use whipstaff_figures::Figure;
+use whipstaff_report::{
+    Answers, LayerRow, Report, Run, Shares, cosine_panel, cosine_subtitle, injected_at, percent,
+};
 use whipstaff_steering::{
     Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, Dose, Frame, Op, PersonaVector, Text,
-    Unit, Watch, combine, said, write_atomically,
+    Unit, Watch, combine, said,
 };
 
 #[derive(clap::Args)]
@@ -190,7 +193,7 @@ impl Demo {
             dose.vector.provenance.n_contrasts,
             self.model.name(),
             dose.alpha,
-            panel_title(&dose.layers, self.model.config().n_layers).replace("injected at ", ""),
+            injected_at(&dose.layers, self.model.config().n_layers).replace("injected at ", ""),
         ))?;
         for it in answers.iter().take(PRINTED) {
             print_line(&paint(Tone::Heading, &it.prompt))?;
@@ -206,7 +209,7 @@ impl Demo {
         table += &format!("{:>12}\n", "perplexity");
         for (label, parts, perplexity) in &shares.rows {
             table += &format!("  {label:14}");
-            parts.iter().for_each(|part| table += &format!("{:>11.0} %", part * 100.0));
+            parts.iter().for_each(|part| table += &format!("{:>13}", percent(*part)));
             table += &format!("{perplexity:>12.2}\n");
         }
         print(&table)
@@ -224,8 +227,8 @@ impl Demo {
         let n_layers = every.n_layers();
         let figure = Figure {
             title: "How far the librarian vector turns the residual stream".into(),
-            subtitle: crate::commands::figure::subtitle(&self.model, &Op::Add.dial(Unit::Gap), answers.len()),
-            panels: tables.iter().map(|it| it.panel(&panel_title(&it.injected, n_layers))).collect(),
+            subtitle: cosine_subtitle(self.model.name(), &Op::Add.dial(Unit::Gap), answers.len()),
+            panels: tables.iter().map(|it| cosine_panel(it, &injected_at(&it.injected, n_layers))).collect(),
         };
         dose.vector.write(&dir.join("librarian.safetensors"))?;
         write_figure(dir, &figure)?;

@@ -3,17 +3,19 @@ use crate::commands::receipt::neutral;
 use crate::files;
 use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
 use crate::terminal::{Bar, Failure, note, print, print_line};
-use crate::view::{Answers, Evaluation, Form, Measure, Rated, layer_list};
+use crate::view::{Answers, Evaluation, Form, Measure, Rated};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use whipstaff::{FRAME_TOKENS, LanguageModel, Preview, Workload, user_cache};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
+use whipstaff_report::percent;
 use whipstaff_steering::{
     Amount, Answer, AskOptions, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge, Leaning,
     LocalJudge, Op, PromptLine, Rating, Replies, ResolvedVector, Rubric, SteerSpec, Watch, divergences,
-    judge_all, read_prompts, repetition, said, write_atomically,
+    judge_all, layers_text, read_prompts, repetition, said,
 };
 
 #[derive(clap::Args)]
@@ -239,7 +241,7 @@ fn in_words(steer: &ResolvedVector) -> String {
         Op::Add => String::new(),
         op => format!("{} ", op.name()),
     };
-    let (name, layers) = (&steer.vector.name, layer_list(&steer.layers));
+    let (name, layers) = (&steer.vector.name, layers_text(&steer.layers));
     format!("{op}`{name}` at layers {layers}, {}", steer.how.op.dial(steer.unit))
 }
 
@@ -340,9 +342,9 @@ fn answers(
     let of = match leaning.as_ref().and_then(Leaning::accuracy) {
         None => format!("answers ({} questions)", questions.len()),
         Some(it) => format!(
-            "answers ({} questions; the classifier is right on {:.0} % of contrasts that it has not seen)",
+            "answers ({} questions; the classifier is right on {} of contrasts that it has not seen)",
             questions.len(),
-            it * 100.0
+            percent(it)
         ),
     };
     let items = |f: &dyn Fn(&Answer) -> f64| -> Vec<Vec<Option<f64>>> {

@@ -4,11 +4,12 @@ use crate::terminal::{Bar, Failure, print_line};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use whipstaff::{Error, FRAME_TOKENS, LanguageModel, Preview};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::Steering;
-use whipstaff_steering::figure::Figure;
+use whipstaff_figures::Figure;
+use whipstaff_report::{cosine_panel, cosine_subtitle, injected_at};
 use whipstaff_steering::{
     Amount, CosineTable, Dose, PromptLine, ResolvedVector, SteerSpec, Unit, combine, read_prompts,
-    write_atomically,
 };
 
 #[derive(clap::Args)]
@@ -65,8 +66,8 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", steer.vector.name),
-        subtitle: subtitle(&loaded, &steer.how.op.dial(steer.unit), texts.len()),
-        panels: vec![table.panel(&panel_title(&steer.layers, table.n_layers()))],
+        subtitle: cosine_subtitle(loaded.name(), &steer.how.op.dial(steer.unit), texts.len()),
+        panels: vec![cosine_panel(&table, &injected_at(&steer.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
     write_atomically(&args.output.join("cosine.csv"), table.csv().as_bytes())?;
@@ -109,24 +110,6 @@ pub fn steerings(dose: &Dose, layers: &[usize], alphas: &[f64]) -> Result<Vec<(f
     alphas.iter().map(steering).collect()
 }
 
-/// What the figure was measured on and what its parts mean.
-pub fn subtitle(loaded: &LanguageModel, dial: &str, n_texts: usize) -> String {
-    format!(
-        "{} · {dial} · mean over {n_texts} text{}, teacher-forced · bands from the 10th to the 90th percentile",
-        loaded.name(),
-        if n_texts == 1 { "" } else { "s" }
-    )
-}
-
-/// Says where the vector is injected.
-pub fn panel_title(layers: &[usize], n_layers: usize) -> String {
-    match layers {
-        _ if layers.len() == n_layers => "injected at every block".into(),
-        [one] => format!("injected at block {one} only"),
-        many => format!("injected at {} of {n_layers} blocks", many.len()),
-    }
-}
-
 /// Writes cosine.svg and cosine.png.
 pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     let png = figure.png(2.0).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -144,8 +127,7 @@ fn in_file(path: &Path, error: Error) -> Failure {
 }
 
 fn to_json(loaded: &LanguageModel, steer: &ResolvedVector, table: &CosineTable) -> String {
-    let curves: Vec<_> = table
-        .panel("")
+    let curves: Vec<_> = cosine_panel(table, "")
         .curves
         .into_iter()
         .map(|curve| {

@@ -1,14 +1,16 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs, resolved, resolved_one};
 use crate::files;
-use crate::heatmap::{self, Heatmap};
 use crate::terminal::{Bar, Failure, note, print, print_line};
+use crate::view::token_map_text;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff::{FRAME_TOKENS, Preview};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Role, Steering, Tokenizer};
+use whipstaff_report::TokenMap;
 use whipstaff_steering::{
     AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Projections, SteerSpec, Text,
-    TokenRule, midpoints, rulers, said, watch, write_atomically,
+    TokenRule, midpoints, rulers, said, watch,
 };
 
 #[derive(clap::Args)]
@@ -120,7 +122,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     bar.check()?;
     let ids = &text.ids;
     let skip = |text: &Text| loaded.n_skipped(std::slice::from_ref(text));
-    let map = Heatmap {
+    let map = TokenMap {
         vector: vector.name.clone(),
         model: loaded.name().to_owned(),
         skip: skip(&text),
@@ -138,7 +140,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     match (args.json, &args.output) {
         (true, _) => print_line(&to_json(&map, ids).to_string()),
         (false, Some(path)) => print_line(&format!("{} tokens written to {}", ids.len(), path.display())),
-        (false, None) => print(&heatmap::terminal(&map)),
+        (false, None) => print(&token_map_text(&map)),
     }
 }
 
@@ -184,7 +186,7 @@ fn encode(
     }
 }
 
-fn to_json(map: &Heatmap, ids: &[u32]) -> Value {
+fn to_json(map: &TokenMap, ids: &[u32]) -> Value {
     let layer = |(i, it): (usize, &Projections)| {
         json!({"layer": it.layer, "size": it.ruler.size, "midpoint": it.ruler.midpoint, "values": it.values,
                "mean": it.mean(map.skip), "baseline": map.baseline.as_ref().map(|(_, rows)| &rows[i].values),

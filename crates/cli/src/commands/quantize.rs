@@ -1,9 +1,9 @@
 use crate::args::{ComputeArgs, locate};
 use crate::files;
-use crate::streamed::Streamed;
 use crate::terminal::{Bar, Failure, note, print_line};
 use std::path::PathBuf;
 use whipstaff::Size;
+use whipstaff_disk::Streamed;
 use whipstaff_engine::{Dtype, Quantised};
 use whipstaff_steering::Watch;
 

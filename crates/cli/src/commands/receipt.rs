@@ -1,4 +1,4 @@
-use crate::args::{self, ComputeArgs, EvidenceArgs, FrameArgs, ModelArg, resolved_one};
+use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg, resolved_one, steer_spec};
 use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
 use crate::view::receipt_text;
@@ -39,7 +39,7 @@ pub struct ReceiptArgs {
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
 pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let spec = args::steer_spec("vector", &args.vector, args.unit)?;
+    let spec = steer_spec("vector", &args.vector, args.unit)?;
     if spec.gate.is_some() {
         return Err(Failure::Usage(format!(
             "{}: a gate opens for some prompts and not for others: measure what it lets through, without the gate",

@@ -2,17 +2,19 @@ use crate::args::{ComputeArgs, FrameArgs};
 use crate::commands::receipt::neutral;
 use crate::files;
 use crate::terminal::{Bar, Failure, note, print, print_line, width, wrap};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use whipstaff::{LanguageModel, Preview};
+use whipstaff_disk::write_atomically;
 use whipstaff_engine::Continuation;
-use whipstaff_steering::figure::FigureError;
-use whipstaff_steering::report::StudyPage;
+use whipstaff_figures::FigureError;
+use whipstaff_report::{QUESTIONS, StudyPage, answers, depth_figure, methods_figure, prompting_figure};
 use whipstaff_steering::study::{
-    EMBEDDED, Findings, Journal, Pair, PairMaterial, PairPlan, PersonaPlan, QUESTIONS, StudyPlan, file_name,
+    EMBEDDED, Findings, Journal, Pair, PairMaterial, PairPlan, PersonaPlan, StudyPlan, file_name,
 };
 use whipstaff_steering::sweep::digest_of;
-use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec, write_atomically};
+use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec};
 
 #[derive(clap::Args)]
 pub struct StudyArgs {
@@ -46,7 +48,7 @@ pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
     let findings = Findings::new(&pairs, &plan.methods, plan.kl, plan.seed);
     write(&args, &plan, &pairs, &findings)?;
     if args.json {
-        return print_line(&findings.to_json(&pairs).to_string());
+        return print_line(&json(&findings, &pairs).to_string());
     }
     print(&text(&findings))?;
     print_line(&format!(
@@ -165,10 +167,16 @@ fn layers(plan: &StudyPlan, n_layers: usize) -> Result<Vec<Vec<usize>>, Failure>
     Ok(layers)
 }
 
+/// The findings as data, with the answers in words.
+fn json(findings: &Findings, pairs: &[Pair]) -> Value {
+    let answers: Vec<(&str, String)> = QUESTIONS.into_iter().zip(answers(findings)).collect();
+    findings.to_json(pairs, &answers)
+}
+
 fn write(args: &StudyArgs, plan: &StudyPlan, pairs: &[Pair], findings: &Findings) -> Result<(), Failure> {
     let dir = &args.output;
     let (methods, depth, prompting) =
-        (findings.methods_figure(), findings.depth_figure(), findings.prompting_figure());
+        (methods_figure(findings), depth_figure(findings), prompting_figure(findings));
     for (name, svg, png) in [
         ("methods", methods.svg(), methods.png(2.0)),
         ("depth", depth.svg(), depth.png(2.0)),
@@ -178,7 +186,7 @@ fn write(args: &StudyArgs, plan: &StudyPlan, pairs: &[Pair], findings: &Findings
         let png = png.map_err(|error: FigureError| Failure::Failed(error.to_string()))?;
         write_atomically(&dir.join(format!("{name}.png")), &png)?;
     }
-    let json = serde_json::to_string_pretty(&findings.to_json(pairs)).expect("plain data");
+    let json = serde_json::to_string_pretty(&json(findings, pairs)).expect("plain data");
     write_atomically(&dir.join("study.json"), (json + "\n").as_bytes())?;
     write_atomically(&dir.join("study.csv"), Findings::to_csv(pairs).as_bytes())?;
     let page = StudyPage {
@@ -228,5 +236,5 @@ fn settings(plan: &StudyPlan, pairs: &[Pair]) -> Vec<(String, String)> {
 fn text(findings: &Findings) -> String {
     let paragraph =
         |(question, answer): (&str, String)| format!("{question}\n{}\n", wrap(&answer, width()).join("\n"));
-    QUESTIONS.into_iter().zip(findings.answers()).map(paragraph).collect::<Vec<_>>().join("\n")
+    QUESTIONS.into_iter().zip(answers(findings)).map(paragraph).collect::<Vec<_>>().join("\n")
 }

@@ -2,16 +2,14 @@ use crate::args::{ComputeArgs, FrameArgs, ModelArg, alphas_of};
 use crate::commands::receipt::neutral;
 use crate::files;
 use crate::terminal::{Bar, Failure, print, print_line, width, wrap};
-use crate::view::layer_list;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff::{Preview, SweepOptions, SweepTable};
-use whipstaff_steering::figure::{HeatMap, HeatPanel, Tint};
-use whipstaff_steering::report::maps_page;
+use whipstaff_disk::write_atomically;
+use whipstaff_figures::{HeatMap, HeatPanel, Tint};
+use whipstaff_report::{maps_page, percent};
 use whipstaff_steering::sweep::{Pick, SweepCell, SweepPlan};
-use whipstaff_steering::{
-    ContrastSet, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit, write_atomically,
-};
+use whipstaff_steering::{ContrastSet, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit, layers_text};
 
 #[derive(clap::Args)]
 pub struct SweepArgs {
@@ -131,15 +129,6 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     ))
 }
 
-/// The name of a set of layers, as a column.
-fn named(layers: &[usize]) -> String {
-    match layers {
-        [one] => one.to_string(),
-        [first, .., last] if last - first + 1 == layers.len() => format!("{first}-{last}"),
-        many => layer_list(many),
-    }
-}
-
 /// The three maps: file name, map.
 fn maps(
     plan: &SweepPlan,
@@ -160,7 +149,7 @@ fn maps(
             });
             HeatPanel {
                 title: format!("method `{method}`"),
-                columns: plan.layers.iter().map(|it| named(it)).collect(),
+                columns: plan.layers.iter().map(|it| layers_text(it)).collect(),
                 values: rows
                     .iter()
                     .map(|row| {
@@ -252,14 +241,14 @@ fn in_words(plan: &SweepPlan, it: &Pick, budget: f64) -> String {
     format!(
         "Of the doses whose answers are at most {budget} times as perplexing, alpha {} ({}) at layers {} by method `{}` \
          does most on the half that it was picked on, {:+.3} nats per token. On the other half it moves the margin by \
-         {:+.3}{interval}; {:.0} % of those contrasts go the wrong way. Its answers are {:.2} times as perplexing.",
+         {:+.3}{interval}; {} of those contrasts go the wrong way. Its answers are {:.2} times as perplexing.",
         it.place.alpha,
         plan.unit,
-        named(&it.place.layers),
+        layers_text(&it.place.layers),
         it.place.method,
         it.picked_on,
         it.effect,
-        it.wrong_way * 100.0,
+        percent(it.wrong_way),
         it.answer_perplexity
     )
 }
@@ -274,7 +263,7 @@ fn text(plan: &SweepPlan, cells: &[SweepCell], picked: Option<&Pick>, budget: f6
         );
         text += &plan.alphas.iter().map(|alpha| format!(" {alpha:>8}")).collect::<String>();
         for (layers, row) in plan.layers.iter().zip(of_method.chunks(plan.alphas.len())) {
-            text += &format!("\n{:>8}", named(layers));
+            text += &format!("\n{:>8}", layers_text(layers));
             for cell in row {
                 // What is beyond the budget is there, but not to be used.
                 let mark = if cell.answer_perplexity > budget { "!" } else { " " };

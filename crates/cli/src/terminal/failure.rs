@@ -1,6 +1,7 @@
 //! How a run fails: the message, and the exit code that scripts can rely on.
 
 use whipstaff::{Error as LibraryError, ErrorKind};
+use whipstaff_disk::Error as DiskError;
 use whipstaff_engine::Error as EngineError;
 use whipstaff_steering::Error as SteeringError;
 
@@ -82,6 +83,16 @@ impl From<LibraryError> for Failure {
             error => error.to_string(),
         };
         Failure::new(error.kind(), message)
+    }
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Failure {
+        let message = error.to_string();
+        match error {
+            DiskError::Read { .. } => Failure::BadInput(message),
+            DiskError::Write { .. } => Failure::Failed(message),
+        }
     }
 }
 

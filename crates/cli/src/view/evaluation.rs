@@ -2,6 +2,7 @@
 
 use crate::terminal::{Tone, paint, printable};
 use serde_json::{Value, json};
+use whipstaff_report::percent;
 use whipstaff_steering::{Answer, Rating, ShiftEstimate, estimate_shift};
 
 /// All that was measured.
@@ -141,7 +142,7 @@ impl Form {
             Form::Fine => format!("{x:.3}"),
             Form::Number => format!("{x:.2}"),
             Form::Score => format!("{x:.1}"),
-            Form::Percent => format!("{:.0} %", x * 100.0),
+            Form::Percent => percent(x),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A receipt: what a dose does, against chance, and what it costs.
 
-use super::layers::layer_list;
 use crate::terminal::{Tone, paint, printable, wrap};
-use whipstaff_steering::{Arm, ArmKind, Cost, Receipt, Verdict};
+use whipstaff_report::percent;
+use whipstaff_steering::{Arm, ArmKind, Cost, Receipt, Verdict, layers_text};
 
 /// Returns a receipt for people: the verdict, the arms, the cost, what else the direction may be reading.
 pub fn receipt_text(it: &Receipt) -> String {
@@ -44,7 +44,7 @@ pub fn receipt_text(it: &Receipt) -> String {
     text += &format!("\n  {:12} {}\n", "reads", wrap(&reads, 86).join("\n               "));
     let dose = match &it.what {
         Some(what) => what.clone(),
-        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, layer_list(&it.layers)),
+        None => format!("alpha {} ({}) at layers {}", it.alpha, it.unit, layers_text(&it.layers)),
     };
     let measured = format!(
         "{dose}, on {} contrasts of `{}`; margin of positive over negative answers unsteered: \
@@ -63,8 +63,4 @@ fn arm_line(arm: &Arm) -> String {
     let interval = it.interval.map_or("-".into(), |[low, high]| format!("{low:+.3} to {high:+.3}"));
     let sides = it.minus.map_or(String::new(), |minus| format!(" {:>+10.3} {minus:>+10.3}", it.plus));
     format!("  {name:11} {:>+7.3}   {interval:16}{sides} {:>10}\n", it.mean, percent(it.wrong_way))
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }

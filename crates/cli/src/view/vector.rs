@@ -1,10 +1,9 @@
 //! A persona vector: where it came from, its statistics per layer, its receipt.
 
-use super::layers::layer_list;
 use super::receipt::receipt_text;
 use crate::terminal::{Failure, Tone, paint, print, printable};
 use serde_json::{Value, json};
-use whipstaff_steering::PersonaVector;
+use whipstaff_steering::{PersonaVector, layers_text};
 
 /// Prints what a vector is, for people.
 pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
@@ -38,7 +37,7 @@ pub fn print_vector(vector: &PersonaVector) -> Result<(), Failure> {
                 format!(
                     "alpha {} (gap) at layers {}; best single layer {}",
                     it.alpha,
-                    layer_list(&it.layers),
+                    layers_text(&it.layers),
                     it.best_layer
                 ),
             );

@@ -182,8 +182,24 @@ impl Module {
         let mut module = Module { file, ..Module::default() };
         let mut i = 0;
         let mut reexported: Vec<(String, Path, usize)> = Vec::new();
+        // Modules inside the file, with the number of braces around each: `super` counts them.
+        let (mut here, mut inner, mut depth) = (path.clone(), Vec::new(), 0);
         while i < words.len() {
             let (word, line) = &words[i];
+            match word.as_str() {
+                "mod" if words.get(i + 2).is_some_and(|it| it.0 == "{") => {
+                    here.push(words[i + 1].0.clone());
+                    inner.push(depth);
+                }
+                "{" => depth += 1,
+                "}" => {
+                    depth -= 1;
+                    if inner.pop_if(|around| *around == depth).is_some() {
+                        here.pop();
+                    }
+                }
+                _ => {}
+            }
             let before = i.checked_sub(1).map_or("", |it| words[it].0.as_str());
             // Not `impl Trait + use<'a>`.
             if word == "use" && words.get(i + 1).is_some_and(|it| it.0 != "<") {
@@ -191,7 +207,7 @@ impl Module {
                 let mut leaves = Vec::new();
                 i = tree(&words, i + 1, Vec::new(), &mut leaves);
                 for (leaf, alias) in leaves {
-                    let Some(leaf) = absolute(path, &leaf, modules, true) else { continue };
+                    let Some(leaf) = absolute(&here, &leaf, modules, true) else { continue };
                     if leaf.last().is_some_and(|it| it == "*") {
                         let glob = leaf[..leaf.len() - 1].to_vec();
                         if !is_public {
@@ -221,7 +237,7 @@ impl Module {
                 let alias = module.names.get(word).filter(|target| modules.contains(*target)).cloned();
                 let full = match alias {
                     Some(target) => Some([target, parts[1..].to_vec()].concat()),
-                    None => absolute(path, &parts, modules, false),
+                    None => absolute(&here, &parts, modules, false),
                 };
                 module.named.extend(full.map(|full| (full, *line)));
                 module.words.insert(word.clone());

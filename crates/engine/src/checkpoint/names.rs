@@ -107,7 +107,7 @@ const GPT2: &[(Part, &str)] = &[
     (Part::Down, "transformer.h.#.mlp.c_proj"),
 ];
 
-/// Where a checkpoint of Hugging Face's has a parameter.
+/// Returns the place of a parameter in a Hugging Face checkpoint.
 pub(crate) fn hugging_face(config: &Config, param: Param) -> Source {
     let family: &[(Part, &str)] = match &config.family[..] {
         "gemma2" | "gemma3_text" => BOTH_NORMS,
@@ -154,7 +154,8 @@ fn cut(config: &Config, param: Param) -> Cut {
     }
 }
 
-/// The rows of queries (0), keys (1) or values (2) where each head has its three beside each other.
+/// Returns the rows of queries (0), keys (1) or values (2) in a tensor that holds the three of each head side by
+/// side.
 fn head_by_head(config: &Config, which: usize) -> Cut {
     let head_dim = config.head_dim;
     let row = |i: usize| (i / head_dim * 3 + which) * head_dim + i % head_dim;
@@ -162,7 +163,7 @@ fn head_by_head(config: &Config, which: usize) -> Cut {
     Cut::Gathered { rows: (0..n).map(|i| row(i) as u32).collect(), of: 3 * n }
 }
 
-/// The names under which a tensor may also lie: without the part that holds the blocks, as it is saved
+/// Returns the names under which a tensor may also lie: without the part that holds the blocks, as it is saved
 /// without a head, or inside a model that also sees.
 pub(crate) fn aliases(name: &str) -> Vec<String> {
     let mut aliases = vec![name.to_owned()];
@@ -176,8 +177,8 @@ pub(crate) fn aliases(name: &str) -> Vec<String> {
     aliases
 }
 
-/// Tensors that may be there and say nothing: masks and frequencies that follow from the config, the
-/// parts of a model that sees, and a head that is the embedding's.
+/// Returns true for tensors that may be there and say nothing: masks and frequencies that follow from the config,
+/// the parts of a model that sees, and a head that is the embedding's.
 pub(crate) fn is_harmless(config: &Config, name: &str) -> bool {
     let ends = [
         ".rotary_emb.inv_freq",

@@ -15,7 +15,6 @@
 //! goes wrong with packs costs time, never the model: weights are then packed into memory.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+use whipstaff_disk::{hex, rename_synced, sha256};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, PACKED_LAYOUT, Packed, Packer};
 
 /// The number of the file's own format.
@@ -49,17 +49,18 @@ impl PackCache {
         PackCache { dir: dir.into(), least: 64 << 20, room: u64::MAX }
     }
 
-    /// The same, for models from `least` bytes on.
+    /// Returns the cache with packs for models from `least` bytes on.
     pub fn for_models_from(self, least: u64) -> PackCache {
         PackCache { least, ..self }
     }
 
-    /// The same, where the disk has `room` bytes left: no pack is written that would take more than half.
+    /// Returns the cache told that the disk has `room` bytes left: no pack is written that would take more than
+    /// half.
     pub fn with_room(self, room: u64) -> PackCache {
         PackCache { room, ..self }
     }
 
-    /// The pack of the model that these files hold: to read, if it is there; else to write.
+    /// Opens the pack of the model that these files hold: to read, if it is there; else to write.
     pub(crate) fn open(&self, files: &[PathBuf]) -> Option<Packs> {
         let source = Source::of(files).ok()?;
         if source.n_bytes < self.least {
@@ -86,7 +87,7 @@ enum State {
 }
 
 impl Packs {
-    /// The matrix `key` as it lies in a pack that was there; none if the pack does not have it.
+    /// Returns the matrix `key` as it lies in a pack that was there, or `None` if the pack does not have it.
     pub(crate) fn get(
         &self,
         cpu: &Cpu,
@@ -114,7 +115,7 @@ impl Packs {
         }
     }
 
-    /// Whether matrices come from a pack that was there.
+    /// Returns true if matrices come from a pack that was there.
     pub(crate) fn is_reading(&self) -> bool {
         matches!(*self.state(), State::Reading(_))
     }
@@ -167,7 +168,7 @@ impl Source {
 
     fn name(&self) -> String {
         let json = serde_json::to_vec(&(FORMAT, PACKED_LAYOUT, self)).expect("plain data");
-        hex(&Sha256::digest(json)[..12])
+        hex(&sha256(&json)[..12])
     }
 }
 
@@ -182,7 +183,7 @@ struct Index {
 }
 
 impl Index {
-    /// The index of a file; none if it is not a whole pack of this format.
+    /// Reads the index of a file. Returns `None` if the file is not a whole pack of this format.
     fn read(file: &mut File) -> Option<Index> {
         let mut len = [0; 8];
         file.seek(SeekFrom::End(-8)).ok()?;
@@ -217,7 +218,7 @@ impl Reader {
     }
 }
 
-/// A matrix that lies packed in a file.
+/// Maps a matrix that lies packed in a file.
 fn mapped(file: &File, start: u64, cpu: &Cpu, dtype: Dtype, n_out: usize, n_in: usize) -> Option<Packed> {
     let bytes = Bytes::map_part(file, start, Packed::bytes_of(dtype, n_out, n_in)).ok()?;
     Packed::from_bytes(cpu, bytes, dtype, n_out, n_in)
@@ -259,8 +260,7 @@ impl Writer {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&json)?;
         self.file.write_all(&(json.len() as u64).to_le_bytes())?;
-        self.file.sync_all()?;
-        fs::rename(&self.partial, &self.path)?;
+        rename_synced(&self.file, &self.partial, &self.path)?;
         self.finished = true;
         Ok(())
     }
@@ -295,11 +295,6 @@ fn tidy(dir: &Path, source: &Source) {
     entries.filter(|path| is_useless(path)).for_each(|path| drop(fs::remove_file(path)));
 }
 
-/// Returns bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,7 +326,7 @@ mod tests {
             cache.open(&[self.model()]).expect("the folder can be written")
         }
 
-        /// As a model asks: for what is there, else to have it written.
+        /// Asks as a model does: for what is there, else to have it written.
         fn packed(&self, packs: &Packs, key: &str, matrix: &Matrix) -> Option<Packed> {
             let kept = packs.get(&self.cpu, key, matrix.dtype(), matrix.n_out, matrix.n_in);
             kept.or_else(|| packs.put(&self.cpu, key, matrix))

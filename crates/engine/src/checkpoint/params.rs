@@ -11,7 +11,7 @@ pub(crate) enum Part {
     Positions,
     FinalNorm,
     Head,
-    /// Of what attention reads, and of what it gives.
+    /// The norms of what attention reads, and of what it gives.
     AttnNorm,
     AttnPostNorm,
     Q,
@@ -20,15 +20,15 @@ pub(crate) enum Part {
     O,
     QNorm,
     KNorm,
-    /// Of what the MLP reads, and of what it gives.
+    /// The norms of what the MLP reads, and of what it gives.
     MlpNorm,
     MlpPostNorm,
-    /// Of the MLP, or of one expert.
+    /// The matrices of the MLP, or of one expert.
     Gate,
     Up,
     Down,
     Router,
-    /// Of the expert that every token goes to, and its own gate.
+    /// The matrices of the expert that every token goes to, and its own gate.
     SharedGate,
     SharedUp,
     SharedDown,
@@ -58,7 +58,7 @@ impl Shape {
         self.n_out * self.n_in.unwrap_or(1)
     }
 
-    /// As a checkpoint states it.
+    /// Returns the shape as a checkpoint states it.
     pub(crate) fn dims(self) -> SmallVec<[usize; 2]> {
         match self.n_in {
             Some(n_in) => smallvec![self.n_out, n_in],
@@ -80,7 +80,7 @@ impl Param {
         Param { is_bias: true, ..self }
     }
 
-    /// The shape that the blueprint gives it.
+    /// Returns the shape that the blueprint gives the parameter.
     pub(crate) fn shape(self, config: &Config) -> Shape {
         let (d, vocab) = (config.d_model, config.vocab_size);
         let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
@@ -114,7 +114,7 @@ impl Param {
         if self.is_bias { vector(weight.n_out) } else { weight }
     }
 
-    /// Does it have a bias beside it?
+    /// Returns true if there is a bias beside the weight.
     pub(crate) fn is_biased(self, config: &Config) -> bool {
         match self.part {
             Part::FinalNorm | Part::AttnNorm | Part::AttnPostNorm | Part::MlpNorm | Part::MlpPostNorm => {
@@ -128,7 +128,7 @@ impl Param {
     }
 }
 
-/// Every parameter that a blueprint asks for, with its shape.
+/// Lists every parameter that a blueprint asks for, with its shape.
 pub(crate) fn parameters(config: &Config) -> Vec<(Param, Shape)> {
     let mut params = Vec::new();
     let mut push = |param: Param| {
@@ -163,7 +163,7 @@ pub fn n_parameters(config: &Config) -> usize {
     parameters(config).iter().map(|(_, shape)| shape.n_elements()).sum()
 }
 
-/// The parts of a block, but for those of its experts.
+/// Lists the parts of a block, without the parts of its experts.
 fn parts_of_block(config: &Config, layer: usize) -> Vec<Part> {
     let mut parts = vec![Part::Q, Part::K, Part::V, Part::O];
     if config.norm_places.before() {

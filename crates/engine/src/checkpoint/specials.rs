@@ -15,8 +15,9 @@ const FLAGGED: &[(&str, bool)] = &[
     ("GPTNeoXTokenizer", false),
 ];
 
-/// The rule that the flags `add_bos_token` and `add_eos_token` of a folder make, where it has one of them and
-/// its tokenizer is of a class that follows them. A flag whose token has no name leaves everything as it is.
+/// Returns the rule that the flags `add_bos_token` and `add_eos_token` of a folder make. There is one if the folder
+/// has one of the flags and its tokenizer is of a class that follows them. A flag whose token has no name leaves
+/// everything as it is.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Malformed`] naming `tokenizer_config.json`.
@@ -47,10 +48,10 @@ pub(super) fn flagged(
     around(before, behind).map(Some).map_err(|reason| Error::malformed(path, reason))
 }
 
-/// The rule that puts these tokens, each a text and its id, before and behind a text.
+/// Returns the rule that puts these tokens, each a text and its id, before and behind a text.
 ///
 /// # Errors
-/// What the library has against it.
+/// Returns what the library has against it.
 pub(super) fn around(
     before: Option<(&str, u32)>,
     behind: Option<(&str, u32)>,
@@ -87,7 +88,7 @@ mod tests {
             "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}},
         "model": {"type": "WordLevel", "vocab": {"<s>": 0, "</s>": 1, "a": 2, "b": 3}, "unk_token": "a"}}"#;
 
-    /// The ids of `a b`, from a folder with this `tokenizer.json` and `tokenizer_config.json`.
+    /// Returns the ids of `a b`, from a folder with this `tokenizer.json` and `tokenizer_config.json`.
     fn ids(tokenizer: &str, config: &str) -> Vec<u32> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), tokenizer).unwrap();

@@ -36,7 +36,7 @@ pub(super) fn checked(found: Found) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// What the folder of a model calls its special tokens: `bos_token` and its like.
+/// Reads what the folder of a model calls its special tokens: `bos_token` and its like.
 pub(super) fn special_tokens(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
     let fields = fields(&dir.join("tokenizer_config.json"))?;
     Ok(fields.as_ref().map(variables).unwrap_or_default())
@@ -64,7 +64,7 @@ fn in_folder(dir: &Path) -> Result<Option<Found>, Error> {
     Ok(None)
 }
 
-/// A template, or the one called `default` among several.
+/// Returns a template, or the template called `default` among several.
 fn default_of(value: &Value) -> Result<String, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let named: Vec<(&str, String)> = match value {
@@ -86,14 +86,14 @@ fn default_of(value: &Value) -> Result<String, String> {
     }
 }
 
-/// The special tokens by name: texts, or objects with the text as `content`.
+/// Returns the special tokens by name. A file has them as texts, or as objects with the text as `content`.
 fn variables(fields: &Map<String, Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.get("content").unwrap_or(value).as_str().map(str::to_owned);
     let variable = |name: &&str| Some(((*name).to_owned(), text(fields.get(*name)?)?));
     VARIABLES.iter().filter_map(variable).collect()
 }
 
-/// The fields of a JSON file, if it is there.
+/// Reads the fields of a JSON file, if the file is there.
 pub(super) fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
     let Some(text) = read(path)? else { return Ok(None) };
     match serde_json::from_str(&text) {
@@ -103,7 +103,7 @@ pub(super) fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
     }
 }
 
-/// The text of a file, if it is there.
+/// Reads the text of a file, if the file is there.
 fn read(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -1,13 +1,12 @@
 //! The tensors of a checkpoint, mapped, never copied. Safetensors, one file or shards, are opened here;
-//! GGUF files in `gguf.rs`.
+//! GGUF files in `gguf/`.
 
 use super::names::{self, Cut, Source};
-use super::packs::{PackCache, Packs, hex};
+use super::packs::{PackCache, Packs};
 use super::params::{Param, parameters};
 use crate::config::Config;
 use crate::error::Error;
 use safetensors::tensor::{Metadata, SafeTensors};
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -17,6 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+use whipstaff_disk::{hex, sha256, sha256_hex};
 use whipstaff_kernels::{Bytes, Cpu, Dtype, Matrix, Packed};
 
 /// The tensors of a checkpoint, by name.
@@ -40,12 +40,12 @@ pub struct Weights {
 pub(crate) struct Loading {
     /// Where packed matrices are kept from one start to the next, if anywhere.
     pub(crate) packs: Option<Packs>,
-    /// Told how far packing is.
+    /// Gets told how far packing is.
     pub(crate) progress: Option<Progress>,
     /// Only sizes are wanted: no matrix is read.
     pub(crate) outline: bool,
     packed_bytes: AtomicUsize,
-    /// The same as packed.
+    /// Bytes of all matrices that have been taken, as products read them.
     in_memory: AtomicUsize,
 }
 
@@ -145,17 +145,17 @@ impl Weights {
         self.loading.outline = true;
     }
 
-    /// Bytes of all files together.
+    /// Returns the bytes of all files together.
     pub fn n_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
-    /// Bytes of all matrices as products read them, so far as they have been taken.
+    /// Returns the bytes of all matrices that have been taken so far, as products read them.
     pub fn n_packed_bytes(&self) -> usize {
         self.loading.in_memory.load(Ordering::Relaxed)
     }
 
-    /// The types that tensors are stored in.
+    /// Lists the types that tensors are stored in.
     pub fn dtypes(&self) -> Vec<Dtype> {
         let mut dtypes: Vec<Dtype> = Vec::new();
         for tensor in self.tensors.values() {
@@ -166,16 +166,17 @@ impl Weights {
         dtypes
     }
 
-    /// SHA-256 of the file, in hex; for shards, of the concatenated digests in order of name.
+    /// Returns the SHA-256 of the file, in hex. For shards, it is the digest of the concatenated digests in order
+    /// of name.
     pub fn sha256(&self) -> String {
-        let digests: Vec<_> = self.shards.iter().map(|shard| Sha256::digest(&shard[..])).collect();
+        let digests: Vec<_> = self.shards.iter().map(|shard| sha256(&shard[..])).collect();
         match &digests[..] {
             [one] => hex(one),
-            many => hex(&Sha256::digest(many.concat())),
+            many => sha256_hex(&many.concat()),
         }
     }
 
-    /// A matrix, `[n_out, n_in]`: viewed where it lies, or put together where it does not lie so.
+    /// Returns a matrix, `[n_out, n_in]`: a view where it lies as one, else a copy that is put together.
     ///
     /// # Errors
     /// [`Error::Malformed`] if it is missing or has another shape.
@@ -195,8 +196,8 @@ impl Weights {
         })
     }
 
-    /// A matrix, packed for the kernels of `cpu`, from the pack if there is one. The pages of the file that it
-    /// was read from are given back, so that loading never holds the weights twice.
+    /// Packs a matrix for the kernels of `cpu`, or maps it from the pack if there is one. The pages of the file
+    /// that it was read from are given back, so that loading never holds the weights twice.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
@@ -244,7 +245,7 @@ impl Weights {
         self.loading.packs.iter().for_each(Packs::finish);
     }
 
-    /// A vector as `f32`.
+    /// Returns a vector as `f32`.
     ///
     /// # Errors
     /// As for [`Weights::matrix`].
@@ -305,7 +306,7 @@ impl Weights {
         }
     }
 
-    /// The tensor of this name, or of another that it goes by.
+    /// Returns the tensor of this name, or of an alias of it.
     fn find(&self, name: &str) -> Option<(&str, &Tensor)> {
         let found = self.tensors.get_key_value(name);
         let found = found.or_else(|| {
@@ -318,7 +319,7 @@ impl Weights {
         names::aliases(name).iter().find_map(|alias| self.unusable.get_key_value(alias.as_str()))
     }
 
-    /// The tensor that holds a parameter, found to have the right shape.
+    /// Returns the tensor that holds a parameter, after a check of its shape.
     fn tensor(&self, config: &Config, param: Param) -> Result<(&Tensor, Source), Error> {
         let source = (self.source)(config, param);
         let Some((name, tensor)) = self.find(&source.name) else {
@@ -342,14 +343,14 @@ impl Weights {
     }
 }
 
-/// The files that hold the weights in a folder.
+/// Lists the files that hold the weights in a folder.
 fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let single = dir.join("model.safetensors");
     let index = dir.join("model.safetensors.index.json");
     if index.exists() && !single.exists() { shards_of(&index, dir) } else { Ok(vec![single]) }
 }
 
-/// The shard files that an index names, each inside `dir`.
+/// Lists the shard files that an index names, each inside `dir`.
 fn shards_of(index: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let text =
         std::fs::read_to_string(index).map_err(|source| Error::Read { path: index.to_owned(), source })?;

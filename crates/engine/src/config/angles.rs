@@ -84,13 +84,13 @@ pub(crate) struct Frequencies {
     scale: f32,
 }
 
-/// The same but for the rounding of `f32`.
+/// Returns true if the two are equal but for the rounding of `f32`.
 pub(crate) fn is_close(a: f32, b: f32) -> bool {
     (a - b).abs() <= 1e-6 * a.abs()
 }
 
 impl Rope {
-    /// Everything about it that does not depend on positions.
+    /// Returns everything about the rope that does not depend on positions.
     pub(crate) fn frequencies(&self) -> Frequencies {
         let scale = match self.scaling {
             RopeScaling::Yarn { attention_factor, .. } | RopeScaling::LongRope { attention_factor, .. } => {
@@ -101,7 +101,7 @@ impl Rope {
         Frequencies { rope: self.clone(), within: self.frequencies_for(0), scale }
     }
 
-    /// What each pair's frequency is divided by, in sessions that begin with nothing.
+    /// Returns what each pair's frequency is divided by, in sessions that begin with nothing.
     pub(crate) fn factors(&self) -> Vec<f32> {
         let plain = Rope { scaling: RopeScaling::Default, ..self.clone() };
         let pairs = plain.frequencies_for(0).into_iter().zip(self.frequencies_for(0));
@@ -122,7 +122,7 @@ impl Rope {
             && same(beyond)
     }
 
-    /// The longest context of a model whose config says `max` positions. Files that were stretched after
+    /// Returns the longest context of a model whose config says `max` positions. Files that were stretched after
     /// training say the length before.
     pub(crate) fn reach(&self, max: usize) -> usize {
         let stretched = match self.scaling {
@@ -133,7 +133,7 @@ impl Rope {
         max.max(stretched as usize)
     }
 
-    /// The length up to which sessions share one set of frequencies.
+    /// Returns the length up to which sessions share one set of frequencies.
     fn limit(&self) -> Option<f64> {
         match self.scaling {
             RopeScaling::Dynamic { original_max_positions, .. }
@@ -142,7 +142,7 @@ impl Rope {
         }
     }
 
-    /// The angles per position of each pair, `[n_pairs]`, in sessions that begin with `reach` tokens.
+    /// Returns the angles per position of each pair, `[n_pairs]`, in sessions that begin with `reach` tokens.
     ///
     /// Every step is in `f32`, in the order of the reference implementation: one bit of a frequency is an
     /// angle that grows with the position, which at the end of a long text shows in the scores. So scalars
@@ -214,22 +214,22 @@ impl Rope {
 }
 
 impl Frequencies {
-    /// How many pairs are rotated.
+    /// Returns how many pairs are rotated.
     pub(crate) fn n_pairs(&self) -> usize {
         self.within.len()
     }
 
-    /// What cosines and sines are multiplied by.
+    /// Returns what cosines and sines are multiplied by.
     pub(crate) fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// Does a session's length decide which angles it gets?
+    /// Returns true if a session's length decides which angles it gets.
     pub(crate) fn depend_on_length(&self) -> bool {
         self.rope.limit().is_some()
     }
 
-    /// The angle per position of each pair in a session that begins with `reach` tokens.
+    /// Returns the angle per position of each pair in a session that begins with `reach` tokens.
     pub(crate) fn of(&self, reach: usize) -> Cow<'_, [f32]> {
         match self.rope.limit() {
             Some(limit) if reach as f64 > limit => Cow::Owned(self.rope.frequencies_for(reach)),
@@ -242,7 +242,7 @@ impl Frequencies {
 mod tests {
     use super::*;
 
-    /// The frequencies of eight pairs in sessions that begin with `reach` tokens, against the bits that
+    /// Compares the frequencies of eight pairs, in sessions that begin with `reach` tokens, with the bits that
     /// transformers 4.57.6 gives with torch.
     fn check(theta: f64, scaling: RopeScaling, reach: usize, want: [u32; 8]) {
         let rope = Rope { theta, dim: 16, scaling };

@@ -94,7 +94,7 @@ pub struct LayerKind {
 pub enum NormKind {
     /// `x / rms(x) · weight` (Zhang & Sennrich 2019).
     Rms,
-    /// The same with `1 + weight`.
+    /// `x / rms(x) · (1 + weight)`.
     RmsPlusOne,
     /// `(x - mean(x)) / std(x) · weight + bias` (Ba, Kiros & Hinton 2016).
     Layer,
@@ -129,19 +129,19 @@ pub struct Experts {
     pub per_token: usize,
     /// Width inside one.
     pub d_ff: usize,
-    /// The weights of those that a token goes to are made to add up to one.
+    /// The weights of a token's experts are made to add up to one.
     pub normalise: bool,
     /// Width inside one that every token goes to, under a gate of its own.
     pub shared_d_ff: Option<usize>,
 }
 
 impl NormPlaces {
-    /// What attention and MLP read is normed.
+    /// Returns true if what attention and MLP read is normed.
     pub fn before(self) -> bool {
         self != NormPlaces::After
     }
 
-    /// What attention and MLP give is normed.
+    /// Returns true if what attention and MLP give is normed.
     pub fn after(self) -> bool {
         self != NormPlaces::Before
     }

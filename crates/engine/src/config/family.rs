@@ -5,7 +5,7 @@ use super::angles::{Rope, RopeScaling};
 use super::blueprint::{Config, LayerKind, NormKind, NormPlaces, QkNorm};
 use whipstaff_kernels::Activation;
 
-/// The values of `model_type` that [`Config::parse`] accepts.
+/// Lists the values of `model_type` that [`Config::parse`] accepts.
 pub fn families() -> Vec<&'static str> {
     FAMILIES.iter().map(|family| family.name).collect()
 }
@@ -48,11 +48,11 @@ pub(crate) enum Positions {
 /// Which linear layers have biases.
 #[derive(Clone, Copy)]
 pub(crate) enum Biases {
-    /// Those that the flags `attention_bias` and `mlp_bias` say, where the family has the flag.
+    /// The layers that the flags `attention_bias` and `mlp_bias` name, where the family has the flag.
     Flags { attention: Option<bool>, mlp: Option<bool> },
     /// Query, key and value, unless `qkv_bias` says otherwise.
     Qkv,
-    /// Those of the MLP always, those of attention by flag.
+    /// The MLP's layers always, attention's by flag.
     MlpAndFlag { attention: bool },
     /// All.
     All,
@@ -67,9 +67,9 @@ pub(crate) enum Windows {
     Every,
     /// All, if `use_sliding_window` says so and there is a `sliding_window`.
     EveryIfUsed,
-    /// Those from `max_window_layers` on, under the same condition.
+    /// The layers from `max_window_layers` on, under the same condition.
     UpperIfUsed,
-    /// Those without rope, under the same condition.
+    /// The layers without rope, under the same condition.
     UnrotatedIfUsed,
     /// All but every n-th, and those that see a window have a rope of their own if `rope_local`.
     AllButEvery { n: usize, rope_local: bool },
@@ -448,7 +448,7 @@ pub(crate) struct Sizes {
 }
 
 impl Family {
-    /// The blueprint of a model of these sizes that says nothing else: without windows, experts and
+    /// Returns the blueprint of a model of these sizes whose file says nothing else: without windows, experts and
     /// biases, and with a rope that is not stretched.
     pub(crate) fn blueprint(&self, sizes: Sizes) -> Config {
         let Sizes { d_model, n_layers, n_heads, n_kv_heads, head_dim, d_ff, vocab_size } = sizes;
@@ -500,7 +500,7 @@ impl Family {
         }
     }
 
-    /// Does the family read this flag of biases?
+    /// Returns true if the family reads this flag of biases.
     pub(crate) fn reads_flag(&self, name: &str) -> bool {
         match (name, self.biases) {
             ("attention_bias", Biases::Flags { attention, .. }) => attention.is_some(),

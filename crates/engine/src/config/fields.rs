@@ -165,7 +165,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// How the file spells a field.
+    /// Returns how the file spells a field.
     pub(super) fn spelt<'n>(&self, name: &'n str) -> &'n str {
         self.spelling.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, theirs)| *theirs)
     }
@@ -174,12 +174,12 @@ impl Fields<'_> {
         Error::malformed(self.path, format!("`{}` {what}", self.spelt(name)))
     }
 
-    /// The value of a field; absent and null are the same.
+    /// Returns the value of a field; absent and null are the same.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.map.get(self.spelt(name)).filter(|value| !value.is_null())
     }
 
-    /// Is the field there, if only as null?
+    /// Returns true if the field is there, if only as null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.map.contains_key(self.spelt(name))
     }
@@ -205,7 +205,7 @@ impl Fields<'_> {
         Ok(self.optional_size(name)?.unwrap_or(default))
     }
 
-    /// A positive number.
+    /// Reads a positive number.
     pub(super) fn number(&self, name: &str) -> Result<Option<f64>, Error> {
         number_in(&self.map, self.spelt(name)).map_err(|what| self.wrong(name, what))
     }
@@ -214,7 +214,7 @@ impl Fields<'_> {
         Ok(self.number(name)?.unwrap_or(default))
     }
 
-    /// A number whose default holds where the field is absent; null means none.
+    /// Reads a number whose default holds where the field is absent; null means none.
     pub(super) fn nullable_number(&self, name: &str, default: Option<f64>) -> Result<Option<f64>, Error> {
         if self.has(name) { self.number(name) } else { Ok(default) }
     }
@@ -224,7 +224,7 @@ impl Fields<'_> {
         value.as_bool().ok_or_else(|| self.wrong(name, "is neither true nor false"))
     }
 
-    /// A list with one entry for each layer.
+    /// Reads a list with one entry for each layer.
     pub(super) fn list(&self, name: &str, n_layers: usize) -> Result<Option<&[Value]>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let list = value.as_array().ok_or_else(|| self.wrong(name, "is not a list"))?;
@@ -235,7 +235,7 @@ impl Fields<'_> {
         Ok(Some(list))
     }
 
-    /// The function inside the MLP.
+    /// Reads the function inside the MLP.
     pub(super) fn activation(&self, family: &Family) -> Result<Activation, Error> {
         let default = family.defaults.activation;
         let Some(value) = self.get("hidden_act") else { return Ok(default) };
@@ -306,12 +306,12 @@ impl Fields<'_> {
     }
 }
 
-/// Are all layers of the plain kind?
+/// Returns true if all layers are of the plain kind.
 fn all_full(value: &Value) -> bool {
     value.as_array().is_some_and(|types| types.iter().all(|it| it == "full_attention"))
 }
 
-/// A positive number of an object.
+/// Reads a positive number of an object.
 pub(super) fn number_in(map: &Map<String, Value>, name: &str) -> Result<Option<f64>, &'static str> {
     match map.get(name) {
         None | Some(Value::Null) => Ok(None),

@@ -7,7 +7,7 @@ use crate::error::Error;
 use serde_json::Value;
 
 impl Fields<'_> {
-    /// The kind of every layer. `scale` is the factor on attention's scores.
+    /// Returns the kind of every layer. `scale` is the factor on attention's scores.
     pub(super) fn layers(
         &self,
         family: &Family,
@@ -28,7 +28,7 @@ impl Fields<'_> {
         Ok((0..n_layers).map(kind).collect())
     }
 
-    /// Which layers have rope.
+    /// Returns which layers have rope.
     fn rotates(&self, family: &Family, n_layers: usize) -> Result<Vec<bool>, Error> {
         if family.positions == Positions::Learned {
             return Ok(vec![false; n_layers]);
@@ -48,7 +48,7 @@ impl Fields<'_> {
         }
     }
 
-    /// The window of every layer that has one.
+    /// Returns the window of every layer that has one.
     fn windows(&self, family: &Family, rotates: &[bool]) -> Result<Vec<Option<usize>>, Error> {
         let n_layers = rotates.len();
         let flag = "use_sliding_window";
@@ -93,7 +93,7 @@ impl Fields<'_> {
         Ok(pattern.into_iter().map(|slides| window.filter(|_| slides)).collect())
     }
 
-    /// Whether each layer slides, where the file lists it.
+    /// Returns whether each layer slides, where the file lists it.
     fn layer_types(&self, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
         let Some(list) = self.list("layer_types", n_layers)? else { return Ok(None) };
         let slides = |value: &Value| match value.as_str() {
@@ -104,7 +104,7 @@ impl Fields<'_> {
         list.iter().map(slides).collect::<Result<Vec<bool>, Error>>().map(Some)
     }
 
-    /// Which layers route tokens to experts.
+    /// Returns which layers route tokens to experts.
     fn routed(&self, family: &Family, n_layers: usize) -> Result<Vec<bool>, Error> {
         if family.experts.is_none() {
             return Ok(vec![false; n_layers]);

@@ -50,7 +50,8 @@ impl Config {
 }
 
 impl Fields<'_> {
-    /// The text part of a Gemma 3 that also sees. The sizes that it leaves out are those of the smallest.
+    /// Returns the text part of a Gemma 3 that also sees. The sizes that it leaves out are those of the smallest
+    /// model.
     fn text_part(&self) -> Result<Map<String, Value>, Error> {
         let Some(Value::Object(text)) = self.get("text_config") else {
             return Err(self.wrong("text_config", "is missing, or not an object"));
@@ -67,13 +68,13 @@ impl Fields<'_> {
         Ok(text)
     }
 
-    /// The blueprint, but for the tokens that end a text.
+    /// Reads the blueprint, but for the tokens that end a text.
     fn config(&self, family: &Family) -> Result<Config, Error> {
         let defaults = family.defaults;
         let (d_model, n_heads) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
         let n_layers = self.size("num_hidden_layers")?;
         if n_layers > MAX_LAYERS {
-            return Err(self.wrong("num_hidden_layers", "is beyond belief"));
+            return Err(self.wrong("num_hidden_layers", format!("is {n_layers}, more than {MAX_LAYERS}")));
         }
         let default =
             if self.has("num_key_value_heads") { n_heads } else { defaults.n_kv_heads.unwrap_or(n_heads) };
@@ -154,7 +155,7 @@ impl Fields<'_> {
         Ok(head_dim)
     }
 
-    /// Width inside the MLP. One family has four times the model's width where nothing is said.
+    /// Reads the width inside the MLP. In one family it is four times the model's width where nothing is said.
     fn d_ff(&self, d_model: usize) -> Result<usize, Error> {
         match self.spelt("intermediate_size") {
             "n_inner" => self.size_or("intermediate_size", 4 * d_model),
@@ -162,7 +163,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Biases of q, k and v, of o, and of the MLP.
+    /// Reads whether q, k and v, o, and the MLP have biases.
     fn biases(&self, family: &Family) -> Result<(bool, bool, bool), Error> {
         let flag = |name: &str, default: Option<bool>| default.map_or(Ok(false), |it| self.flag_or(name, it));
         Ok(match family.biases {
@@ -179,7 +180,7 @@ impl Fields<'_> {
         })
     }
 
-    /// Factor on attention's scores.
+    /// Reads the factor on attention's scores.
     fn attention_scale(&self, family: &Family, default: f32) -> Result<f32, Error> {
         if family.fields.contains(&"attention_multiplier") {
             return Ok(self.number_or("attention_multiplier", 1.0)? as f32);
@@ -198,7 +199,9 @@ impl Fields<'_> {
         let n = self.size_or(name, default)?;
         let per_token = self.size_or("num_experts_per_tok", described.per_token)?;
         if n.saturating_mul(n_layers) > MAX_EXPERTS {
-            return Err(self.wrong(name, "is beyond belief"));
+            return Err(
+                self.wrong(name, format!("is {n}; all layers together have more than {MAX_EXPERTS} experts"))
+            );
         }
         if per_token > n {
             let what = format!("is {per_token}, of {n} experts");
@@ -218,7 +221,7 @@ impl Fields<'_> {
     }
 }
 
-/// One id, a list of ids, or nothing.
+/// Reads one id, a list of ids, or nothing.
 fn token_ids(value: Option<&Value>) -> Vec<u32> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
@@ -240,7 +243,7 @@ mod tests {
         of("llama", more)
     }
 
-    /// The same shape as another family's. What is said twice, the last says.
+    /// Parses the same shape as another family's. Of a field that is said twice, the last value counts.
     fn of(family: &str, more: &str) -> Result<Config, Error> {
         let shape = SHAPE.replace("llama", family);
         Config::parse(&format!("{{{shape}{more}}}"), None, Path::new("m"))
@@ -279,7 +282,7 @@ mod tests {
         assert_eq!((neox.ropes[0].dim, neox.parallel, neox.qkv_bias, neox.mlp_bias), (4, true, true, true));
     }
 
-    /// The windows of four layers, zero for none.
+    /// Compares the windows of four layers, zero for none.
     fn check_windows(family: &str, more: &str, want: [usize; 4]) {
         let config = of(family, &format!(r#", "num_hidden_layers": 4 {more}"#)).unwrap();
         let windows: Vec<usize> = config.layers.iter().map(|kind| kind.window.unwrap_or(0)).collect();

@@ -14,7 +14,7 @@ struct Described<'a, 'f> {
 }
 
 impl Fields<'_> {
-    /// The ropes of a model: none, one, or one for the layers that see everything and one for those that
+    /// Reads the ropes of a model: none, one, or one for the layers that see everything and one for the layers that
     /// see a window.
     ///
     /// The old spelling has `rope_theta` beside `rope_scaling`, the new one both in `rope_parameters`,
@@ -76,7 +76,7 @@ impl Described<'_, '_> {
         self.number(field)?.ok_or_else(|| self.wrong(field, "is missing"))
     }
 
-    /// One factor for each pair of elements.
+    /// Reads one factor for each pair of elements.
     fn factors(&self, field: &str, n_pairs: usize) -> Result<Vec<f64>, Error> {
         let values = self.map.get(field).and_then(Value::as_array);
         let values = values.ok_or_else(|| self.wrong(field, "is missing, or not a list"))?;
@@ -201,7 +201,7 @@ impl Described<'_, '_> {
         })
     }
 
-    /// As the paper suggests (Peng et al. 2023), unless the file says.
+    /// Returns the factor that the paper suggests (Peng et al. 2023), unless the file says another.
     fn yarn_attention_factor(&self) -> Result<f64, Error> {
         if let Some(factor) = self.number("attention_factor")? {
             return Ok(factor);

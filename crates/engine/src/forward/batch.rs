@@ -13,7 +13,7 @@ const INLINE: usize = 8;
 /// 1B shape, 512 rows of the widest activation are 32 MB.
 pub const ROW_BUDGET: usize = 512;
 
-/// Rows to run, and the sessions that they extend.
+/// The rows of a pass, and the sessions that they extend.
 #[derive(Default)]
 pub struct Batch<'a> {
     pub(crate) plan: RowPlan,
@@ -47,7 +47,7 @@ pub struct Row {
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch.
+    /// Makes an empty batch.
     pub fn new() -> Batch<'a> {
         Batch::default()
     }
@@ -63,7 +63,7 @@ impl<'a> Batch<'a> {
         self.again(session, start)
     }
 
-    /// The batch of one of the passes that [`pack`] planned: session `i` runs its part of `ids[i]`.
+    /// Makes the batch of one of the passes that [`pack`] planned: session `i` runs its part of `ids[i]`.
     pub fn of_pass(
         sessions: &'a mut [Session],
         ids: &[impl AsRef<[u32]>],
@@ -96,34 +96,34 @@ impl<'a> Batch<'a> {
         sequence
     }
 
-    /// What each row is.
+    /// Returns what each row is.
     pub fn rows(&self) -> &RowPlan {
         &self.plan
     }
 }
 
 impl RowPlan {
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Is there nothing to run?
+    /// Returns true if there is nothing to run.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The rows in order.
+    /// Returns the rows in order.
     pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
         self.rows.iter().copied()
     }
 
-    /// The rows of sequence `sequence`.
+    /// Returns the rows of sequence `sequence`.
     pub fn span(&self, sequence: usize) -> Range<usize> {
         self.spans[sequence].clone()
     }
 
-    /// Number of sequences.
+    /// Returns the number of sequences.
     pub fn n_sequences(&self) -> usize {
         self.spans.len()
     }
@@ -132,7 +132,7 @@ impl RowPlan {
         self.rows[row]
     }
 
-    /// What each sequence is steered by.
+    /// Returns what each sequence is steered by.
     pub(crate) fn steered(&self) -> &[Steered] {
         &self.steered
     }

@@ -19,7 +19,7 @@ impl KeepRows {
         KeepRows { layers: layers.to_vec(), sites: sites.to_vec(), kept: BTreeMap::new() }
     }
 
-    /// What was kept of a site: one entry per pass, in order of passes.
+    /// Returns what was kept of a site: one entry per pass, in order of passes.
     pub fn get(&self, site: Site, layer: usize) -> &[Rows] {
         self.kept.get(&(site, layer)).map_or(&[], |rows| rows)
     }
@@ -70,7 +70,7 @@ impl SumRows {
         self.wanted = wanted;
     }
 
-    /// The mean of a slot's rows at a layer, `[d_model]`; `None` if it had no rows.
+    /// Returns the mean of a slot's rows at a layer, `[d_model]`, or `None` if the slot had no rows.
     pub fn mean(&self, slot: usize, layer: usize) -> Option<Vec<f64>> {
         let at = self.index(slot, layer);
         let n = self.counts[at];
@@ -78,7 +78,7 @@ impl SumRows {
         (n > 0).then(|| sum.iter().map(|x| x / n as f64).collect())
     }
 
-    /// Sum of squared norms of a slot's rows at a layer, and their number.
+    /// Returns the sum of squared norms of a slot's rows at a layer, and their number.
     pub fn square_sum(&self, slot: usize, layer: usize) -> (f64, usize) {
         let at = self.index(slot, layer);
         (self.squares[at], self.counts[at])

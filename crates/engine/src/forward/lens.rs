@@ -4,7 +4,7 @@ use super::model::Model;
 use super::ops::Rows;
 
 impl Model {
-    /// What directions of the stream, `[n, d_model]`, say to the head: `[n, vocab_size]`.
+    /// Returns what directions of the stream, `[n, d_model]`, say to the head: `[n, vocab_size]`.
     ///
     /// `head · (γ ⊙ √d_model · x / |x|) / divisor`, with the final norm's weight γ and the family's divisor of
     /// logits; where the final norm is a LayerNorm, `x` is first taken less its mean. So the length of a direction

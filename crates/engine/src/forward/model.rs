@@ -68,7 +68,7 @@ impl Model {
         Ok(self.run_blocks(batch, embedded, 0..self.config.n_layers, tap))
     }
 
-    /// What enters block 0: `[n_rows, d_model]`.
+    /// Looks up what enters block 0: `[n_rows, d_model]`.
     ///
     /// # Errors
     /// As for [`Model::forward`].
@@ -104,8 +104,8 @@ impl Model {
         self.run_blocks(batch, resid_post, layer + 1..self.config.n_layers, tap)
     }
 
-    /// One block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its steering and
-    /// its tap.
+    /// Runs one block, `[n_rows, d_model]` → `[n_rows, d_model]`. Each name is the value after its steering and its
+    /// tap.
     fn block<T: Tap>(
         &self,
         layer: usize,
@@ -156,12 +156,12 @@ impl Model {
         }
     }
 
-    /// What attention or MLP gives, on its way to the stream: `[n_rows, d_model]`.
+    /// Takes what attention or MLP gives on its way to the stream: `[n_rows, d_model]`.
     fn leaving(&self, x: Rows, norm: &Norm) -> Rows {
         self.ops.scale(self.ops.norm_in_place(x, norm), self.config.residual_scale)
     }
 
-    /// The logits of the rows `which` of what left the last block: `[which.len(), vocab_size]`.
+    /// Returns the logits of the rows `which` of what left the last block: `[which.len(), vocab_size]`.
     pub fn logits(&self, resid: &Rows, which: &[usize]) -> Rows {
         let normed = self.ops.norm(&resid.select(which), &self.norm);
         let logits = self.ops.linear(&normed, &self.head);
@@ -196,11 +196,11 @@ impl Model {
             steering.check(&self.config)?;
             if steering.is_gated() {
                 return Err(Error::SteeringMismatch(
-                    "the steering has a gate that nobody has decided".into(),
+                    "the steering has a gate that has not been decided; decide it first".into(),
                 ));
             }
             if steering.asks_for_prompt() && session.n_prompt().is_none() {
-                let reason = "the steering tells prompt from answer, but not where the prompt ends";
+                let reason = "the steering tells prompt from answer, but the session was not told where the prompt ends";
                 return Err(Error::SteeringMismatch(reason.into()));
             }
             Ok(())
@@ -218,18 +218,18 @@ fn hook<'a>(layer: usize, site: Site, batch: &'a Batch) -> Hook<'a> {
 }
 
 impl Model {
-    /// The blueprint.
+    /// Returns the blueprint.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The checkpoint that the model was made from.
+    /// Returns the checkpoint that the model was made from.
     pub fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Does the length of a text decide how positions are told apart (some kinds of rope)? Then texts of
-    /// different lengths have nothing in common, however they begin.
+    /// Returns true if the length of a text decides how positions are told apart, as with some kinds of rope. Texts
+    /// of different lengths then have nothing in common, however they begin.
     pub fn depends_on_length(&self) -> bool {
         self.ropes.iter().any(Frequencies::depend_on_length)
     }
@@ -240,7 +240,7 @@ impl Model {
         self.ops.host()
     }
 
-    /// Reads rows. Those of the processor are borrowed; those of a device are waited for and copied.
+    /// Reads rows. The processor's rows are borrowed; a device's are waited for and copied.
     pub fn host<'r>(&self, rows: &'r Rows) -> HostRows<'r> {
         rows.read()
     }

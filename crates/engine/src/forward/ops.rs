@@ -83,21 +83,21 @@ impl Ops {
         }
     }
 
-    /// `ln Σᵢ exp(xᵢ)` of every row: `[n_rows]`.
+    /// Computes `ln Σᵢ exp(xᵢ)` of every row: `[n_rows]`.
     pub(crate) fn log_sums(&self, x: &Rows) -> Vec<f64> {
         match &self.device {
             Device::Cpu(body) => body.log_sums(x),
         }
     }
 
-    /// The elements `which`, each given by its row and its place in the row.
+    /// Returns the elements `which`, each given by its row and its place in the row.
     pub(crate) fn pick(&self, x: &Rows, which: &[(usize, usize)]) -> Vec<f32> {
         match &self.device {
             Device::Cpu(body) => body.pick(x, which),
         }
     }
 
-    /// `ln Σᵢ exp(xᵢ)` of numbers that the host has.
+    /// Computes `ln Σᵢ exp(xᵢ)` of numbers that the host has.
     pub(crate) fn host_log_sum(&self, x: &[f32]) -> f64 {
         whipstaff_kernels::log_sum_exp(&self.host, x, x.len())[0]
     }
@@ -105,8 +105,8 @@ impl Ops {
 
 // What a block is made of.
 impl Ops {
-    /// Row `token` of the embedding for every row of the batch, times `scale`, and row `position` of the
-    /// learned positions where there are any: `[n_rows, d_model]`.
+    /// Looks up row `token` of the embedding for every row of the batch, times `scale`, and adds row `position` of
+    /// the learned positions where there are any: `[n_rows, d_model]`.
     pub(crate) fn embed(
         &self,
         embedding: &Table,
@@ -119,49 +119,49 @@ impl Ops {
         }
     }
 
-    /// Cosines and sines for the position of every row.
+    /// Computes cosines and sines for the position of every row.
     pub(crate) fn rope_table(&self, frequencies: &Frequencies, batch: &Batch) -> RopeTable {
         match &self.device {
             Device::Cpu(body) => body.rope_table(frequencies, batch),
         }
     }
 
-    /// The norm of every row, in the form that products read.
+    /// Computes the norm of every row, in the form that products read.
     pub(crate) fn norm(&self, x: &Rows, norm: &Norm) -> Input {
         match &self.device {
             Device::Cpu(body) => body.norm(x, norm),
         }
     }
 
-    /// The norm of every stretch that is as long as the norm's weight: of rows, or of the heads of rows.
+    /// Computes the norm of every stretch that is as long as the norm's weight: of rows, or of the heads of rows.
     pub(crate) fn norm_in_place(&self, x: Rows, norm: &Norm) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.norm_in_place(x, norm),
         }
     }
 
-    /// `[n_rows, n_in]` → `[n_rows, n_out]`.
+    /// Applies a linear layer: `[n_rows, n_in]` → `[n_rows, n_out]`.
     pub(crate) fn linear(&self, x: &Input, layer: &Linear) -> Rows {
         let [out] = self.linears(x, [layer]);
         out
     }
 
-    /// Several layers on one input: `[n_rows, n_in]` → `[n_rows, n_out]` each.
+    /// Applies several layers to one input: `[n_rows, n_in]` → `[n_rows, n_out]` each.
     pub(crate) fn linears<const N: usize>(&self, x: &Input, layers: [&Linear; N]) -> [Rows; N] {
         match &self.device {
             Device::Cpu(body) => body.linears(x, layers),
         }
     }
 
-    /// `[n_rows, d_model]` → `[n_rows, d_ff]` → `[n_rows, d_model]`.
+    /// Applies an MLP: `[n_rows, d_model]` → `[n_rows, d_ff]` → `[n_rows, d_model]`.
     pub(crate) fn mlp(&self, x: &Input, mlp: &Mlp) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.mlp(x, mlp),
         }
     }
 
-    /// `Σ weight · expert(x)` over the experts of each row, `[n_rows, d_model]` → the same. What a row gets does not
-    /// depend on which others are there.
+    /// Computes `Σ weight · expert(x)` over the experts of each row, `[n_rows, d_model]` → `[n_rows, d_model]`.
+    /// What a row gets does not depend on which other rows are there.
     pub(crate) fn experts(&self, x: &Input, experts: &Experts) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.experts(x, experts),
@@ -189,42 +189,42 @@ impl Ops {
         }
     }
 
-    /// Every row attends to its own sequence, up to and including itself.
+    /// Lets every row attend to its own sequence, up to and including itself.
     pub(crate) fn attend(&self, q: &Rows, batch: &Batch, layer: usize, shape: Attention) -> Input {
         match &self.device {
             Device::Cpu(body) => body.attend(q, batch, layer, shape),
         }
     }
 
-    /// `x · factor`.
+    /// Returns `x · factor`.
     pub(crate) fn scale(&self, x: Rows, factor: f32) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.scale(x, factor),
         }
     }
 
-    /// `x / divisor`.
+    /// Returns `x / divisor`.
     pub(crate) fn divide(&self, x: Rows, divisor: f32) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.divide(x, divisor),
         }
     }
 
-    /// `cap · tanh(x / cap)`, if there is a cap.
+    /// Returns `cap · tanh(x / cap)`, if there is a cap.
     pub(crate) fn soft_cap(&self, x: Rows, cap: Option<f32>) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.soft_cap(x, cap),
         }
     }
 
-    /// `x + y`, steered on the way as the sessions of the rows ask at this hook.
+    /// Returns `x + y`, steered on the way as the sessions of the rows ask at this hook.
     pub(crate) fn add_steered(&self, x: Rows, y: &Rows, hook: Hook) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.add_steered(x, y, hook),
         }
     }
 
-    /// `x`, steered as the sessions of the rows ask at this hook.
+    /// Returns `x`, steered as the sessions of the rows ask at this hook.
     pub(crate) fn steer(&self, x: Rows, hook: Hook) -> Rows {
         match &self.device {
             Device::Cpu(body) => body.steer(x, hook),

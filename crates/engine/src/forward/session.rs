@@ -18,25 +18,25 @@ pub struct Session {
 }
 
 impl Session {
-    /// An empty session, unsteered.
+    /// Begins an empty session, unsteered.
     pub fn new() -> Session {
         Session::default()
     }
 
-    /// An empty session under `steering`.
+    /// Begins an empty session under `steering`.
     pub fn steered(steering: Steering) -> Session {
         Session { steering, ..Session::default() }
     }
 
-    /// A second timeline that begins with this one's tokens. The blocks of the cache are shared
-    /// until one of the two writes to them.
+    /// Begins a second timeline with this one's tokens. The pages of the cache are shared until one of the two
+    /// writes to them.
     pub fn fork(&self) -> Session {
         self.clone()
     }
 
-    /// A second timeline over the same tokens under another steering, whose blocks above `layer`
-    /// are still to be run (again). What the cache holds up to block `layer` stays valid because
-    /// neither steering acts before the end of that block.
+    /// Begins a second timeline over the same tokens under another steering, whose blocks above `layer` are still
+    /// to be run (again). What the cache holds up to block `layer` stays valid because neither steering acts before
+    /// the end of that block.
     ///
     /// # Panics
     /// If one of the two steerings acts earlier.
@@ -50,8 +50,8 @@ impl Session {
         Session { steering, ..self.clone() }
     }
 
-    /// A second timeline over the same tokens under a steering that leaves them alone: what follows is steered. The
-    /// cache stays valid because neither steering changes a position that it holds.
+    /// Begins a second timeline over the same tokens under a steering that leaves them alone: what follows is
+    /// steered. The cache stays valid because neither steering changes a position that it holds.
     ///
     /// # Panics
     /// If one of the two does.
@@ -73,7 +73,7 @@ impl Session {
         Session { n_prompt: Some(n_prompt), ..self }
     }
 
-    /// How many of its tokens are the prompt, if it was told.
+    /// Returns how many of its tokens are the prompt, if it was told.
     pub fn n_prompt(&self) -> Option<usize> {
         self.n_prompt
     }
@@ -87,17 +87,17 @@ impl Session {
         }
     }
 
-    /// How long its first text is.
+    /// Returns how long its first text is.
     pub(crate) fn reach(&self) -> usize {
         self.reach
     }
 
-    /// Tokens so far.
+    /// Returns the tokens so far.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// The steering that the session runs under.
+    /// Returns the steering that the session runs under.
     pub fn steering(&self) -> &Steering {
         &self.steering
     }

@@ -4,8 +4,8 @@ use super::batch::Steered;
 use super::tap::Hook;
 use crate::steering::Placed;
 
-/// Does the steering of any sequence act at this hook?
-pub(crate) fn acts(hook: Hook) -> bool {
+/// Returns true if the steering of any sequence acts at this hook.
+pub(crate) fn is_steered(hook: Hook) -> bool {
     hook.rows.steered().iter().any(|it| it.steering.at(hook.layer, hook.site).next().is_some())
 }
 

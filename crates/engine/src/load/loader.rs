@@ -7,12 +7,12 @@ use crate::forward::{Attn, Block, Experts, FeedForward, Linear, Mlp, Model, Norm
 use std::path::Path;
 use whipstaff_kernels::Cpu;
 
-/// How a model is loaded.
+/// Options of loading.
 #[derive(Default)]
 pub struct LoadOptions {
     /// Where packed weights are kept, if anywhere.
     pub packs: Option<PackCache>,
-    /// Told the bytes of weights that are packed and those of all files, again and again while weights
+    /// Gets told the bytes of weights that are packed and those of all files, again and again while weights
     /// are packed; never if a pack is there.
     pub progress: Option<Box<dyn Fn(usize, usize) + Send + Sync>>,
 }
@@ -26,7 +26,8 @@ impl Model {
         Model::load_with(path, cpu, LoadOptions::default())
     }
 
-    /// [`Model::load`], with packed weights kept from one start to the next, and a report of progress.
+    /// Loads as [`Model::load`] does, with packed weights kept from one start to the next, and a report of
+    /// progress.
     ///
     /// # Errors
     /// As for [`Model::load`].
@@ -139,7 +140,7 @@ impl Loader<'_> {
         })
     }
 
-    /// The gate is there if the family has one.
+    /// Loads an MLP, with a gate if the family has one.
     fn mlp(&self, parts: [Part; 3], layer: usize, expert: Option<usize>) -> Result<Mlp, Error> {
         let linear = |part| self.linear(Param::weight(part, layer).of_expert(expert));
         let [gate, up, down] = parts;

@@ -7,18 +7,18 @@ use crate::forward::Model;
 use std::path::Path;
 use whipstaff_kernels::{BLOCK_LEN, Cpu, Isa};
 
-/// A model that has been looked at, not loaded: its files are mapped, its tensors found and held against the
-/// blueprint, nothing is packed.
+/// A model that has been looked at, not loaded: its files are mapped, its tensors are found and compared with the
+/// blueprint, and nothing is packed.
 ///
 /// Weights count as products read them, whether they are packed in memory or mapped from a pack: every token
 /// reads them all. Other pages of mapped files (the embedding's rows, what is just being packed) do not: the
 /// system takes them back when it needs them.
 pub struct Outline {
-    /// Never run: its matrices are empty.
+    /// The model is never run: its matrices are empty.
     model: Model,
-    /// Is there a tokenizer?
+    /// The model has a tokenizer.
     pub has_tokenizer: bool,
-    /// Is there a chat template?
+    /// The model has a chat template.
     pub has_chat_template: bool,
     tokenizer_file: u64,
 }
@@ -59,28 +59,28 @@ impl Outline {
         Ok(Outline { model, has_tokenizer, has_chat_template, tokenizer_file })
     }
 
-    /// The blueprint.
+    /// Returns the blueprint.
     pub fn config(&self) -> &Config {
         self.model.config()
     }
 
-    /// The checkpoint.
+    /// Returns the checkpoint.
     pub fn weights(&self) -> &Weights {
         self.model.weights()
     }
 
-    /// Bytes of the weights as products read them: every matrix, padded to whole panels.
+    /// Returns the bytes of the weights as products read them: every matrix, padded to whole panels.
     pub fn weight_bytes(&self) -> u64 {
         self.weights().n_packed_bytes() as u64
     }
 
-    /// Bytes of the tokenizer.
+    /// Returns the bytes of the tokenizer.
     pub fn tokenizer_bytes(&self) -> u64 {
         TOKENIZER * self.tokenizer_file
     }
 
-    /// Bytes of the keys and values of one sequence of `tokens` tokens, in whole blocks. Layers that see a
-    /// window save nothing: the cache keeps every position, for forks and for replays.
+    /// Returns the bytes of the keys and values of one sequence of `tokens` tokens, in whole pages. Layers that see
+    /// a window save nothing: the cache keeps every position, for forks and for replays.
     pub fn kv_bytes(&self, tokens: usize) -> u64 {
         let Config { n_layers, n_kv_heads, head_dim, .. } = *self.config();
         let per_token =
@@ -88,10 +88,10 @@ impl Outline {
         per_token as u64 * tokens.next_multiple_of(BLOCK_LEN) as u64
     }
 
-    /// Bytes of the activations of a pass of `rows` rows, the head left out: what lives at once in a block
-    /// and stays on the model's shelf. Five rows of the stream, queries and what they attend to, keys and
-    /// values, and the gated unit as floats and as what quantised weights are multiplied with. Experts run one
-    /// after the other; at worst all rows go to one, gathered in a copy.
+    /// Returns the bytes of the activations of a pass of `rows` rows, without the head: what lives at once in a
+    /// block and stays on the model's shelf. That is five rows of the stream, queries and what they attend to, keys
+    /// and values, and the MLP's inside as floats and as what quantised weights are multiplied with. Experts run
+    /// one after the other; at worst all rows go to one, gathered in a copy.
     pub fn activation_bytes(&self, rows: usize) -> u64 {
         let Config { d_model, n_heads, n_kv_heads, head_dim, d_ff, experts, ref layers, .. } = *self.config();
         let is_dense = layers.iter().any(|layer| !layer.routed);
@@ -104,12 +104,12 @@ impl Outline {
         (rows * floats * size_of::<f32>()) as u64
     }
 
-    /// Bytes of the logits of `rows` rows.
+    /// Returns the bytes of the logits of `rows` rows.
     pub fn logit_bytes(&self, rows: usize) -> u64 {
         (rows * self.config().vocab_size * size_of::<f32>()) as u64
     }
 
-    /// Bytes of `rows` rows of the stream.
+    /// Returns the bytes of `rows` rows of the stream.
     pub fn stream_bytes(&self, rows: usize) -> u64 {
         (rows * self.config().d_model * size_of::<f32>()) as u64
     }

@@ -43,7 +43,7 @@ impl PrefixTree {
         tree
     }
 
-    /// Tokens that run once and stand for those of several texts.
+    /// Returns how many tokens run once and stand for the tokens of several texts.
     pub fn n_shared(&self) -> usize {
         self.runs.iter().map(|run| run.range.len()).sum()
     }
@@ -53,7 +53,7 @@ impl PrefixTree {
         self.texts[text].0
     }
 
-    /// How many tokens at the beginning of text `text` are shared.
+    /// Returns how many tokens at the beginning of text `text` are shared.
     pub fn shared_len(&self, text: usize) -> usize {
         self.texts[text].1
     }
@@ -87,7 +87,8 @@ impl PrefixTree {
         Ok(Prefixes { tree: self, sessions })
     }
 
-    /// `order` is sorted, and all of its texts agree on their first `from` tokens and more.
+    /// Finds the runs of a group of texts. `order` is sorted, and all of its texts agree on their first `from`
+    /// tokens and more.
     fn share(&mut self, texts: &[&[u32]], order: &[usize], parent: Option<usize>, from: usize) {
         let (Some(first), Some(last)) = (order.first(), order.last()) else { return };
         let agree = common_len(texts[*first], texts[*last]);
@@ -115,7 +116,7 @@ pub struct Prefixes<'t> {
 }
 
 impl Prefixes<'_> {
-    /// A session for text `text` that holds its first [`PrefixTree::shared_len`] tokens.
+    /// Begins a session for text `text` that holds its first [`PrefixTree::shared_len`] tokens.
     pub fn session(&self, text: usize) -> Session {
         self.tree.texts[text].0.map_or_else(Session::new, |run| self.sessions[run].fork())
     }
@@ -129,7 +130,7 @@ fn common_len(a: &[u32], b: &[u32]) -> usize {
 mod tests {
     use super::*;
 
-    /// A text of `shared` common tokens, then tokens of its own.
+    /// Makes a text of `shared` common tokens, then tokens of its own.
     fn text(shared: usize, own: &[u32]) -> Vec<u32> {
         (1000..1000 + shared as u32).chain(own.iter().copied()).collect()
     }

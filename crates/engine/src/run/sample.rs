@@ -18,7 +18,7 @@ pub struct Sampling {
     pub top_p: f32,
     /// Keeps tokens at least this fraction as likely as the most likely one; 0 is off.
     pub min_p: f32,
-    /// The same seed gives the same draws.
+    /// The seed. Equal seeds give equal draws.
     pub seed: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler at the start of its seed's sequence.
+    /// Makes a sampler at the start of its seed's sequence.
     pub fn new(settings: Sampling) -> Sampler {
         Sampler { settings, rng: ChaCha8Rng::seed_from_u64(settings.seed) }
     }
@@ -108,7 +108,7 @@ impl Scaled {
         Scaled { logits, sum_exp }
     }
 
-    /// Tokens from `floor` on with their probabilities, in order of id.
+    /// Returns the tokens from `floor` on with their probabilities, in order of id.
     fn probabilities(&self, floor: f32) -> Vec<(u32, f32)> {
         let above = (0u32..).zip(&self.logits).filter(|(_, x)| **x >= floor);
         above.map(|(id, x)| (id, x.exp() / self.sum_exp)).collect()
@@ -120,7 +120,7 @@ impl Scaled {
 const REACH: f32 = 10.0;
 
 impl Sampling {
-    /// The tokens that the filters keep, most likely first; without any filter, all in order of id.
+    /// Returns the tokens that the filters keep, most likely first; without any filter, all in order of id.
     fn candidates(&self, scaled: &Scaled) -> Vec<(u32, f32)> {
         if self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0 {
             return scaled.probabilities(f32::NEG_INFINITY);
@@ -131,7 +131,8 @@ impl Sampling {
         kept.or_else(|| self.filter(scaled.probabilities(f32::NEG_INFINITY), true)).expect("all are seen")
     }
 
-    /// What the filters keep of the likeliest tokens, most likely first; `None` if more must be seen to tell.
+    /// Returns what the filters keep of the likeliest tokens, most likely first, or `None` if more must be seen to
+    /// tell.
     fn filter(&self, mut likeliest: Vec<(u32, f32)>, complete: bool) -> Option<Vec<(u32, f32)>> {
         // A few usually suffice: so sort those, and more of them only if need be.
         let mut sorted = 64;
@@ -150,7 +151,7 @@ impl Sampling {
         }
     }
 
-    /// How many of the likeliest tokens the filters keep; `None` if more must be seen to tell.
+    /// Returns how many of the likeliest tokens the filters keep, or `None` if more must be seen to tell.
     fn keep(&self, likeliest: &[(u32, f32)], complete: bool) -> Option<usize> {
         // `ends` says that the cut lies within what is seen: what follows cannot change it.
         let (mut n, mut ends) = (likeliest.len(), complete);
@@ -196,7 +197,7 @@ mod tests {
 
     const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
 
-    /// The distinct tokens that 500 draws give.
+    /// Returns the distinct tokens that 500 draws give.
     fn drawn(settings: Sampling) -> Vec<u32> {
         let mut sampler = Sampler::new(settings);
         let mut tokens: Vec<u32> = (0..500).map(|_| sampler.choose_by(&ops(), &LOGITS, &[])).collect();

@@ -16,8 +16,8 @@ pub struct Continuation {
 /// Logits that are computed at a time: 33 MB, which is 64 rows of a vocabulary of 128 000.
 const HEAD_LOGITS: usize = 64 << 17;
 
-/// The log-probability of every token of every continuation under the unsteered model, in nats,
-/// given all before it. What prompts have in common at their beginning runs once.
+/// Computes the log-probability of every token of every continuation under the unsteered model, in nats, given all
+/// tokens before it. What prompts have in common at their beginning runs once.
 ///
 /// # Errors
 /// As for [`Model::forward`].
@@ -47,15 +47,15 @@ pub fn score(model: &Model, texts: &[Continuation]) -> Result<Vec<Vec<f64>>, Err
     Ok(scores)
 }
 
-/// The log-probability that each `(row, token)` gives its token as the next one. `resid` is what
-/// left the last block.
+/// Computes the log-probability that each `(row, token)` gives its token as the next one. `resid` is what left the
+/// last block.
 pub fn log_probs(model: &Model, resid: &Rows, targets: &[(usize, u32)]) -> Vec<f64> {
     let targets: Vec<(usize, &[u32])> =
         targets.iter().map(|(row, token)| (*row, std::slice::from_ref(token))).collect();
     log_probs_among(model, resid, &targets).concat()
 }
 
-/// The same for several tokens that may follow a row: `[targets][tokens]`.
+/// Computes the log-probabilities of several tokens that may follow a row: `[targets][tokens]`.
 pub fn log_probs_among(model: &Model, resid: &Rows, targets: &[(usize, &[u32])]) -> Vec<Vec<f64>> {
     let mut scores = Vec::with_capacity(targets.len());
     let rows_at_a_time = (HEAD_LOGITS / model.config().vocab_size).clamp(1, ROW_BUDGET);

@@ -15,39 +15,40 @@ pub struct Edit {
     pub site: Site,
     /// `[d_model]`. Its length matters to [`Operator::Add`] alone.
     pub direction: Vec<f32>,
-    /// What is done along it.
+    /// The operator that is applied along it.
     pub operator: Operator,
-    /// Does a row get its old norm back?
+    /// A row gets its old norm back.
     pub keeps_norm: bool,
-    /// At which positions, and how strongly.
+    /// The positions at which it acts, and how strongly.
     pub scope: Scope,
-    /// Under what condition.
+    /// The condition under which it acts.
     pub gate: Option<Arc<Gate>>,
 }
 
 impl Edit {
-    /// `h ← h + add` at one place and every position: a direction with its unit and alpha already multiplied in.
+    /// Makes the edit `h ← h + add` at one place and every position. The direction has its unit and alpha already
+    /// multiplied in.
     pub fn add(layer: usize, site: Site, add: Vec<f32>) -> Edit {
         Edit::new(layer, site, add, Operator::Add { alpha: 1.0 })
     }
 
-    /// An operator at one place and every position.
+    /// Makes an edit of one operator at one place and every position.
     pub fn new(layer: usize, site: Site, direction: Vec<f32>, operator: Operator) -> Edit {
         let (keeps_norm, scope, gate) = Default::default();
         Edit { layer, site, direction, operator, keeps_norm, scope, gate }
     }
 
-    /// Is it a vector that is only added, as it is?
+    /// Returns true for a vector that is only added, as it is.
     fn is_sum(&self) -> bool {
         self.operator == Operator::Add { alpha: 1.0 } && !self.keeps_norm
     }
 
-    /// Can the two be one edit whose vector is the sum of theirs?
+    /// Returns true if the two can be one edit whose vector is the sum of theirs.
     pub(super) fn adds_up_with(&self, next: &Edit) -> bool {
         self.is_sum() && next.is_sum() && self.scope == next.scope && self.gate == next.gate
     }
 
-    /// Does it leave every row as it is?
+    /// Returns true if the edit leaves every row as it is.
     pub(super) fn is_nothing(&self) -> bool {
         let adds_zero =
             matches!(self.operator, Operator::Add { .. }) && self.direction.iter().all(|x| *x == 0.0);
@@ -56,13 +57,13 @@ impl Edit {
     }
 }
 
-/// An edit, ready to be applied.
+/// An edit, ready to be applied: plain data, which a device may take once for all passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) edit: Edit,
-    /// Of its direction.
+    /// The length of its direction.
     pub(crate) length: f64,
-    /// Is it a plain sum at every position?
+    /// The edit is a plain sum at every position.
     pub(crate) everywhere: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Conditions on a prompt.
+//! Conditions on a prompt, under which an edit acts or does not. `run/decide.rs` decides them.
 
 use super::operator::dot;
 use super::site::Site;
@@ -27,7 +27,7 @@ pub enum Score {
     Cosine,
     /// h · c / |c|.
     Projection,
-    /// CAST's: cos(h, tanh(P h)), where P = c cᵀ / (c · c) projects on c and tanh acts on every element.
+    /// The score of CAST: cos(h, tanh(P h)), where P = c cᵀ / (c · c) projects on c and tanh acts on every element.
     Cast,
 }
 
@@ -36,7 +36,7 @@ pub enum Score {
 pub enum Pool {
     /// The mean over its tokens.
     Mean,
-    /// That of its last token.
+    /// The activation of its last token.
     Last,
 }
 
@@ -50,7 +50,7 @@ pub enum Fires {
 }
 
 impl Gate {
-    /// The score of an activation.
+    /// Computes the score of an activation.
     pub fn score(&self, h: &[f64]) -> f64 {
         let c = &self.condition;
         let hc: f64 = h.iter().zip(c).map(|(h, c)| h * f64::from(*c)).sum();
@@ -66,7 +66,7 @@ impl Gate {
         }
     }
 
-    /// Does it fire on an activation?
+    /// Returns true if the gate fires on an activation.
     pub fn fires_on(&self, h: &[f64]) -> bool {
         match self.fires {
             Fires::Above(threshold) => self.score(h) > threshold,
@@ -92,7 +92,7 @@ mod tests {
         Gate { layer: 0, site: Site::ResidPost, condition, score, pool: Pool::Mean, fires }
     }
 
-    /// tests/golden/operators.json: numpy, with CAST's projection as a matrix.
+    /// Compares with tests/golden/operators.json: numpy, with CAST's projection as a matrix.
     #[test]
     fn scores_are_those_of_their_definitions() {
         let golden: Value =

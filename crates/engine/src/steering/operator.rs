@@ -122,7 +122,7 @@ fn keep_norm(Change { a, b }: Change, p: f64, norm: f64) -> Change {
 }
 
 impl Operator {
-    /// Its name: `add` and so on; `reach` is `add` with a target.
+    /// Returns the operator's name, such as `add`; `reach` is `add` with a target.
     pub fn name(self) -> &'static str {
         match self {
             Operator::Add { .. } => "add",
@@ -135,7 +135,7 @@ impl Operator {
         }
     }
 
-    /// The dial.
+    /// Returns alpha.
     pub fn alpha(self) -> f64 {
         match self {
             Operator::Add { alpha }
@@ -148,7 +148,7 @@ impl Operator {
         }
     }
 
-    /// Are all its numbers numbers? The ends of a cap may be infinite.
+    /// Returns true if all numbers are finite. The ends of a cap may be infinite.
     pub(crate) fn is_finite(self) -> bool {
         let finite = match self {
             Operator::Cap { low, high, .. } => low <= high && low < f64::INFINITY && high > f64::NEG_INFINITY,
@@ -197,7 +197,7 @@ impl Operator {
     }
 }
 
-/// `a · b` in `f64`: eight sums side by side, whose order depends on nothing but the length.
+/// Computes `a · b` in `f64`: eight sums side by side, whose order depends on nothing but the length.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0f64; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 /// When an edit acts. The default is everywhere, at full strength.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scope {
-    /// Which positions.
+    /// The positions that are edited.
     pub span: Span,
-    /// Which tokens of these; all, if there is no set.
+    /// The tokens that are edited at these positions; all, if there is no set.
     pub tokens: Option<Arc<TokenSet>>,
     /// How alpha changes while an answer is written.
     pub schedule: Schedule,
@@ -17,15 +17,15 @@ pub struct Scope {
 /// Positions of a sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Span {
-    /// Every one.
+    /// Every position.
     #[default]
     All,
-    /// Those of the prompt.
+    /// The prompt's positions.
     Prompt,
-    /// Those after it. The first token of an answer is chosen at the prompt's last position, so it is chosen as
-    /// without steering; the window −1.. includes that position.
+    /// The positions after the prompt. The first token of an answer is chosen at the prompt's last position, so it
+    /// is chosen as without steering; the window −1.. includes that position.
     Answer,
-    /// From one position up to, not including, another; an end that is not given is that of the sequence.
+    /// The positions from one up to, not including, another. An end that is not given is the end of the sequence.
     Window(Option<Position>, Option<Position>),
 }
 
@@ -38,7 +38,7 @@ pub enum Position {
     BeforeAnswer(usize),
 }
 
-/// By what alpha is multiplied when t tokens have been generated before the one at hand; positions of the prompt
+/// The factor on alpha when t tokens have been generated before the one at hand; positions of the prompt
 /// count as t = 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Schedule {
@@ -83,24 +83,24 @@ impl FromIterator<u32> for TokenSet {
 }
 
 impl TokenSet {
-    /// Is this one of them?
+    /// Returns true if the set has this id.
     pub fn contains(&self, id: u32) -> bool {
         self.0.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
-    /// Is there none?
+    /// Returns true if the set has no id.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 }
 
 impl Scope {
-    /// Is it every position at full strength?
+    /// Returns true for every position at full strength.
     pub fn is_everywhere(&self) -> bool {
         self.span == Span::All && self.tokens.is_none() && self.schedule == Schedule::Constant
     }
 
-    /// Must it be known where the prompt ends?
+    /// Returns true if it must be known where the prompt ends.
     pub(crate) fn asks_for_prompt(&self) -> bool {
         let counts_back = |end: Option<Position>| matches!(end, Some(Position::BeforeAnswer(_)));
         let span = match self.span {
@@ -111,14 +111,15 @@ impl Scope {
         span || self.schedule != Schedule::Constant
     }
 
-    /// What alpha is multiplied with at a row; 0 leaves it alone. `n_prompt` is the length of the prompt.
+    /// Returns what alpha is multiplied with at a position that holds `token`; 0 leaves the row alone. `n_prompt`
+    /// is the length of the prompt.
     pub(crate) fn strength(&self, position: usize, token: u32, n_prompt: usize) -> f64 {
         let inside = self.span.contains(position, n_prompt)
             && self.tokens.as_ref().is_none_or(|set| set.contains(token));
         if inside { self.schedule.factor(position.saturating_sub(n_prompt)) } else { 0.0 }
     }
 
-    /// No position before this one is changed.
+    /// Returns a position before which nothing is changed.
     pub(crate) fn first_position(&self, n_prompt: usize) -> usize {
         let first = match self.span {
             Span::All | Span::Prompt => 0,
@@ -158,7 +159,7 @@ impl Position {
 }
 
 impl Schedule {
-    /// By what alpha is multiplied after `t` generated tokens.
+    /// Returns what alpha is multiplied by after `t` generated tokens.
     pub fn factor(self, t: usize) -> f64 {
         match self {
             Schedule::Constant => 1.0,
@@ -168,7 +169,7 @@ impl Schedule {
         }
     }
 
-    /// Are its numbers within their ranges?
+    /// Returns true if the numbers are within their ranges.
     pub(crate) fn is_sound(self) -> bool {
         match self {
             Schedule::Decay { half_life: n } | Schedule::Ramp { tokens: n } => n.is_finite() && n > 0.0,
@@ -183,7 +184,8 @@ mod tests {
 
     const PROMPT: usize = 5;
 
-    /// The strengths at positions 0 to 8 of a sequence whose prompt has five tokens; token ids are 100 + position.
+    /// Compares the strengths at positions 0 to 8 of a sequence whose prompt has five tokens; token ids are 100 +
+    /// position.
     fn check(scope: Scope, want: [f64; 9]) {
         let strength = |position: usize| scope.strength(position, 100 + position as u32, PROMPT);
         let got: Vec<f64> = (0..9).map(strength).collect();

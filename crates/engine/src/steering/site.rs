@@ -10,9 +10,9 @@ pub enum Site {
     ResidPre,
     /// What attention adds.
     AttnOut,
-    /// The stream between attention and the gated unit.
+    /// The stream between attention and the MLP.
     ResidMid,
-    /// What the gated unit adds.
+    /// What the MLP adds.
     MlpOut,
     /// The stream as it leaves the block.
     ResidPost,
@@ -22,7 +22,7 @@ impl Site {
     /// All sites, in the order in which a block passes them.
     pub const ALL: [Site; 5] = [Site::ResidPre, Site::AttnOut, Site::ResidMid, Site::MlpOut, Site::ResidPost];
 
-    /// The name of the field: `resid_post` and so on.
+    /// Returns the name in files and on command lines: `resid_post` and so on.
     pub fn name(self) -> &'static str {
         match self {
             Site::ResidPre => "resid_pre",

@@ -16,7 +16,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A stream that ends before the first of `stops`.
+    /// Makes a stream that ends before the first of `stops`.
     pub fn new(stops: &[String]) -> TextStream {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         TextStream { stops, ids: Vec::new(), from: 0, context: 0, held: String::new(), stopped: false }
@@ -44,7 +44,7 @@ impl TextStream {
         Ok(self.release())
     }
 
-    /// What was still held back when the stream ends.
+    /// Returns what was still held back when the stream ends.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -60,7 +60,7 @@ impl TextStream {
         Ok(if self.stopped { released } else { released + &std::mem::take(&mut self.held) })
     }
 
-    /// Has a stop string been reached?
+    /// Returns true if a stop string has been reached.
     pub fn stopped(&self) -> bool {
         self.stopped
     }

@@ -1,6 +1,6 @@
 //! Chat templates: a conversation to the ids that a chat model was trained to read it as.
 //!
-//! A template is a small program in Jinja that comes with the model (`files.rs` finds it) and writes
+//! A template is a small program in Jinja that comes with the model (`checkpoint/templates.rs` finds it) and writes
 //! messages out as text, with the special tokens that begin and end a turn. It is data from elsewhere
 //! and runs under limits (`environment.rs`). What it writes must give the ids that transformers give,
 //! and yet no text of a message may become a special token. So the special tokens in the template's own
@@ -18,7 +18,6 @@ use crate::error::Error;
 use environment::Program;
 use marks::Marks;
 pub use message::{Message, Role};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,7 +41,7 @@ struct Marked {
 }
 
 impl ChatTemplate {
-    /// A template from its text. `variables` are the special tokens that it knows by name, such as
+    /// Makes a template from its text. `variables` are the special tokens that it knows by name, such as
     /// `bos_token`; `path` names it in errors.
     ///
     /// # Errors
@@ -58,12 +57,12 @@ impl ChatTemplate {
         Ok(ChatTemplate { path: path.to_owned(), source, variables, tokenizer: tokenizer.0.clone(), marked })
     }
 
-    /// SHA-256 of the template's text, in hex.
+    /// Returns the SHA-256 of the template's text, in hex.
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        whipstaff_disk::sha256_hex(self.source.as_bytes())
     }
 
-    /// The text of a conversation, special tokens written out; with `ask`, the beginning of the
+    /// Returns the text of a conversation, with special tokens written out. With `ask`, the beginning of the
     /// assistant's next message follows.
     ///
     /// # Errors
@@ -73,9 +72,8 @@ impl ChatTemplate {
         Ok(marked.marks.unmark(&marked.render(messages, ask, &self.path)?))
     }
 
-    /// The ids of a conversation: those that transformers' `apply_chat_template` gives, but for
-    /// messages that spell out a special token, which stays text. The template writes bos if it
-    /// wants it; none is added.
+    /// Returns the ids of a conversation. They are the ids of transformers' `apply_chat_template`, but for messages
+    /// that spell out a special token, which stays text. The template writes bos if it wants it; none is added.
     ///
     /// # Errors
     /// As for [`ChatTemplate::render`].
@@ -84,9 +82,9 @@ impl ChatTemplate {
         marked.marks.encode(&marked.render(messages, ask, &self.path)?)
     }
 
-    /// The ids of a conversation up to where the assistant speaks, and those of each of `answers`
-    /// behind it: what the template writes as the content of such a message, without the end of the
-    /// turn. What it writes between the two (an empty thought, say) belongs to the conversation.
+    /// Returns the ids of a conversation up to where the assistant speaks, and the ids of each of `answers` behind
+    /// it: what the template writes as the content of such a message, without the end of the turn. What it writes
+    /// between the two (an empty thought, say) belongs to the conversation.
     ///
     /// # Errors
     /// As for [`ChatTemplate::render`].
@@ -131,7 +129,7 @@ impl ChatTemplate {
         Ok((prompt, answers))
     }
 
-    /// The token that ends an answer, if it is a special one.
+    /// Returns the token that ends an answer, if it is a special one.
     pub fn turn_end(&self) -> Option<u32> {
         const ANSWER: &str = "qqq";
         let turns = [Message::new(Role::User, "x"), Message::new(Role::Assistant, ANSWER)];
@@ -140,7 +138,7 @@ impl ChatTemplate {
         self.marked.marks.first(end)
     }
 
-    /// The template with marks that none of the texts hold.
+    /// Returns the template with marks that none of the texts hold.
     fn marked_for(&self, messages: &[Message], answers: &[&str]) -> Result<Cow<'_, Marked>, Error> {
         let texts = || messages.iter().map(|it| &it.content[..]).chain(answers.iter().copied());
         for (i, plane) in marks::PLANES.into_iter().enumerate() {
@@ -171,7 +169,7 @@ impl Marked {
         Ok(Marked { marks, program })
     }
 
-    /// The text of a conversation with marks for special tokens.
+    /// Returns the text of a conversation with marks for special tokens.
     fn render(&self, messages: &[Message], ask: bool, path: &Path) -> Result<String, Error> {
         let fail = |reason| Error::Template { path: path.to_owned(), reason };
         // Some templates put a special token together from pieces, such as `<|` and the role. What is
@@ -188,7 +186,7 @@ impl Marked {
     }
 }
 
-/// The message with a content that no special token has a part in.
+/// Returns the message with a content that no special token has a part in.
 fn silenced(message: &Message) -> Message {
     let content = if message.content.trim().is_empty() { message.content.as_str() } else { "x" };
     Message::new(message.role, content)

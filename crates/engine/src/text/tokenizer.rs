@@ -18,8 +18,8 @@ impl Tokenizer {
         Ok(Tokenizer(parse(bytes).map_err(wrong)?))
     }
 
-    /// The ids of a text that begins a sequence: with the special tokens (such as bos) that the
-    /// tokenizer's own rules add.
+    /// Returns the ids of a text that begins a sequence, with the special tokens (such as bos) that the tokenizer's
+    /// own rules add.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -27,7 +27,7 @@ impl Tokenizer {
         self.encode_with(text, true)
     }
 
-    /// The ids of a text that continues a sequence: nothing added.
+    /// Returns the ids of a text that continues a sequence; nothing is added.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -35,7 +35,7 @@ impl Tokenizer {
         self.encode_with(text, false)
     }
 
-    /// The text of ids, special tokens left out.
+    /// Returns the text of ids, with special tokens left out.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -43,8 +43,8 @@ impl Tokenizer {
         self.0.decode(ids, true).map_err(|error| Error::Tokenize(error.to_string()))
     }
 
-    /// The ids of the vocabulary that `wanted` says yes to, asked with the text of each token (spaces as spaces;
-    /// characters that a token holds a part of as U+FFFD) and whether it is special.
+    /// Returns the ids of the vocabulary for which `wanted` returns true. It gets the text of each token (spaces as
+    /// spaces; characters that a token holds a part of as U+FFFD) and whether the token is special.
     pub fn tokens_where(&self, wanted: impl Fn(&str, bool) -> bool) -> TokenSet {
         let added = self.0.get_added_tokens_decoder();
         let chosen = |id: &u32| {
@@ -54,26 +54,26 @@ impl Tokenizer {
         (0..self.0.get_vocab_size(true) as u32).filter(chosen).collect()
     }
 
-    /// Is this id in the vocabulary? A model's head may have room for more.
+    /// Returns true if the id is in the vocabulary. A model's head may have room for more.
     pub fn has_token(&self, id: u32) -> bool {
         self.0.id_to_token(id).is_some()
     }
 
-    /// The text of a token, as in [`Tokenizer::tokens_where`], and whether it is special; `None` for an id that is
-    /// not in the vocabulary.
+    /// Returns the text of a token, as in [`Tokenizer::tokens_where`], and whether it is special, or `None` for an
+    /// id that is not in the vocabulary.
     pub fn token(&self, id: u32) -> Option<(String, bool)> {
         let special = self.0.get_added_tokens_decoder().get(&id).is_some_and(|it| it.special);
         let known = self.0.id_to_token(id)?;
         Some((self.text(id, special).unwrap_or(known), special))
     }
 
-    /// The text of a token; of a special one, its name.
+    /// Returns the text of a token; of a special token, its name.
     fn text(&self, id: u32, special: bool) -> Option<String> {
         // A piece by itself may lose the space in front that it has within a text: it is decoded behind another.
         if special { self.0.id_to_token(id) } else { self.piece(id) }
     }
 
-    /// The text that a token adds to what stands before it.
+    /// Returns the text that a token adds to what stands before it.
     fn piece(&self, id: u32) -> Option<String> {
         let (once, twice) = (self.0.decode(&[id], false).ok()?, self.0.decode(&[id, id], false).ok()?);
         Some(twice.strip_prefix(&once).map_or(once.clone(), str::to_owned))
@@ -86,7 +86,7 @@ impl Tokenizer {
     }
 }
 
-/// The tokenizer of a `tokenizer.json`, wherever it lies, without truncation and padding.
+/// Parses a `tokenizer.json`, wherever it lies, without truncation and padding.
 pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, tokenizers::Error> {
     let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
     tokenizer.with_truncation(None)?.with_padding(None);

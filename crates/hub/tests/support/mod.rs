@@ -1,13 +1,13 @@
 //! A hub on loopback: real HTTP over real sockets, as much of the API as a download needs, and a way to
 //! make any answer go wrong.
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use whipstaff_disk::{hex, sha256_hex};
 
 /// The commit that `main` and `v1` are.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -154,7 +154,7 @@ impl FakeHub {
 
 /// SHA-256, as the hub names large files.
 pub(crate) fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
+    sha256_hex(content)
 }
 
 /// Git's hash, as the hub names small ones.
@@ -162,10 +162,6 @@ pub(crate) fn git_sha1(content: &[u8]) -> String {
     let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
     hasher.update(content);
     hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl State {

@@ -43,9 +43,9 @@ pub(crate) trait Lanes: Copy {
     /// Returns `eˣ` within two units in the last place. Arguments below -87.3 and above 88 count as those
     /// bounds; NaN stays NaN.
     ///
-    /// The value is `2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`. The low bits of `x · log₂ e
-    /// + 1.5 · 2²³` hold `n`, and `eʳ` is its Taylor polynomial of degree 7, whose error of 1e-8 at the ends
-    /// is below the rounding.
+    /// The value is `2ⁿ · eʳ` with `n = round(x · log₂ e)` and `|r| ≤ ln 2 / 2`. The low bits of
+    /// `x · log₂ e + 1.5 · 2²³` hold `n`, and `eʳ` is its Taylor polynomial of degree 7, whose error of 1e-8 at
+    /// the ends is below the rounding.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
         // SAFETY: the caller's promise.

@@ -43,7 +43,6 @@ pub(crate) trait ByteTiles {
     /// # Safety
     /// There are sixteen rows of codes and as many quads as the tiles take, `depth` is the depth that this
     /// unit is set up for, and there are at most [`N_TILES`] tiles.
-    #[allow(clippy::too_many_arguments)] // each is a register of the inner loops
     unsafe fn multiply(
         &mut self,
         codes: *const i8,

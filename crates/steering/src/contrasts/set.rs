@@ -1,9 +1,9 @@
 //! Contrasts: the same conversation with a positive and a negative answer.
 
-use crate::atomic::sha256_hex;
 use crate::error::Error;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use whipstaff_disk::sha256_hex;
 use whipstaff_engine::{Message, Role};
 
 /// One conversation, answered from both sides of a persona.
@@ -59,7 +59,8 @@ impl ContrastSet {
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] for a line that is not such an object or whose answers are
     /// the same; [`Error::File`] if there is no contrast at all.
-    pub fn read(path: &Path) -> Result<ContrastSet, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<ContrastSet, Error> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::File { path: path.to_owned(), reason: "is not UTF-8 text".into() })?;

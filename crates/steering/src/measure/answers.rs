@@ -190,6 +190,45 @@ pub fn repetition(tokens: &[u32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contrasts::Frame;
+    use crate::progress::Watch;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use whipstaff_engine::{Isa, Tokenizer};
+
+    /// Counts what is reported as done.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Watch for Count {
+        fn advance(&self, n: usize) -> Result<(), Error> {
+            self.0.fetch_add(n, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn answers_do_not_depend_on_how_many_requests_run_together() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/llama-gqa-tied-bf16");
+        let (model, tokenizer) = (Model::load(&dir, Isa::best()).unwrap(), Tokenizer::load(&dir).unwrap());
+        let frame = Frame::default();
+        let request = |i: u32| Request {
+            prompt: (0..40 + i % 4).collect(),
+            sampling: Sampling { temperature: 1.0, seed: i.into(), ..Sampling::default() },
+            max_tokens: [0, 9, 2, 30, 5][i as usize % 5],
+            ..Request::default()
+        };
+        let answers = |n_together| {
+            let count = Count::default();
+            let bench = Bench { model: &model, tokenizer: &tokenizer, frame: &frame, watch: &count };
+            let answers = bench.run((0..20).map(request), n_together).unwrap();
+            assert_eq!(count.0.into_inner(), answers.len());
+            answers
+        };
+        let alone = answers(1);
+        assert_eq!(alone.len(), 20);
+        [2, 5, 256].into_iter().for_each(|n_together| assert_eq!(answers(n_together), alone, "{n_together}"));
+    }
 
     #[test]
     fn repetition_counts_runs_of_four_that_have_occurred() {

@@ -2,7 +2,6 @@
 
 use super::replay::{Replay, Text, batches};
 use crate::error::Error;
-use crate::figure::{Curve, Panel, Point};
 use crate::math::percentile;
 use crate::passes::passes;
 use crate::progress::Watch;
@@ -137,24 +136,6 @@ impl CosineTable {
     /// Returns the mean over prompts.
     pub fn mean(&self, alpha: usize, layer: usize) -> f64 {
         self.cell(alpha, layer).mean
-    }
-
-    /// The table as a panel of a figure.
-    pub fn panel(&self, title: &str) -> Panel {
-        let point = |alpha: usize, layer: usize| {
-            let CosineCell { mean, low, high } = self.cell(alpha, layer);
-            Point { layer, mean, low, high }
-        };
-        let curve = |(i, alpha): (usize, &f64)| Curve {
-            alpha: *alpha,
-            points: (0..self.n_layers()).map(|layer| point(i, layer)).collect(),
-        };
-        Panel {
-            title: title.to_owned(),
-            n_layers: self.n_layers(),
-            injected: self.injected.clone(),
-            curves: self.alphas.iter().enumerate().map(curve).collect(),
-        }
     }
 
     /// Returns the table as CSV: `layer,alpha,cosine,low,high`.

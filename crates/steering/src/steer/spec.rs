@@ -3,11 +3,14 @@
 //! [`Entry`] and [`GateEntry`] are that shape, [`SteerSpec`] is what it means. `steer::short` fills an entry from the
 //! command line's short form. docs/FORMATS.md describes every field.
 
+mod field;
 mod values;
 
 use super::instruction::{Application, Op, TokenFilter};
 use crate::error::Error;
 use crate::vector::{LayerSpec, Unit};
+pub use field::FieldError;
+pub(crate) use field::field;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,26 +80,6 @@ pub struct GateRequest {
     pub fires: Fires,
     /// What the threshold of a projection is counted in.
     pub unit: Option<Unit>,
-}
-
-/// What is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// Its name, with the way to it: `gate.above`.
-    pub field: String,
-    /// What is wrong, and what is allowed.
-    pub reason: String,
-}
-
-impl std::error::Error for FieldError {}
-
-impl std::fmt::Display for FieldError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.field.as_str() {
-            "" | "." => f.write_str(&self.reason),
-            field => write!(f, "{field}: {}", self.reason),
-        }
-    }
 }
 
 /// `{"steer": […]}`.
@@ -495,10 +478,6 @@ impl From<&GateRequest> for GateEntry {
             below,
         }
     }
-}
-
-pub(crate) fn field(name: &str, reason: impl Into<String>) -> FieldError {
-    FieldError { field: name.into(), reason: reason.into() }
 }
 
 /// The text of a TOML file as JSON; fails with what is wrong.

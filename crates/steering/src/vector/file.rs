@@ -7,7 +7,6 @@ mod receipt;
 mod recipe;
 
 use super::persona::{LayerDirection, ModelId, PersonaVector, Provenance, Recommendation};
-use crate::atomic::write_atomically;
 use crate::contrasts::FrameId;
 use crate::error::Error;
 pub(crate) use receipt::ReceiptEntry;
@@ -16,6 +15,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use whipstaff_disk::write_atomically;
 
 /// The latest version; a file with a later one is refused. Version 2 is written only for vectors of
 /// other tools, of which version 1 would claim more than is known.
@@ -95,7 +95,7 @@ impl PersonaVector {
     /// # Errors
     /// [`Error::Write`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        write_atomically(path, &self.to_bytes())
+        Ok(write_atomically(path, &self.to_bytes())?)
     }
 
     /// Returns the bytes of the file.

@@ -127,8 +127,8 @@ fn parse_mark(text: &str) -> Option<LayerMark> {
     }
 }
 
-/// Returns layers as a person would write them, runs as ranges.
-pub(crate) fn layers_text(layers: &[usize]) -> String {
+/// Returns layers as a person would write them, runs as ranges: `8-11,14`. The layers ascend.
+pub fn layers_text(layers: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for layer in layers {
         match runs.last_mut() {

@@ -91,17 +91,17 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
 ];
 
 impl Architecture {
-    /// The row of this name.
+    /// Returns the row of this name.
     pub(super) fn named(name: &str) -> Option<&'static Architecture> {
         ARCHITECTURES.iter().find(|row| row.name == name)
     }
 
-    /// Every name.
+    /// Lists every name.
     pub(super) fn names() -> Vec<&'static str> {
         ARCHITECTURES.iter().map(|row| row.name).collect()
     }
 
-    /// The row that a family's files belong to. Those of Mistral say that they are Llama's.
+    /// Returns the row that a family's files belong to. Files of Mistral call themselves Llama's.
     pub(super) fn of_family(family: &str) -> Option<&'static Architecture> {
         let family = if family == "mistral" { "llama" } else { family };
         ARCHITECTURES.iter().find(|row| row.family == family || row.with_experts == Some(family))

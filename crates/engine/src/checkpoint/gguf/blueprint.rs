@@ -14,11 +14,11 @@ struct Keys {
     writer: GgufWriter<'static>,
 }
 
-/// A file with the keys of `config`, called `name`, and the tensors that say the rest of its rope, which are the
-/// first of the file. `file_type` is llama.cpp's number for the type of most matrices.
+/// Begins a file with the keys of `config`, called `name`, and with the tensors that say the rest of its rope,
+/// which are the first of the file. `file_type` is llama.cpp's number for the type of most matrices.
 ///
 /// # Errors
-/// What a file has no key for, in words.
+/// Returns what a file has no key for, in words.
 pub(super) fn write(
     config: &Config,
     row: &'static Architecture,

@@ -68,7 +68,7 @@ impl Unit {
         (self.0 & 0x7fff_ffff) as usize
     }
 
-    /// The byte that leads here; above all bytes for a leaf.
+    /// Returns the byte that leads here; for a leaf, a number above all bytes.
     fn label(&self) -> usize {
         (self.0 & 0x8000_00ff) as usize
     }
@@ -82,7 +82,7 @@ impl Unit {
 mod tests {
     use super::*;
 
-    /// A table in which `a` becomes what stands at `start` of `replacements`.
+    /// Builds a table in which `a` becomes what stands at `start` of `replacements`.
     fn table(start: u32, n_units: u32, replacements: &str) -> Vec<u8> {
         let mut units = vec![0u32; n_units as usize];
         // The root's children are at 0 ^ byte; `a` has a leaf at 256.

@@ -13,7 +13,7 @@ const TURN_ENDS: &[&str] =
     &["<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>"];
 
 impl Gguf {
-    /// The blueprint.
+    /// Reads the blueprint.
     ///
     /// # Errors
     /// [`Error::UnsupportedFamily`], or [`Error::Malformed`] naming the key. A key that would change
@@ -36,7 +36,7 @@ impl Gguf {
 
         let n_layers = keys.size("block_count")?;
         if n_layers > MAX_LAYERS {
-            return Err(keys.wrong("block_count", "is beyond belief"));
+            return Err(keys.wrong("block_count", &format!("is {n_layers}, more than {MAX_LAYERS}")));
         }
         let d_model = keys.size("embedding_length")?;
         let n_heads = keys.size("attention.head_count")?;
@@ -79,7 +79,7 @@ impl Gguf {
         })
     }
 
-    /// Rows of the embedding. A tokenizer with more tokens would give ids that have none.
+    /// Returns the number of rows of the embedding. A tokenizer with more tokens would give ids that have no row.
     fn vocab_size(&self) -> Result<usize, Error> {
         let name = "token_embd.weight";
         let Some(tensor) = self.tensors.get(name) else {
@@ -101,7 +101,7 @@ impl Gguf {
         Ok(rows)
     }
 
-    /// The layouts of quantised blocks changed once, before this number was 2.
+    /// Refuses files from before the layouts of quantised blocks changed, which have another number here than 2.
     fn check_quantisation_version(&self) -> Result<(), Error> {
         let key = "general.quantization_version";
         match self.metadata.whole(key)? {
@@ -112,7 +112,7 @@ impl Gguf {
         }
     }
 
-    /// The token that a key names.
+    /// Returns the token that a key names.
     fn token_id(&self, key: &str, vocab_size: usize) -> Result<Option<u32>, Error> {
         let Some(id) = self.metadata.whole(key)? else { return Ok(None) };
         match u32::try_from(id) {
@@ -121,8 +121,8 @@ impl Gguf {
         }
     }
 
-    /// The tokens that end a text or a turn: those that the metadata names, and control tokens with
-    /// a name that says so.
+    /// Returns the tokens that end a text or a turn: tokens that the metadata names, and control tokens with a name
+    /// that says so.
     fn eos_tokens(&self, vocab_size: usize) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         for kind in ["eos", "eot", "eom"] {

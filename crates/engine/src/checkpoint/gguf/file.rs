@@ -44,7 +44,7 @@ pub(super) struct TensorInfo {
 }
 
 impl Gguf {
-    /// The text of a key; `None` if there is no such key.
+    /// Returns the text of a key, or `None` if there is no such key.
     ///
     /// # Errors
     /// [`Error::Malformed`] for a value of another type; so for the others.
@@ -52,7 +52,7 @@ impl Gguf {
         self.metadata.text(key)
     }
 
-    /// The whole number, not negative, of a key.
+    /// Returns the whole number, not negative, of a key.
     ///
     /// # Errors
     /// As for [`Gguf::text`].
@@ -60,7 +60,7 @@ impl Gguf {
         self.metadata.whole(key)
     }
 
-    /// The list of numbers of a key.
+    /// Returns the list of numbers of a key.
     ///
     /// # Errors
     /// As for [`Gguf::text`].
@@ -68,12 +68,12 @@ impl Gguf {
         self.metadata.numbers(key)
     }
 
-    /// The names of all tensors.
+    /// Returns the names of all tensors.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A tensor of one dimension and type F32.
+    /// Returns the numbers of a tensor of one dimension and type F32.
     ///
     /// # Errors
     /// [`Error::Malformed`] for any other.
@@ -129,12 +129,12 @@ impl Gguf {
         Ok(Gguf { path: path.to_owned(), parts: vec![(path.to_owned(), bytes)], metadata, tensors })
     }
 
-    /// The file that a tensor is in.
+    /// Returns the file that a tensor is in.
     pub(super) fn bytes_of(&self, tensor: &TensorInfo) -> &Bytes {
         &self.parts[tensor.part].1
     }
 
-    /// Is there a tokenizer, is there a chat template? Most of the header is the tokenizer's.
+    /// Tells whether there are a tokenizer and a chat template. Most of the header is the tokenizer's.
     pub(crate) fn about_texts(&self) -> Result<TextFacts, Error> {
         let has = |key: &str| self.metadata.text(key).map(|it| it.is_some());
         let in_first = self.tensors.values().filter(|tensor| tensor.part == 0);
@@ -244,7 +244,9 @@ fn place(
         let end = start.and_then(|start| start.checked_add(entry.n_bytes.unwrap_or(0)));
         let (Some(start), Some(end)) = (start, end.filter(|end| *end <= file_len)) else {
             let what = match end {
-                Some(end) => format!("ends at byte {end}, but the file at {file_len}: is it cut off?"),
+                Some(end) => {
+                    format!("ends at byte {end}, but the file at {file_len}; it may be cut off: get it again")
+                }
                 None => format!("has the offset {}, beyond any file", entry.offset),
             };
             return Err(reader.error(format_args!("tensor `{name}`"), what));
@@ -256,7 +258,7 @@ fn place(
     Ok(tensors)
 }
 
-/// No writer lets tensors share bytes; a header that does is damaged.
+/// Refuses tensors that share bytes. No writer makes them, so such a header is damaged.
 fn refuse_overlaps(tensors: &BTreeMap<String, TensorInfo>, reader: &Reader) -> Result<(), Error> {
     let mut in_order: Vec<_> = tensors.iter().filter(|(_, tensor)| !tensor.range.is_empty()).collect();
     in_order.sort_by_key(|(_, tensor)| tensor.range.start);

@@ -10,8 +10,8 @@ pub(super) struct GgmlType {
     pub(super) block_bytes: usize,
 }
 
-/// The numbers, with the types they stand for. Those that are missing were given up by ggml before
-/// GGUF existed, or came later than this table.
+/// The numbers, with the types they stand for. Missing numbers were given up by ggml before GGUF existed, or came
+/// later than this table.
 const TYPES: &[(u32, &str, usize, usize)] = &[
     (0, "F32", 1, 4),
     (1, "F16", 1, 2),
@@ -55,20 +55,20 @@ impl GgmlType {
         Some(GgmlType { name, block_len, block_bytes })
     }
 
-    /// The type of a header for one of ours, with its number.
+    /// Returns the ggml type of a [`Dtype`], with its number.
     pub(super) fn of(dtype: Dtype) -> (u32, GgmlType) {
         let entry = TYPES.iter().find(|(_, name, ..)| *name == dtype.name());
         let (id, name, block_len, block_bytes) = *entry.expect("every type of ours is one of ggml's");
         (id, GgmlType { name, block_len, block_bytes })
     }
 
-    /// The type of ours that has the same bytes, if there is one.
+    /// Returns the [`Dtype`] that has the same bytes, if there is one.
     pub(super) fn dtype(self) -> Option<Dtype> {
         supported().find(|dtype| dtype.name() == self.name)
     }
 }
 
-/// The types that can be computed with.
+/// Lists the types that can be computed with.
 pub(super) fn supported() -> impl Iterator<Item = Dtype> {
     [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().chain(Dtype::BLOCKS)
 }

@@ -31,7 +31,8 @@ const KNOWN: &[&str] = &[
     "vocab_size",
 ];
 
-/// Keys that would change the arithmetic of an architecture that does not read them, with the values that leave it alone.
+/// Keys that would change the arithmetic of an architecture that does not read them, with the values that leave it
+/// alone.
 const NEUTRAL: &[(&str, &[f64])] = &[
     ("attention.causal", &[1.0]),
     ("attention.clamp_kqv", &[0.0]),
@@ -83,7 +84,7 @@ impl Keys<'_> {
         self.metadata.missing(&self.name(key))
     }
 
-    /// A size, also where it is given layer by layer, if it is the same for all.
+    /// Reads a size, also where it is given layer by layer, if it is the same for all.
     pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>, Error> {
         let Some(sizes) = self.metadata.wholes(&self.name(key))? else { return Ok(None) };
         let Some(&size) = sizes.first() else { return Err(self.wrong(key, "is empty")) };
@@ -100,7 +101,7 @@ impl Keys<'_> {
         self.optional_size(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A size that may be 0, as it is where the key is missing.
+    /// Reads a size that may be 0, as it is where the key is missing.
     pub(super) fn count(&self, key: &str) -> Result<usize, Error> {
         match self.metadata.whole(&self.name(key))? {
             None | Some(0) => Ok(0),
@@ -122,7 +123,7 @@ impl Keys<'_> {
         }
     }
 
-    /// A number of an architecture that reads it; 0 is as good as nothing.
+    /// Reads a number of an architecture that has the key; 0 is as good as nothing.
     fn own_number(&self, key: &str) -> Result<Option<f64>, Error> {
         let number = if self.row.keys.contains(&key) { self.not_negative(key)? } else { None };
         Ok(number.filter(|x| *x != 0.0))
@@ -132,13 +133,13 @@ impl Keys<'_> {
         Ok(self.own_number(key)?.map_or(default, |x| x as f32))
     }
 
-    /// A soft cap; 0 says that there is none.
+    /// Reads a soft cap; 0 says that there is none.
     pub(super) fn soft_cap(&self, key: &str, default: Option<f32>) -> Result<Option<f32>, Error> {
         let is_read = self.row.keys.contains(&key) && self.metadata.number(&self.name(key))?.is_some();
         Ok(if is_read { self.own_number(key)?.map(|x| x as f32) } else { default })
     }
 
-    /// The width of a head: keys and values are equally wide.
+    /// Reads the width of a head. Keys and values are equally wide.
     pub(super) fn head_dim(&self, family: &Family, d_model: usize, n_heads: usize) -> Result<usize, Error> {
         let head_dim = match self.optional_size("attention.key_length")? {
             Some(head_dim) => head_dim,
@@ -168,7 +169,7 @@ impl Keys<'_> {
         Ok(head_dim)
     }
 
-    /// The kind of every layer.
+    /// Reads the kind of every layer.
     pub(super) fn layers(
         &self,
         family: &Family,
@@ -209,7 +210,7 @@ impl Keys<'_> {
         Ok(facts.layers.iter().enumerate().map(kind).collect())
     }
 
-    /// The experts. In files of these architectures, all layers have them or none.
+    /// Reads the experts. In files of these architectures, all layers have experts or none does.
     pub(super) fn experts(
         &self,
         family: &Family,
@@ -219,7 +220,10 @@ impl Keys<'_> {
     ) -> Result<Option<Experts>, Error> {
         let Some(described) = family.experts else { return Ok(None) };
         if n.saturating_mul(n_layers) > MAX_EXPERTS {
-            return Err(self.wrong("expert_count", "is beyond belief"));
+            return Err(self.wrong(
+                "expert_count",
+                &format!("is {n}; all layers together have more than {MAX_EXPERTS} experts"),
+            ));
         }
         if n == 0 {
             return Err(self.wrong("expert_count", "is missing, or 0"));

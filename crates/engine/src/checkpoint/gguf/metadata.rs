@@ -46,7 +46,7 @@ impl Kind {
         })
     }
 
-    /// Bytes of a value; for a string, the least it can have: those of its length.
+    /// Returns the bytes of a value; for a string, the bytes of its length, the least that it can have.
     fn size(self) -> usize {
         match self {
             Kind::U8 | Kind::I8 | Kind::Bool => 1,
@@ -102,13 +102,13 @@ impl Metadata {
         self.entries.keys().map(String::as_str)
     }
 
-    /// A whole number that is not negative, of any integer type.
+    /// Returns a whole number that is not negative, of any integer type.
     pub(crate) fn whole(&self, key: &str) -> Result<Option<u64>, Error> {
         let what = "is not a whole number of at least 0";
         self.single(key, what, |kind, bytes| u64::try_from(integer(kind, bytes)?).ok())
     }
 
-    /// A number of any type.
+    /// Returns a number of any type.
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, Error> {
         self.single(key, "is not a number", number)
     }
@@ -121,17 +121,17 @@ impl Metadata {
         self.single(key, "is not text in UTF-8", text)
     }
 
-    /// A list of texts, in place.
+    /// Returns a list of texts, in place.
     pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<&str>>, Error> {
         self.list(key, "is not a list of texts in UTF-8", text)
     }
 
-    /// A list of numbers of any type.
+    /// Returns a list of numbers of any type.
     pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, Error> {
         self.list(key, "is not a list of numbers", number)
     }
 
-    /// One whole number, or a list of them.
+    /// Returns one whole number, or a list of whole numbers, as a list.
     pub(crate) fn wholes(&self, key: &str) -> Result<Option<Vec<u64>>, Error> {
         if self.entries.get(key).is_some_and(|entry| entry.len.is_none()) {
             return Ok(self.whole(key)?.map(|n| vec![n]));
@@ -140,7 +140,7 @@ impl Metadata {
         self.list(key, "is not a list of whole numbers of at least 0", whole)
     }
 
-    /// A value as a number, flags as 0 and 1.
+    /// Returns a value as a number, flags as 0 and 1.
     pub(crate) fn number_or_flag(&self, key: &str) -> Result<Option<f64>, Error> {
         let what = "is neither a number nor a flag";
         self.single(key, what, |kind, bytes| {
@@ -175,8 +175,8 @@ impl Metadata {
         values.collect::<Option<Vec<T>>>().map(Some).ok_or_else(|| self.error(key, what))
     }
 
-    /// The bytes of the value at `at`, which [`Metadata::read`] has found to be whole; moves on to
-    /// the next.
+    /// Returns the bytes of the value at `at`, which [`Metadata::read`] has found to be whole, and moves on to the
+    /// next.
     fn value_at(&self, kind: Kind, at: &mut usize) -> &[u8] {
         let mut len = kind.size();
         if kind == Kind::String {

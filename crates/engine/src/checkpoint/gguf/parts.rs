@@ -42,7 +42,7 @@ impl Gguf {
         }
     }
 
-    /// How many files the model is in.
+    /// Returns how many files the model is in.
     ///
     /// # Errors
     /// [`Error::Malformed`] for a count that is no number.
@@ -50,7 +50,7 @@ impl Gguf {
         Ok(self.metadata.whole(COUNT)?.unwrap_or(1).max(1))
     }
 
-    /// The whole model, if this is a part of one: the others are looked for beside it, by their names.
+    /// Returns the whole model, if this is a part of one. The other parts are looked for beside it, by their names.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the part that is missing, or that does not belong to the others.
@@ -78,7 +78,7 @@ impl Gguf {
         join(parts)
     }
 
-    /// Which part of `n` it is, from 0.
+    /// Returns which part of `n` the file is, from 0.
     fn number(&self, n: u64) -> Result<u64, Error> {
         let number = self.metadata.whole(NUMBER)?.ok_or_else(|| self.metadata.missing(NUMBER))?;
         if number < n {
@@ -89,7 +89,7 @@ impl Gguf {
     }
 }
 
-/// The paths of all parts, found to be there.
+/// Returns the paths of all parts, after a check that they are there.
 fn paths(part: &Gguf, number: u64, n: u64) -> Result<Vec<PathBuf>, Error> {
     let ending = |number: u64| format!("-{:05}-of-{n:05}.gguf", number + 1);
     let wrong = |what: String| Error::malformed(&part.path, what);
@@ -117,7 +117,7 @@ fn paths(part: &Gguf, number: u64, n: u64) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// One model of its parts, which are in order.
+/// Makes one model of its parts, which are in order.
 fn join(parts: Vec<Gguf>) -> Result<Gguf, Error> {
     let mut parts = parts.into_iter();
     let mut whole = parts.next().expect("a model has a first part");

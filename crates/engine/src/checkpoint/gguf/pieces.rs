@@ -7,7 +7,7 @@ use super::write::{GgufValue, GgufWriter};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
-/// Is it BPE on pieces with marks for spaces, where what is no piece becomes bytes?
+/// Returns true for BPE on pieces with marks for spaces, where what is no piece becomes bytes.
 pub(super) fn is_sentencepiece(json: &Value) -> bool {
     json["model"]["byte_fallback"] == Value::Bool(true)
 }
@@ -29,7 +29,7 @@ pub(super) fn sort_out(json: &Value, texts: &[String], kinds: &mut [Kind]) {
 /// made first.
 ///
 /// # Errors
-/// What a GGUF file cannot say, in words.
+/// Returns what a GGUF file cannot say, in words.
 pub(super) fn write<'a>(
     json: &Value,
     texts: &[String],
@@ -53,8 +53,8 @@ pub(super) fn write<'a>(
         .set(ADD_SPACE, GgufValue::Bool(prefix)))
 }
 
-/// Does a space go before a text? Every step that text goes through has to be one that a reader of GGUF files
-/// takes by itself.
+/// Returns true if a space goes before a text. Every step that text goes through has to be one that a reader of
+/// GGUF files takes by itself.
 fn space_before(json: &Value) -> Result<bool, String> {
     let mut prefix = false;
     for field in ["normalizer", "pre_tokenizer"] {
@@ -77,7 +77,7 @@ fn space_before(json: &Value) -> Result<bool, String> {
     Ok(prefix)
 }
 
-/// The steps of a pre-tokenizer or a normalizer, without what only concerns offsets.
+/// Lists the steps of a pre-tokenizer or a normalizer, without the fields that only concern offsets.
 pub(super) fn steps(value: &Value) -> Vec<Value> {
     let inside = value.get("pretokenizers").or(value.get("normalizers")).and_then(Value::as_array);
     match (value, inside) {
@@ -95,8 +95,8 @@ pub(super) fn steps(value: &Value) -> Vec<Value> {
     }
 }
 
-/// A reader makes merges of scores: every way to put a piece together from two others. The original has to have
-/// the same ones.
+/// Compares the merges with the merges that a reader makes of scores, which are every way to put a piece together
+/// from two others. The original has to have the same ones.
 fn check_merges(
     texts: &[String],
     kinds: &[Kind],

@@ -113,7 +113,7 @@ impl Quantised {
         Ok(())
     }
 
-    /// The type of a tensor in a file whose matrices are `dtype`.
+    /// Returns the type of a tensor in a file whose matrices are `dtype`.
     fn dtype_of(&self, param: Param, dims: &[usize], dtype: Dtype) -> Result<Dtype, Error> {
         let is_float = matches!(param.part, Part::Positions | Part::Router);
         let is_table = matches!(param.part, Part::Embedding | Part::Head);
@@ -131,28 +131,28 @@ impl Quantised {
         })
     }
 
-    /// What of the tokenizer llama.cpp has no key for, if anything: it will cut a few texts otherwise. Whipstaff reads the
-    /// original, which is in the file as well.
+    /// Returns what llama.cpp has no key for in the tokenizer, if there is such a thing: llama.cpp will then cut a
+    /// few texts otherwise. Whipstaff reads the original, which is in the file as well.
     pub fn inexact(&self) -> Option<&str> {
         self.inexact.as_deref()
     }
 
-    /// Bytes of the file.
+    /// Returns the bytes of the file.
     pub fn n_bytes(&self) -> u64 {
         self.writer.n_bytes()
     }
 
-    /// Bytes of the files that it is made from.
+    /// Returns the bytes of the files that it is made from.
     pub fn source_bytes(&self) -> u64 {
         self.weights.n_bytes() as u64
     }
 
-    /// Weights of the model.
+    /// Returns the number of weights of the model.
     pub fn n_parameters(&self) -> usize {
         n_parameters(&self.config)
     }
 
-    /// The bytes of the file, piece by piece, quantised by all threads of `cpu`.
+    /// Yields the bytes of the file, piece by piece, quantised by all threads of `cpu`.
     ///
     /// # Errors
     /// [`Error::Malformed`] for a weight that is not a number, or too large for its type, naming its tensor.
@@ -166,7 +166,7 @@ impl Quantised {
         std::iter::once_with(|| Ok(self.writer.begin())).chain(tensors)
     }
 
-    /// The rows of a parameter, some at a time.
+    /// Yields the rows of a parameter, some at a time.
     fn part<'a>(
         &'a self,
         cpu: &'a Cpu,
@@ -211,7 +211,7 @@ impl Quantised {
         Ok(piece)
     }
 
-    /// A parameter with its rows in the order of the file; a vector is one row.
+    /// Returns a parameter with its rows in the order of the file; a vector is one row.
     fn matrix(&self, param: Param) -> Result<Matrix, Error> {
         let config = &self.config;
         let n_heads = match param.part {
@@ -240,7 +240,7 @@ fn is_norm(part: Part) -> bool {
     after || matches!(part, Part::AttnNorm | Part::MlpNorm | Part::QNorm | Part::KNorm)
 }
 
-/// Rows as bytes of `dtype`; none if a weight is not finite there.
+/// Encodes rows as bytes of `dtype`. Returns `None` if a weight is not finite there.
 fn encode(matrix: &Matrix, rows: Range<usize>, dtype: Dtype) -> Option<Vec<u8>> {
     let mut row = vec![0.0; matrix.n_in];
     let mut bytes = Vec::new();
@@ -264,7 +264,7 @@ fn encode(matrix: &Matrix, rows: Range<usize>, dtype: Dtype) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-/// Where `order` leads back to.
+/// Returns the inverse of a permutation.
 fn inverse(order: &[u32]) -> Vec<u32> {
     let mut back = vec![0; order.len()];
     (0u32..).zip(order).for_each(|(i, to)| back[*to as usize] = i);

@@ -16,7 +16,7 @@ impl<'a> Reader<'a> {
         Reader { bytes, at: 0, path }
     }
 
-    /// Bytes read so far.
+    /// Returns the number of bytes read so far.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
         Error::malformed(self.path, format!("{field} {what}"))
     }
 
-    /// The next `n` bytes.
+    /// Takes the next `n` bytes.
     pub(super) fn take(&mut self, n: u64, field: impl Display) -> Result<&'a [u8], Error> {
         let left = self.bytes.len() - self.at;
         let fits = usize::try_from(n).ok().filter(|n| *n <= left);
@@ -45,20 +45,20 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.take(8, field)?.try_into().expect("eight bytes")))
     }
 
-    /// A string: its length in bytes, then the bytes.
+    /// Reads a string: its length in bytes, then the bytes.
     pub(super) fn string(&mut self, field: impl Display) -> Result<&'a [u8], Error> {
         let len = self.u64(&field)?;
         self.take(len, field)
     }
 
-    /// A string that has to be text, because we look it up.
+    /// Reads a string that has to be text, because it is looked up.
     pub(super) fn name(&mut self, field: impl Display) -> Result<&'a str, Error> {
         let bytes = self.string(&field)?;
         std::str::from_utf8(bytes).map_err(|_| self.error(field, "is not UTF-8"))
     }
 
-    /// How many things follow, each at least `least` bytes long: no more than the rest of the file
-    /// can hold, so that nothing is ever sized after a number that lies.
+    /// Reads how many things follow, each at least `least` bytes long. The number is at most what the rest of the
+    /// file can hold, so that nothing is ever sized after a number that lies.
     pub(super) fn count(&mut self, least: usize, field: impl Display) -> Result<usize, Error> {
         let n = self.u64(&field)?;
         let most = (self.bytes.len() - self.at) / least;

@@ -15,7 +15,7 @@ pub(super) const LONG: &str = "rope_factors_long.weight";
 pub(super) const PER_PAIR: &str = "rope_freqs.weight";
 
 impl Gguf {
-    /// The ropes of a model: none, one, or a second for the layers that see a window.
+    /// Reads the ropes of a model: none, one, or a second for the layers that see a window.
     pub(super) fn ropes(
         &self,
         keys: &Keys,
@@ -36,7 +36,7 @@ impl Gguf {
         Ok(ropes)
     }
 
-    /// A factor for all frequencies, or factors for each pair where the file has them.
+    /// Reads the scaling: a factor for all frequencies, or factors for each pair where the file has them.
     fn scaling(
         &self,
         keys: &Keys,
@@ -83,7 +83,7 @@ impl Gguf {
         })
     }
 
-    /// A tensor of one positive factor for each pair, `[dim / 2]`.
+    /// Reads a tensor of one positive factor for each pair, `[dim / 2]`.
     fn factors(&self, name: &str, dim: usize) -> Result<Vec<f64>, Error> {
         let wrong = |what: &str| Error::malformed(&self.path, format!("tensor `{name}` {what}"));
         let tensor = self.tensors.get(name).ok_or_else(|| wrong("is missing"))?;

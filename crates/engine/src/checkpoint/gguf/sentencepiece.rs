@@ -5,9 +5,8 @@ use std::collections::HashMap;
 /// What SentencePiece writes for a space.
 pub(super) const SPACE: &str = "\u{2581}";
 
-/// Every way to make a piece of two others, in the order in which SentencePiece would choose: the
-/// best score first. `pieces` may be made by merging and have the scores `scores`; `vocab` holds the
-/// ids of all.
+/// Lists every way to make a piece of two others, in the order in which SentencePiece would choose: the best score
+/// first. `pieces` may be made by merging and have scores; `vocab` holds the ids of all.
 ///
 /// Two ways to make the same piece have the same score. SentencePiece takes the leftmost in the
 /// text, which no fixed order can say; that with the longest left part comes closest, since it is

@@ -100,13 +100,13 @@ enum Cut {
 impl Rule {
     const PLAIN: Rule = Rule { cut: Cut::Gpt2, compose: false, ignore_merges: false, add_bos: false };
 
-    /// The rule of this name.
+    /// Returns the rule of this name.
     pub(super) fn named(name: &str) -> Option<Rule> {
         let (_, rule) = RULES.iter().find(|(names, _)| names.contains(&name))?;
         Some(*rule)
     }
 
-    /// Every name that is known.
+    /// Lists every name that is known.
     pub(super) fn names() -> String {
         let names: Vec<&str> = RULES.iter().flat_map(|(names, _)| names.iter().copied()).collect();
         names.join(", ")

@@ -37,7 +37,7 @@ const NAMES: &[(Part, &str)] = &[
     (Part::SharedSwitch, "blk.#.ffn_gate_inp_shexp"),
 ];
 
-/// Where the file has a parameter.
+/// Returns the place of a parameter in the file.
 pub(super) fn source(config: &Config, param: Param) -> Source {
     let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
     let rows = |name: &'static str, rows, of| (name, Cut::Rows { rows, of });
@@ -67,7 +67,7 @@ pub(super) fn source(config: &Config, param: Param) -> Source {
 }
 
 impl Gguf {
-    /// The tensors of the model, where they lie.
+    /// Returns the tensors of the model, where they lie.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming a tensor that the model does not have: it would change the
@@ -119,7 +119,7 @@ impl Gguf {
     }
 }
 
-/// The shape of a tensor of experts as that of one tall matrix, and that of a switch as of a single row.
+/// Returns the shape of a tensor of experts as one tall matrix, and the shape of a switch as a single row.
 fn as_matrix(name: &str, shape: Vec<usize>) -> Vec<usize> {
     match (name.split('.').nth(2), &shape[..]) {
         (Some("ffn_gate_exps" | "ffn_up_exps" | "ffn_down_exps"), &[n, n_out, n_in]) => vec![n * n_out, n_in],
@@ -128,8 +128,8 @@ fn as_matrix(name: &str, shape: Vec<usize>) -> Vec<usize> {
     }
 }
 
-/// Where the rows of a query or key projection lie. The model rotates elements `i` and
-/// `i + head_dim / 2` of a head together; files of this architecture hold each such pair as neighbours.
+/// Returns where the rows of a query or key projection lie. The model rotates elements `i` and `i + head_dim / 2`
+/// of a head together; files of this architecture hold each such pair as neighbours.
 pub(super) fn interleaved(n_heads: usize, head_dim: usize) -> Arc<[u32]> {
     let half = head_dim / 2;
     let row = |row: usize| {

@@ -35,7 +35,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 impl Gguf {
-    /// The tokenizer: the original, where the file has it, else one that is built of the vocabulary.
+    /// Builds the tokenizer: from the original, where the file has it, else from the vocabulary.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key. Kinds of tokenizers and of cutting text that are not
@@ -71,7 +71,7 @@ impl Gguf {
         Ok(tokenizer)
     }
 
-    /// The original, which may know no token that the vocabulary has not.
+    /// Parses the original, which may know no token that the vocabulary does not have.
     fn original(&self, json: &str, tokens: &Tokens) -> Result<Tokenizer, Error> {
         let tokenizer = parse(json.as_bytes()).map_err(|error| self.broken(ORIGINAL, error))?;
         match tokenizer.get_vocab(true).into_iter().find(|(text, id)| tokens.ids.get(&text[..]) != Some(id)) {
@@ -83,7 +83,7 @@ impl Gguf {
         }
     }
 
-    /// The chat template, and the special tokens that it may know by name.
+    /// Returns the chat template, and the special tokens that it may know by name.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key.
@@ -101,7 +101,7 @@ impl Gguf {
         Ok(Some(Found { source: source.to_owned(), variables, path: self.path.clone() }))
     }
 
-    /// Byte-level BPE: text is cut into pieces, bytes become letters, letters are merged.
+    /// Builds byte-level BPE: text is cut into pieces, bytes become letters, letters are merged.
     fn byte_level(&self, tokens: &Tokens) -> Result<(Tokenizer, bool), Error> {
         let metadata = &self.metadata;
         let name = metadata.text(PRE)?.unwrap_or("default");
@@ -132,8 +132,8 @@ impl Gguf {
         Ok((tokenizer, rule.add_bos))
     }
 
-    /// SentencePiece's BPE: spaces become marks, characters are merged by the scores of what they
-    /// become, characters that are no token become bytes.
+    /// Builds SentencePiece's BPE: spaces become marks, characters are merged by the scores of what they become,
+    /// and characters that are no token become bytes.
     fn sentencepiece(&self, tokens: &Tokens) -> Result<Tokenizer, Error> {
         let metadata = &self.metadata;
         let scores = self.scores(tokens)?;
@@ -198,7 +198,7 @@ impl Gguf {
         Ok(())
     }
 
-    /// A merge of what is no token is named; the library would only name the half.
+    /// Refuses a merge of what is no token, by name; the library would only name the half.
     fn check_merges(&self, merges: &[(String, String)], tokens: &Tokens) -> Result<(), Error> {
         let is_token = |text: &str| tokens.ids.contains_key(text);
         let whole = |(left, right): &&(String, String)| {

@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The number that a file has for it.
+    /// Returns the number that a file has for the kind.
     pub(super) fn id(self) -> i32 {
         match self {
             Kind::Normal => 1,
@@ -60,14 +60,14 @@ pub(super) struct Tokens<'a> {
 }
 
 impl Gguf {
-    /// The ids of the control tokens.
+    /// Returns the ids of the control tokens.
     pub(super) fn control_tokens(&self) -> Result<Vec<u32>, Error> {
         let kinds = self.metadata.wholes(KINDS)?.unwrap_or_default();
         let is_control = |(_, kind): &(u32, u64)| Kind::from_id(*kind) == Some(Kind::Control);
         Ok((0u32..).zip(kinds).filter(is_control).map(|(id, _)| id).collect())
     }
 
-    /// The vocabulary.
+    /// Reads the vocabulary.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the key.
@@ -100,7 +100,7 @@ impl Gguf {
         Ok(Tokens { texts, kinds, ids })
     }
 
-    /// A score for each token.
+    /// Reads a score for each token.
     pub(super) fn scores(&self, tokens: &Tokens) -> Result<Vec<f64>, Error> {
         let metadata = &self.metadata;
         let scores = metadata.numbers(SCORES)?.ok_or_else(|| metadata.missing(SCORES))?;
@@ -111,14 +111,14 @@ impl Gguf {
         Ok(scores)
     }
 
-    /// An error for a key whose value the `tokenizers` crate refuses.
+    /// Makes an error for a key whose value the `tokenizers` crate refuses.
     pub(super) fn broken(&self, key: &str, error: impl Display) -> Error {
         self.metadata.error(key, format!("makes no tokenizer: {error}"))
     }
 }
 
 impl Tokens<'_> {
-    /// The ids by text, as the `tokenizers` crate takes them.
+    /// Returns the ids by text, as the `tokenizers` crate takes them.
     pub(super) fn vocab(&self) -> Vocab {
         self.ids.iter().map(|(text, id)| ((*text).to_owned(), *id)).collect()
     }

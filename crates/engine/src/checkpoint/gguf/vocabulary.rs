@@ -42,8 +42,8 @@ const SAMPLES: &[&str] = &[
     "HTMLParser camelCase snake_case o'clock 'S 'Ll we'RE",
 ];
 
-/// Sets the keys of the tokenizer in `dir`, with its chat template. Also gives what the keys of the vocabulary only come
-/// near to, if there is such a thing: then the file has the original beside them.
+/// Sets the keys of the tokenizer in `dir`, with its chat template. Also returns what the keys of the vocabulary only
+/// come near to, if there is such a thing: the file then has the original beside them.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming what such a file cannot say.
@@ -94,7 +94,7 @@ pub(super) fn write<'a>(
     Ok((writer, inexact))
 }
 
-/// Is it BPE without extras, byte-level or as SentencePiece has it?
+/// Refuses tokenizers that are not plain BPE, byte-level or with SentencePiece's fallback to bytes.
 fn check_model(json: &Value) -> Result<(), String> {
     let model = &json["model"];
     let kind = model["type"].as_str().unwrap_or("BPE");
@@ -116,8 +116,8 @@ fn check_model(json: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What of the tokenizer has no key, though what has one comes near: readers that heed the vocabulary alone cut a few
-/// texts otherwise.
+/// Returns what no key can say of the tokenizer, although the keys come near: readers that heed the vocabulary
+/// alone cut a few texts otherwise.
 fn inexact(json: &Value) -> Option<String> {
     let strips = |token: &Value| {
         let flag =
@@ -137,7 +137,7 @@ fn inexact(json: &Value) -> Option<String> {
     added(json).iter().find_map(strips).or_else(first)
 }
 
-/// The name of the way in which text is cut.
+/// Returns the name of the way in which text is cut.
 fn cut(json: &Value) -> Result<&'static str, String> {
     let (pre, normalizer) = (pieces::steps(&json["pre_tokenizer"]), pieces::steps(&json["normalizer"]));
     let ignore_merges = json["model"]["ignore_merges"] == Value::Bool(true);
@@ -161,7 +161,7 @@ fn cut(json: &Value) -> Result<&'static str, String> {
     })
 }
 
-/// Every token's text and kind, by id; rows of the embedding that are no token get a name.
+/// Returns every token's text and kind, by id; rows of the embedding that are no token get a name.
 fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<Kind>), String> {
     let vocab = json["model"]["vocab"].as_object().ok_or("`model.vocab` is not an object")?;
     let mut found: Vec<Option<(String, Kind)>> = vec![None; n];
@@ -179,8 +179,8 @@ fn tokens(json: &Value, n: usize) -> Result<(Vec<String>, Vec<Kind>), String> {
         let is_special = token["special"] == Value::Bool(true);
         put(text, &token["id"], if is_special { Kind::Control } else { Kind::UserDefined })?;
     }
-    let named = |(id, it): (usize, Option<(String, Kind)>)| {
-        it.unwrap_or_else(|| (format!("[PAD{id}]"), Kind::Unused))
+    let named = |(id, token): (usize, Option<(String, Kind)>)| {
+        token.unwrap_or_else(|| (format!("[PAD{id}]"), Kind::Unused))
     };
     Ok(found.into_iter().enumerate().map(named).unzip())
 }
@@ -189,7 +189,8 @@ fn added(json: &Value) -> &[Value] {
     json["added_tokens"].as_array().map_or(&[], |it| it)
 }
 
-/// Merges, the first to be made first; older files have them as lines of two tokens, newer ones as pairs.
+/// Returns the merges, the first to be made first. Older files have them as lines of two tokens, newer ones as
+/// pairs.
 fn merges(json: &Value) -> Result<Vec<(String, String)>, String> {
     let lines = json["model"]["merges"].as_array().ok_or("`model.merges` is not a list")?;
     let merge = |value: &Value| {
@@ -208,7 +209,7 @@ fn merges(json: &Value) -> Result<Vec<(String, String)>, String> {
     lines.iter().map(merge).collect()
 }
 
-/// What the tokenizer puts around a text: one token before it, one behind it, or nothing.
+/// Returns what the tokenizer puts around a text: one token before it, one behind it, or nothing.
 fn frame(original: &Tokenizer, path: &Path) -> Result<(Option<u32>, Option<u32>), Error> {
     let (whole, text) = (original.encode("a")?, original.encode_more("a")?);
     let at = whole.windows(text.len().max(1)).position(|it| it == text);
@@ -224,7 +225,7 @@ fn frame(original: &Tokenizer, path: &Path) -> Result<(Option<u32>, Option<u32>)
     }
 }
 
-/// The keys of special tokens, with their ids. An answer ends at any of `eos`, `eot` and `eom`.
+/// Returns the keys of special tokens, with their ids. An answer ends at any of `eos`, `eot` and `eom`.
 fn special_tokens(
     dir: &Path,
     config: &Config,

@@ -1,6 +1,6 @@
 //! Writes GGUF files: metadata of every type, tensors, alignment.
 //!
-//! The layout is the one that `gguf.rs` reads, version 3, little-endian. Equal content gives equal
+//! The layout is the one that `file.rs` reads, version 3, little-endian. Equal content gives equal
 //! bytes, those of the `gguf` package of Python for the same keys and tensors in the same order.
 
 use super::file::{DEFAULT_ALIGNMENT, MAGIC};
@@ -43,7 +43,7 @@ pub enum GgufValue {
 }
 
 impl GgufValue {
-    /// The number by which a header names the type.
+    /// Returns the number by which a header names the type.
     fn id(&self) -> u32 {
         match self {
             GgufValue::U8(_) => 0,
@@ -114,13 +114,13 @@ pub struct GgufWriter<'a> {
 }
 
 impl<'a> GgufWriter<'a> {
-    /// A file of this `general.architecture`, without anything else.
+    /// Begins a file of this `general.architecture`, without anything else.
     pub fn new(architecture: &str) -> GgufWriter<'a> {
         let architecture = ("general.architecture".to_owned(), GgufValue::Text(architecture.to_owned()));
         GgufWriter { metadata: vec![architecture], tensors: Vec::new(), alignment: DEFAULT_ALIGNMENT }
     }
 
-    /// Where tensors start: at multiples of this many bytes, a power of two; 32 unless it is set.
+    /// Sets where tensors start: at multiples of this many bytes, a power of two. It is 32 unless it is set.
     ///
     /// # Panics
     /// If it is no power of two.
@@ -177,8 +177,8 @@ impl<'a> GgufWriter<'a> {
         self
     }
 
-    /// The header, and the tensors before the first that is only declared. Behind it follow the others in the
-    /// order in which they were added, each with its [`GgufWriter::padding`].
+    /// Returns the header, and the tensors before the first that is only declared. Behind it follow the others in
+    /// the order in which they were added, each with its [`GgufWriter::padding`].
     pub fn begin(&self) -> Vec<u8> {
         let mut bytes = self.padded_header();
         for tensor in self.tensors.iter().take_while(|tensor| tensor.is_at_hand()) {
@@ -188,7 +188,7 @@ impl<'a> GgufWriter<'a> {
         bytes
     }
 
-    /// Bytes of the whole file.
+    /// Returns the bytes of the whole file.
     pub fn n_bytes(&self) -> u64 {
         let aligned = |tensor: &Tensor| (tensor.n_bytes as u64).next_multiple_of(self.alignment);
         self.padded_header().len() as u64 + self.tensors.iter().map(aligned).sum::<u64>()
@@ -211,14 +211,14 @@ impl<'a> GgufWriter<'a> {
         Ok(())
     }
 
-    /// The bytes of the file.
+    /// Returns the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write(&mut bytes).expect("memory takes everything");
         bytes
     }
 
-    /// What stands before the first tensor.
+    /// Returns what stands before the first tensor.
     fn padded_header(&self) -> Vec<u8> {
         let mut header = self.header();
         header.extend(self.padding(header.len()));
@@ -247,7 +247,7 @@ impl<'a> GgufWriter<'a> {
         header
     }
 
-    /// What is missing behind `len` bytes to the next place where a tensor may start: zeros.
+    /// Returns the zeros that are missing behind `len` bytes to the next place where a tensor may start.
     pub fn padding(&self, len: usize) -> Vec<u8> {
         vec![0; (len as u64).next_multiple_of(self.alignment) as usize - len]
     }

@@ -11,7 +11,7 @@ use crate::checkpoint::{Param, Weights};
 use crate::config::{Config, Frequencies};
 use crate::error::Error;
 use crate::forward::batch::Batch;
-use crate::forward::steer::{acts, steer};
+use crate::forward::steer::{is_steered, steer};
 use crate::forward::tap::Hook;
 use shelf::{Loan, Shelf};
 use std::sync::Arc;
@@ -25,13 +25,13 @@ pub(super) struct Body {
     shelf: Arc<Shelf>,
 }
 
-/// The floats of rows.
+/// Returns the floats of rows.
 fn floats(x: &Rows) -> &[f32] {
     let Store::Cpu(buffer) = &x.store;
     buffer
 }
 
-/// The floats of rows, to write to.
+/// Returns the floats of rows, to write to.
 fn floats_mut(x: &mut Rows) -> &mut [f32] {
     let Store::Cpu(buffer) = &mut x.store;
     buffer
@@ -75,7 +75,7 @@ impl Body {
         Ok(Weight::Cpu(weights.packed(&self.cpu, config, param)?))
     }
 
-    /// Rows whose elements are whatever they were last used for.
+    /// Takes rows whose elements are whatever they were last used for.
     fn blank(&self, n_rows: usize, width: usize) -> Rows {
         Rows::new(n_rows, width, Store::Cpu(self.shelf.buffer(n_rows * width)))
     }
@@ -239,7 +239,7 @@ impl Body {
     }
 
     pub(super) fn add_steered(&self, mut x: Rows, y: &Rows, hook: Hook) -> Rows {
-        if !acts(hook) {
+        if !is_steered(hook) {
             return self.add(x, y);
         }
         let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
@@ -248,7 +248,7 @@ impl Body {
     }
 
     pub(super) fn steer(&self, mut x: Rows, hook: Hook) -> Rows {
-        if acts(hook) {
+        if is_steered(hook) {
             let (width, edit) = (x.width(), |row: usize, values: &mut [f32]| steer(hook, row, values));
             kernels::edit_rows(&self.cpu, floats_mut(&mut x), width, edit);
         }

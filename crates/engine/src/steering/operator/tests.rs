@@ -14,7 +14,7 @@ fn applied(operator: Operator, row: &[f32], direction: &[f32], keeps_norm: bool)
     row
 }
 
-/// h = (3, 4, 0, 12) has norm 13 and projection 3 on the first axis.
+/// Compares what an operator makes of h = (3, 4, 0, 12), which has norm 13 and projection 3 on the first axis.
 fn check(operator: Operator, want: [f64; 4]) {
     let got = applied(operator, &[3.0, 4.0, 0.0, 12.0], &[2.0, 0.0, 0.0, 0.0], false);
     for (got, want) in got.iter().zip(want) {
@@ -127,7 +127,7 @@ fn a_row_that_need_not_change_keeps_its_bits() {
     check(Operator::Set { alpha: 1.0, target: p });
 }
 
-/// tests/golden/operators.json: what steering-vectors, repeng and numpy make of the same rows.
+/// Compares with tests/golden/operators.json: what steering-vectors, repeng and numpy make of the same rows.
 #[test]
 fn operators_give_what_other_tools_give() {
     let golden: Value =

@@ -43,7 +43,7 @@ impl Program {
     /// Parses a template; `variables` are there by name whenever it runs.
     ///
     /// # Errors
-    /// A sentence.
+    /// Returns a sentence.
     pub(super) fn new(source: String, variables: BTreeMap<String, String>) -> Result<Program, String> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -59,10 +59,10 @@ impl Program {
         Ok(Program { environment, variables })
     }
 
-    /// What the template writes for a conversation.
+    /// Returns what the template writes for a conversation.
     ///
     /// # Errors
-    /// A sentence.
+    /// Returns a sentence.
     pub(super) fn run(&self, messages: &[Message], ask: bool) -> Result<String, String> {
         // As transformers call it without tools and documents.
         let message =
@@ -108,7 +108,7 @@ fn deeply<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, 
     })
 }
 
-/// The error without the template's text around it, which may be long and is not the user's.
+/// Returns the error without the template's text around it, which may be long and is not the user's.
 fn explain(error: &Error) -> String {
     let line = error.line().map_or(String::new(), |line| format!("line {line}: "));
     let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
@@ -139,13 +139,13 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message).with_source(Refusal))
 }
 
-/// Today's date or time in this format, as the clock on the wall has it.
+/// Returns today's date or time in this format, as the clock on the wall has it.
 fn strftime_now(format: &str) -> Result<String, Error> {
     let text = jiff::fmt::strtime::format(format, &jiff::ZonedDateTime::now());
     text.map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
 }
 
-/// `tojson` as transformers have it: Python's `json.dumps` with `ensure_ascii=False`.
+/// Implements `tojson` as transformers have it: Python's `json.dumps` with `ensure_ascii=False`.
 fn to_json(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let sort_keys: Option<bool> = options.get("sort_keys")?;
@@ -200,7 +200,7 @@ impl Json<'_, '_, '_> {
         Ok(())
     }
 
-    /// A list or an object: brackets, and `write` for each item between separators.
+    /// Writes a list or an object: brackets, and `write` for each item between separators.
     fn items(
         &mut self,
         brackets: &[u8; 2],

@@ -15,7 +15,7 @@ pub(super) const PLANES: [u32; 2] = [0xF_0000, 0x10_0000];
 /// Characters of a plane; its last two are no characters.
 const PLANE_LEN: u32 = 0xFFFE;
 
-/// Does the text hold a character of this plane?
+/// Returns true if the text holds a character of this plane.
 pub(super) fn holds(text: &str, plane: u32) -> bool {
     text.chars().any(|c| (plane..plane + PLANE_LEN).contains(&(c as u32)))
 }
@@ -54,10 +54,10 @@ impl Marks {
         let mut tokenizer = tokenizer.clone();
         tokenizer.set_encode_special_tokens(true);
         // A mark takes the white space around it as its token does.
-        let mark = |(i, (_, it)): (usize, &(u32, AddedToken))| AddedToken {
+        let mark = |(i, (_, token)): (usize, &(u32, AddedToken))| AddedToken {
             content: character(plane, i).into(),
             special: false,
-            ..it.clone()
+            ..token.clone()
         };
         let marks: Vec<AddedToken> = special.iter().enumerate().map(mark).collect();
         tokenizer.add_tokens(marks.clone()).map_err(|error| Error::Tokenize(error.to_string()))?;
@@ -76,18 +76,18 @@ impl Marks {
         })
     }
 
-    /// The special tokens: ids and texts.
+    /// Returns the special tokens: ids and texts.
     #[cfg(test)]
     pub(super) fn tokens(&self) -> &[(u32, String)] {
         &self.tokens
     }
 
-    /// The text with marks for the special tokens that it spells out.
+    /// Returns the text with marks for the special tokens that it spells out.
     pub(super) fn mark(&self, text: &str) -> String {
         self.replace(text, |i| Some(character(self.plane, i)))
     }
 
-    /// The text with special tokens spelled out for their marks.
+    /// Returns the text with special tokens spelled out for their marks.
     pub(super) fn unmark(&self, text: &str) -> String {
         let mut plain = String::with_capacity(text.len());
         for c in text.chars() {
@@ -99,38 +99,39 @@ impl Marks {
         plain
     }
 
-    /// The id of the first mark in a text.
+    /// Returns the id of the first mark in a text.
     pub(super) fn first(&self, text: &str) -> Option<u32> {
         text.chars().find_map(|c| Some(self.tokens[self.marked(c)?].0))
     }
 
-    /// The special tokens that a text spells out.
+    /// Counts the special tokens that a text spells out.
     pub(super) fn spelled(&self, text: &str) -> Spelled {
         let mut spelled = Spelled::new();
         self.find.find_iter(text).for_each(|it| *spelled.entry(it.pattern().as_usize()).or_default() += 1);
         spelled
     }
 
-    /// The text with the beginnings of the `built` tokens that it spells out held: as other characters,
-    /// so that a template's own can be told from them.
+    /// Returns the text with the beginnings of the `built` tokens that it spells out held: as other characters, so
+    /// that a template's own can be told from them.
     pub(super) fn hold(&self, text: &str, built: &Spelled) -> String {
         let mut held = String::with_capacity(text.len());
         let mut from = 0;
-        for it in self.find.find_iter(text) {
-            let i = it.pattern().as_usize();
+        for found in self.find.find_iter(text) {
+            let i = found.pattern().as_usize();
             if built.contains_key(&i) {
-                held += &text[from..it.start()];
+                held += &text[from..found.start()];
                 held.push(character(self.plane, self.tokens.len() + i));
-                from = it.start() + self.beginning(i).len_utf8();
+                from = found.start() + self.beginning(i).len_utf8();
             }
         }
         held + &text[from..]
     }
 
-    /// The text with marks for the `built` tokens that it spells out, and what was held put back.
+    /// Returns the text with marks for the `built` tokens that it spells out, and puts back what was held.
     ///
     /// # Errors
-    /// A sentence, if it spells out more of them than the template would: then a message has a part in one.
+    /// Returns a sentence if the text spells out more of them than the template would: a message then has a part
+    /// in one.
     pub(super) fn release(&self, text: &str, built: &Spelled) -> Result<String, String> {
         for (i, n) in self.spelled(text) {
             if built.get(&i).is_some_and(|built| n > *built) {
@@ -149,7 +150,7 @@ impl Marks {
         Ok(marked.chars().map(put_back).collect())
     }
 
-    /// The ids of a text with marks.
+    /// Returns the ids of a text with marks.
     ///
     /// # Errors
     /// [`Error::Tokenize`], also for a text that the tokenizer cannot but read as a special token.
@@ -169,7 +170,7 @@ impl Marks {
         encoding.get_ids().iter().map(id).collect()
     }
 
-    /// The token that a character stands for.
+    /// Returns the token that a character stands for.
     fn marked(&self, c: char) -> Option<usize> {
         let i = (c as u32).checked_sub(self.plane)? as usize;
         (i < self.tokens.len()).then_some(i)
@@ -179,15 +180,15 @@ impl Marks {
         self.tokens[i].1.chars().next().expect("special tokens are not blank")
     }
 
-    /// The text with some of the special tokens that it spells out replaced.
+    /// Returns the text with some of the special tokens that it spells out replaced.
     fn replace(&self, text: &str, by: impl Fn(usize) -> Option<char>) -> String {
         let mut replaced = String::with_capacity(text.len());
         let mut from = 0;
-        for it in self.find.find_iter(text) {
-            if let Some(c) = by(it.pattern().as_usize()) {
-                replaced += &text[from..it.start()];
+        for found in self.find.find_iter(text) {
+            if let Some(c) = by(found.pattern().as_usize()) {
+                replaced += &text[from..found.start()];
                 replaced.push(c);
-                from = it.end();
+                from = found.end();
             }
         }
         replaced + &text[from..]
@@ -198,7 +199,7 @@ fn character(plane: u32, i: usize) -> char {
     char::from_u32(plane + i as u32).expect("a character of a private plane")
 }
 
-/// The token that stands for what has none. Text may become it.
+/// Returns the token that stands for what has none. Text may become it.
 fn unknown_token(tokenizer: &Tokenizer) -> Option<u32> {
     match tokenizer.get_model() {
         ModelWrapper::BPE(model) => tokenizer.token_to_id(model.get_unk_token().as_ref()?),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who says a message.
+/// The speaker of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -15,7 +15,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// `system`, `user` or `assistant`.
+    /// Returns `system`, `user` or `assistant`.
     pub fn name(self) -> &'static str {
         match self {
             Role::System => "system",
@@ -28,14 +28,14 @@ impl Role {
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it.
+    /// The speaker.
     pub role: Role,
-    /// What.
+    /// The text.
     pub content: String,
 }
 
 impl Message {
-    /// A message.
+    /// Makes a message.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message { role, content: content.into() }
     }

@@ -2,9 +2,9 @@
 
 use super::marks::Marks;
 
-/// The text with marks for special tokens, in what is written out as it stands and in literals of the
-/// code; names and operators of the code are left alone. `{% generation %}`, by which transformers find
-/// what a model has said, becomes a block that does nothing.
+/// Returns the text with marks for special tokens, in what is written out as it stands and in literals of the code;
+/// names and operators of the code are left alone. `{% generation %}`, by which transformers find what a model has
+/// said, becomes a block that does nothing.
 pub(super) fn mark(source: &str, marks: &Marks) -> String {
     let mut ready = String::with_capacity(source.len());
     let mut rest = source;
@@ -37,7 +37,7 @@ enum Kind {
     Comment,
 }
 
-/// Where the next tag begins.
+/// Finds where the next tag begins.
 fn next_tag(text: &str) -> Option<(usize, Kind)> {
     text.match_indices('{').find_map(|(at, _)| match text.as_bytes().get(at + 1)? {
         b'{' => Some((at, Kind::Expression)),
@@ -47,7 +47,7 @@ fn next_tag(text: &str) -> Option<(usize, Kind)> {
     })
 }
 
-/// The length of the tag that `text` begins with: up to its end outside of literals and brackets.
+/// Returns the length of the tag that `text` begins with: up to its end outside of literals and brackets.
 fn tag_len(text: &str, kind: Kind) -> usize {
     if kind == Kind::Comment {
         return text.find("#}").map_or(text.len(), |at| at + 2);
@@ -70,7 +70,7 @@ fn tag_len(text: &str, kind: Kind) -> usize {
     text.len()
 }
 
-/// Past the literal whose quote is at `start`.
+/// Returns the place past the literal whose quote is at `start`.
 fn end_of_literal(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < bytes.len() && bytes[at] != bytes[start] {
@@ -79,14 +79,14 @@ fn end_of_literal(bytes: &[u8], start: usize) -> usize {
     (at + 1).min(bytes.len())
 }
 
-/// Where the `{% endraw %}` begins.
+/// Finds where the `{% endraw %}` begins.
 fn end_of_raw(text: &str) -> usize {
     let is_end =
         |at: &usize| text[*at..].find("%}").is_some_and(|len| word(&text[*at..*at + len + 2]) == "endraw");
     text.match_indices("{%").map(|(at, _)| at).find(is_end).unwrap_or(text.len())
 }
 
-/// What a block's tag says, without the marks that trim white space.
+/// Returns what a block's tag says, without the marks that trim white space.
 fn word(tag: &str) -> &str {
     let inside = tag.strip_prefix("{%").and_then(|it| it.strip_suffix("%}")).unwrap_or("");
     inside.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim()

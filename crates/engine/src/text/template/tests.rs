@@ -28,7 +28,7 @@ fn user(text: &str) -> Vec<Message> {
     vec![Message::new(Role::User, text)]
 }
 
-/// A template of one's own, on the tokenizer of a shape.
+/// Makes a template from a text, on the tokenizer of a shape.
 fn own(source: &str, name: &str) -> Result<ChatTemplate, Error> {
     let tokenizer = Tokenizer::load(&root().join(name)).unwrap();
     ChatTemplate::new(source.to_owned(), BTreeMap::new(), &tokenizer, Path::new("t.jinja"))
@@ -115,7 +115,7 @@ fn filters_methods_and_tests_give_what_transformers_gives() {
 
 // Messages and special tokens.
 
-/// Every shape, with its special tokens.
+/// Lists the special tokens of a template.
 fn special_tokens(template: &ChatTemplate) -> Vec<(u32, String)> {
     let mut tokens = Vec::new();
     for (id, token) in template.marked.marks.tokens() {

@@ -3,22 +3,20 @@
 use super::findings::{Compared, Curve, Findings, MethodRow, PromptRow};
 use super::pair::Pair;
 use crate::math::mean;
-use crate::study::QUESTIONS;
 use crate::vector::{Effect, ReceiptEntry};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 impl Findings {
-    /// Everything that tables and figures show.
-    pub fn to_json(&self, pairs: &[Pair]) -> Value {
+    /// Returns everything that tables and figures show, under `answers` in words: questions, each with its answer.
+    pub fn to_json(&self, pairs: &[Pair], answers: &[(&str, String)]) -> Value {
         let methods: Vec<Value> = self.rows.iter().map(method_json).collect();
         let curves: Vec<Value> = self.curves.iter().map(curve_json).collect();
         let prompting: Vec<Value> = self.prompting.iter().map(prompting_json).collect();
         let receipts: Vec<Value> = pairs.iter().filter_map(receipt_json).collect();
         let depth = self.depth.map(|it| json!({ "common": it.common, "share": it.share, "own": it.own }));
-        let answers: Vec<Value> = QUESTIONS
+        let answers: Vec<Value> = answers
             .iter()
-            .zip(self.answers())
             .map(|(question, answer)| json!({ "question": question, "answer": answer }))
             .collect();
         json!({

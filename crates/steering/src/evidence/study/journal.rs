@@ -8,11 +8,11 @@ use super::pair::{DoseOutcome, Pair, PairPlan, StudyCell, best};
 use crate::error::Error;
 use crate::fit::Method;
 use crate::measure::Divergence;
-use crate::sealed::{Sealed, difference, line, parse};
 use crate::vector::{Receipt, ReceiptEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
+use whipstaff_disk::{Sealed, difference, line, parse};
 
 /// The numbers of a pair that are measured already, on disk.
 pub struct Journal {

@@ -4,10 +4,10 @@
 //! one half of them and judged on the other ([`pick`]). All alphas of a method at one set of layers are measured
 //! together: the blocks below run once, and the answers are written in one batch.
 
-use crate::atomic::sha256_hex;
 use crate::fit::Method;
 use crate::math::{RESAMPLES, Random, interval_of_mean, mean};
 use crate::vector::{ModelId, Unit};
+use whipstaff_disk::sha256_hex;
 use whipstaff_engine::Continuation;
 
 /// Everything that a sweep's numbers depend on; another plan gives other numbers.

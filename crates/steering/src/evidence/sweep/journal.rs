@@ -5,9 +5,9 @@
 
 use super::grid::{Place, SweepCell, SweepPlan};
 use crate::error::Error;
-use crate::sealed::{Sealed, difference, line, parse};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use whipstaff_disk::{Sealed, difference, line, parse};
 
 /// The cells of a plan; those that are measured already are on disk.
 pub struct Journal {
@@ -131,7 +131,7 @@ fn begin(path: &Path, plan: &SweepPlan, cells: &[Option<SweepCell>]) -> Result<S
     for cell in cells.iter().flatten() {
         text += &line(&CellEntry::new(cell), "cell");
     }
-    Sealed::begin(path, &text)
+    Ok(Sealed::begin(path, &text)?)
 }
 
 fn check_header(text: &str, plan: &SweepPlan) -> Result<(), String> {

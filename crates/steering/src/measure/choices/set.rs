@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use whipstaff_disk::sha256_hex;
 
 /// A question with its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ impl ChoiceSet {
             return Err(Error::File { path: path.to_owned(), reason: reason.into() });
         }
         let name = path.file_stem().map_or("choices".into(), |stem| stem.to_string_lossy().into_owned());
-        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256_hex(text.as_bytes());
         Ok(ChoiceSet { name, path: path.to_owned(), sha256, choices })
     }
 

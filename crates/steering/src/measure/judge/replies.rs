@@ -6,11 +6,10 @@
 
 use super::rating::{JudgeReply, Rating};
 use crate::error::Error;
-use crate::sealed::{Sealed, line, parse};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use whipstaff_disk::{Sealed, line, parse, sha256_hex};
 
 /// The replies of judges, by judge and prompt.
 pub struct Replies {
@@ -81,8 +80,7 @@ impl Replies {
 
 /// Returns the key that a reply is kept under.
 fn request(identity: &str, prompt: &str) -> String {
-    let digest = Sha256::digest(format!("{identity}\0{prompt}").as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(format!("{identity}\0{prompt}").as_bytes())
 }
 
 /// Returns the prompts, each once.

@@ -1,6 +1,6 @@
 //! The values of fields: how each is written, and what it means. Every way to write a spec ends here.
 
-use super::{FieldError, field};
+use super::field::{FieldError, field};
 use crate::vector::{LayerMark, LayerSpec, Unit};
 use regex::{Regex, RegexBuilder};
 use serde::de::Error as _;

@@ -17,7 +17,7 @@ struct Route {
 type Routes = SmallVec<[Route; 64]>;
 
 impl Body {
-    /// Rows that go to one expert run together, so that its weights are read once. Experts add to a row in ascending
+    /// Runs the rows of one expert together, so that its weights are read once. Experts add to a row in ascending
     /// order.
     pub(in crate::forward::ops) fn experts(&self, x: &Input, experts: &Experts) -> Rows {
         let mut routes = choose(&self.linear(x, &experts.router), experts);

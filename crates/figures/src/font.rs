@@ -11,42 +11,42 @@ const SEMIBOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.subset.otf");
 
 /// How heavy the strokes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
+pub(crate) enum Weight {
     Regular,
     SemiBold,
 }
 
 /// The two bundled weights, parsed.
-pub(super) struct Fonts {
+pub(crate) struct Fonts {
     regular: Face<'static>,
     semibold: Face<'static>,
 }
 
 /// One glyph of a laid out line; `x` is its left edge in font units.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) glyph: GlyphId,
-    pub(super) x: i32,
+pub(crate) struct Placed {
+    pub(crate) glyph: GlyphId,
+    pub(crate) x: i32,
 }
 
 impl Fonts {
-    pub(super) fn bundled() -> Self {
+    pub(crate) fn bundled() -> Self {
         let parse = |bytes| Face::parse(bytes, 0).expect("the bundled font is a valid OpenType file");
         Self { regular: parse(REGULAR), semibold: parse(SEMIBOLD) }
     }
 
     /// True if every character has an outline.
-    pub(super) fn cover(&self, text: &str) -> bool {
+    pub(crate) fn cover(&self, text: &str) -> bool {
         text.chars().all(|c| self.regular.glyph_index(c).is_some())
     }
 
     /// Width of `text` in the unit of `size` (pixels per em).
-    pub(super) fn width(&self, text: &str, weight: Weight, size: f64) -> f64 {
+    pub(crate) fn width(&self, text: &str, weight: Weight, size: f64) -> f64 {
         f64::from(self.line(text, weight).1) * self.pixels_per_unit(weight, size)
     }
 
     /// The glyphs of one line of text from left to right, kerned, and its total advance in font units.
-    pub(super) fn line(&self, text: &str, weight: Weight) -> (Vec<Placed>, i32) {
+    pub(crate) fn line(&self, text: &str, weight: Weight) -> (Vec<Placed>, i32) {
         let face = self.face(weight);
         let em = i32::from(face.units_per_em());
         let mut placed: Vec<Placed> = Vec::new();
@@ -65,18 +65,18 @@ impl Fonts {
     }
 
     /// Feeds the outline of `glyph` to `pen`, in font units with y upwards.
-    pub(super) fn outline(&self, glyph: GlyphId, weight: Weight, pen: &mut dyn OutlineBuilder) {
+    pub(crate) fn outline(&self, glyph: GlyphId, weight: Weight, pen: &mut dyn OutlineBuilder) {
         // A glyph without an outline is a space: nothing to draw.
         let _ = self.face(weight).outline_glyph(glyph, pen);
     }
 
     /// Pixels per font unit at `size` pixels per em.
-    pub(super) fn pixels_per_unit(&self, weight: Weight, size: f64) -> f64 {
+    pub(crate) fn pixels_per_unit(&self, weight: Weight, size: f64) -> f64 {
         size / f64::from(self.face(weight).units_per_em())
     }
 
     /// Breaks `text` into lines no wider than `limit`: as few as possible, and of similar width.
-    pub(super) fn wrap(&self, text: &str, weight: Weight, size: f64, limit: f64) -> Vec<String> {
+    pub(crate) fn wrap(&self, text: &str, weight: Weight, size: f64, limit: f64) -> Vec<String> {
         let mut best = self.fill(text, weight, size, limit);
         for percent in (40..100).rev() {
             let narrower = self.fill(text, weight, size, limit * f64::from(percent) / 100.0);

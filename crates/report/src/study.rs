@@ -1,7 +1,11 @@
 //! The page of a study: three questions, each with its answer, its figure and its table.
 
-use super::{Html, fixed};
-use crate::study::{Findings, MethodRow, PromptRow, QUESTIONS, asked, layers_text, percent};
+use crate::page::render;
+use crate::study_figures::{asked, depth_figure, methods_figure, pair_name, prompting_figure};
+use crate::study_words::{QUESTIONS, answers};
+use crate::words::{fixed, layers_in_words, percent};
+use askama::Template;
+use whipstaff_steering::study::{Curve, Findings, MethodRow, PromptRow};
 
 /// What stands on the page beside the findings.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,26 +30,27 @@ const READING: &str = "The margin of a contrast is how much likelier per token t
                        the others.";
 
 impl StudyPage<'_> {
-    /// The page as a complete HTML document: it asks for nothing and runs no script.
+    /// Returns the page as a complete HTML document.
     pub fn html(&self) -> String {
-        let [methods, depth, prompting] = self.findings.answers();
-        let mut page = Html::begin(&self.title);
-        page.raw("<header>\n<h1>")
-            .text(&self.title)
-            .raw("</h1>\n<div class=\"intro\">\n")
-            .paragraphs(&self.intro);
-        page.raw("</div>\n<p class=\"note\">").text(READING).raw("</p>\n</header>\n<main>\n");
-        question(&mut page, QUESTIONS[0], &methods, &self.findings.methods_figure().svg_inline());
-        self.methods(&mut page);
-        question(&mut page, QUESTIONS[1], &depth, &self.findings.depth_figure().svg_inline());
-        self.depths(&mut page);
-        question(&mut page, QUESTIONS[2], &prompting, &self.findings.prompting_figure().svg_inline());
-        self.prompting(&mut page);
-        page.settings(&self.settings).command(&self.command);
-        page.end(env!("CARGO_PKG_VERSION"))
+        let [methods, depth, prompting] = answers(self.findings);
+        let parts = [
+            (methods, methods_figure(self.findings).svg_inline(), self.methods()),
+            (depth, depth_figure(self.findings).svg_inline(), self.depths()),
+            (prompting, prompting_figure(self.findings).svg_inline(), self.prompting()),
+        ];
+        let part = |(question, (answer, svg, table))| Part { question, answer, svg, table };
+        render(&Page {
+            title: &self.title,
+            intro: &self.intro,
+            version: env!("CARGO_PKG_VERSION"),
+            reading: READING,
+            questions: QUESTIONS.into_iter().zip(parts).map(part).collect(),
+            settings: &self.settings,
+            command: &self.command,
+        })
     }
 
-    fn methods(&self, page: &mut Html) {
+    fn methods(&self) -> Table {
         let head = [
             "persona",
             "method",
@@ -64,9 +69,9 @@ impl StudyPage<'_> {
                 .beyond_first
                 .map(|(mean, interval)| format!("{} ({})", fixed(mean, 3), between(Some(interval))));
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
+                pair_name(self.findings, &it.model, &it.persona),
                 it.method.name().into(),
-                layers_text(&it.layers),
+                layers_in_words(&it.layers),
                 fixed(it.alpha, 2),
                 fixed(it.judged.effect, 3),
                 between(it.judged.interval),
@@ -77,19 +82,23 @@ impl StudyPage<'_> {
                 beyond.unwrap_or("–".into()),
             ]
         };
-        page.table("Each method at its best layer", &head, self.findings.rows.iter().map(row));
+        Table {
+            title: "Each method at its best layer",
+            head: head.to_vec(),
+            rows: self.findings.rows.iter().map(row).collect(),
+        }
     }
 
-    fn depths(&self, page: &mut Html) {
+    fn depths(&self) -> Table {
         let head =
             ["persona", "method", "layers of the model", "best layer", "depth", "effect at each layer"];
-        let row = |it: &crate::study::Curve| {
+        let row = |it: &Curve| {
             let effects = it
                 .points
                 .iter()
                 .map(|(layer, effect)| format!("{layer}: {}", fixed(effect.unwrap_or(f64::NAN), 2)));
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
+                pair_name(self.findings, &it.model, &it.persona),
                 it.method.name().into(),
                 it.n_layers.to_string(),
                 it.picked.map_or("–".into(), |it| it.to_string()),
@@ -97,10 +106,14 @@ impl StudyPage<'_> {
                 effects.collect::<Vec<_>>().join(", "),
             ]
         };
-        page.table("Effect by layer", &head, self.findings.curves.iter().map(row));
+        Table {
+            title: "Effect by layer",
+            head: head.to_vec(),
+            rows: self.findings.curves.iter().map(row).collect(),
+        }
     }
 
-    fn prompting(&self, page: &mut Html) {
+    fn prompting(&self) -> Table {
         let head = [
             "persona",
             "steering",
@@ -120,8 +133,8 @@ impl StudyPage<'_> {
                 None => ("no room in the context", None),
             };
             vec![
-                self.findings.pair_name(&it.model, &it.persona),
-                format!("{}, {}", it.method, layers_text(&it.layers)),
+                pair_name(self.findings, &it.model, &it.persona),
+                format!("{}, {}", it.method, layers_in_words(&it.layers)),
                 fixed(it.alpha, 2),
                 fixed(it.steering.mean, 3),
                 between(it.steering.interval),
@@ -133,42 +146,77 @@ impl StudyPage<'_> {
                 it.verdict.to_string(),
             ]
         };
-        page.table("Steering beside prompting", &head, self.findings.prompting.iter().map(row));
+        Table {
+            title: "Steering beside prompting",
+            head: head.to_vec(),
+            rows: self.findings.prompting.iter().map(row).collect(),
+        }
     }
 }
 
-/// A question, its answer and its figure. The section is closed by [`Html::table`].
-fn question(page: &mut Html, question: &str, answer: &str, svg: &str) {
-    page.raw("<section>\n<h2>").text(question).raw("</h2>\n").paragraphs(answer);
-    page.raw("<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figure\">\n");
-    page.0.push_str(svg);
-    page.raw("\n</div>\n</figure>\n");
+/// What the template shows.
+#[derive(Template)]
+#[template(path = "study.html")]
+struct Page<'a> {
+    title: &'a str,
+    intro: &'a str,
+    version: &'a str,
+    reading: &'a str,
+    questions: Vec<Part>,
+    settings: &'a [(String, String)],
+    command: &'a str,
 }
 
-impl Html {
-    /// A table that unfolds, and the end of its section.
-    fn table(&mut self, title: &str, head: &[&'static str], rows: impl Iterator<Item = Vec<String>>) {
-        self.raw("<details class=\"card wide\">\n<summary>").text(title).raw("</summary>\n");
-        self.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">\n<table>\n<thead><tr>");
-        for name in head {
-            self.raw("<th scope=\"col\">").raw(name).raw("</th>");
-        }
-        self.raw("</tr></thead>\n<tbody>\n");
-        for row in rows {
-            self.raw("<tr>");
-            for (i, cell) in row.iter().enumerate() {
-                if i == 0 {
-                    self.raw("<th scope=\"row\">").text(cell).raw("</th>");
-                } else {
-                    self.raw("<td>").text(cell).raw("</td>");
-                }
-            }
-            self.raw("</tr>\n");
-        }
-        self.raw("</tbody>\n</table>\n</div>\n</details>\n</section>\n");
-    }
+/// A question, its answer, its figure and its table.
+struct Part {
+    question: &'static str,
+    answer: String,
+    svg: String,
+    table: Table,
+}
+
+/// A table that unfolds. The first cell of each row is its head.
+struct Table {
+    title: &'static str,
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
 }
 
 fn between(interval: Option<[f64; 2]>) -> String {
     interval.map_or("–".into(), |[low, high]| format!("{} to {}", fixed(low, 3), fixed(high, 3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study_sample::findings;
+
+    fn page(findings: &Findings, text: &str) -> String {
+        StudyPage {
+            title: text.into(),
+            intro: text.into(),
+            findings,
+            settings: vec![(text.into(), text.into())],
+            command: text.into(),
+        }
+        .html()
+    }
+
+    #[test]
+    fn the_page_stands_alone_and_no_name_is_markup() {
+        let mut hostile = findings();
+        hostile.rows.iter_mut().for_each(|it| it.persona = "</style><script>alert(1)</script>".into());
+        hostile.prompting[0].prompting = None;
+        let html = page(&hostile, "<b>");
+        assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains("NaN"));
+        for (open, close) in [
+            ("<section>", "</section>"),
+            ("<table>", "</table>"),
+            ("<details", "</details>"),
+            ("<div", "</div>"),
+        ] {
+            assert_eq!(html.matches(open).count(), html.matches(close).count(), "{open}");
+        }
+        assert_eq!(html.matches("http://").count(), 3, "only the namespaces of three figures");
+    }
 }

@@ -6,19 +6,64 @@ use std::fmt::Write;
 use tiny_skia::{FillRule, Paint, Path, PathBuilder, Pixmap, Stroke, StrokeDash, Transform};
 use ttf_parser::OutlineBuilder;
 
-use super::FigureError;
-use super::font::{Fonts, Weight};
+use crate::font::{Fonts, Weight};
+use thiserror::Error;
+
+/// Why a figure could not be made into a PNG.
+#[derive(Debug, Error)]
+pub enum FigureError {
+    /// The scale is not positive, or the image would have no pixels or too many.
+    #[error(
+        "cannot draw the figure at scale {scale}: choose a scale above 0 that keeps both sides under 16384 pixels"
+    )]
+    Scale {
+        /// The scale asked for.
+        scale: f32,
+    },
+    /// The image was drawn but could not be encoded.
+    #[error("cannot encode the figure as PNG")]
+    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Gives a drawing its three outputs. The type has a `title`, `describe` says what it shows, and `draw` draws it.
+macro_rules! outputs {
+    ($name:ident) => {
+        impl $name {
+            /// Returns the drawing as an SVG file: light, with a card of its own, readable without any font
+            /// installed.
+            pub fn svg(&self) -> String {
+                self.draw().svg($crate::canvas::Place::File, &self.title, &self.describe())
+            }
+
+            /// Returns the drawing as an `<svg>` element for an HTML page: as wide as its parent, dark where the
+            /// reader prefers dark pages, light in print.
+            pub fn svg_inline(&self) -> String {
+                self.draw().svg($crate::canvas::Place::Page, &self.title, &self.describe())
+            }
+
+            /// Returns the drawing as a PNG with `scale` image pixels per pixel of the SVG; 2 suits most screens.
+            ///
+            /// # Errors
+            ///
+            /// Returns [`FigureError`](crate::canvas::FigureError) for a scale that gives no image.
+            pub fn png(&self, scale: f32) -> Result<Vec<u8>, $crate::canvas::FigureError> {
+                self.draw().png(scale)
+            }
+        }
+    };
+}
+pub(crate) use outputs;
 
 /// A colour on a light page and its counterpart on a dark one, as 0xRRGGBB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ink {
-    pub(super) light: u32,
-    pub(super) dark: u32,
+pub(crate) struct Ink {
+    pub(crate) light: u32,
+    pub(crate) dark: u32,
 }
 
 /// Which point of the text stands at its x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
@@ -26,21 +71,21 @@ pub(super) enum Anchor {
 
 /// A line of text; `y` is the baseline.
 #[derive(Clone, Debug)]
-pub(super) struct Text {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) text: String,
-    pub(super) size: f64,
-    pub(super) weight: Weight,
-    pub(super) anchor: Anchor,
+pub(crate) struct Text {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) text: String,
+    pub(crate) size: f64,
+    pub(crate) weight: Weight,
+    pub(crate) anchor: Anchor,
     /// Reads upwards.
-    pub(super) upwards: bool,
-    pub(super) ink: Ink,
+    pub(crate) upwards: bool,
+    pub(crate) ink: Ink,
 }
 
 impl Text {
     /// A regular text that starts at `x`.
-    pub(super) fn new((x, y): (f64, f64), text: impl Into<String>, size: f64, ink: Ink) -> Self {
+    pub(crate) fn new((x, y): (f64, f64), text: impl Into<String>, size: f64, ink: Ink) -> Self {
         Self {
             x,
             y,
@@ -53,22 +98,22 @@ impl Text {
         }
     }
 
-    pub(super) fn bold(self) -> Self {
+    pub(crate) fn bold(self) -> Self {
         Self { weight: Weight::SemiBold, ..self }
     }
 
-    pub(super) fn anchored(self, anchor: Anchor) -> Self {
+    pub(crate) fn anchored(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
 
-    pub(super) fn upwards(self) -> Self {
+    pub(crate) fn upwards(self) -> Self {
         Self { upwards: true, ..self }
     }
 }
 
 /// Where an SVG is going to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// A file of its own: fixed size, light.
     File,
     /// Inside an HTML page: as wide as its parent, dark where the page is.
@@ -76,8 +121,8 @@ pub(super) enum Place {
 }
 
 /// Shapes in the order they are painted, in pixels with y downwards.
-pub(super) struct Canvas {
-    pub(super) fonts: Fonts,
+pub(crate) struct Canvas {
+    pub(crate) fonts: Fonts,
     width: f64,
     height: f64,
     shapes: Vec<Shape>,
@@ -85,12 +130,12 @@ pub(super) struct Canvas {
 
 impl Canvas {
     /// A canvas without shapes, whose height [`Canvas::finish`] will set.
-    pub(super) fn new(width: f64, fonts: Fonts) -> Self {
+    pub(crate) fn new(width: f64, fonts: Fonts) -> Self {
         Self { fonts, width, height: 0.0, shapes: Vec::new() }
     }
 
     /// Cuts the canvas at `height` and lays a card under everything drawn so far.
-    pub(super) fn finish(&mut self, height: f64, card: Ink, edge: Ink) {
+    pub(crate) fn finish(&mut self, height: f64, card: Ink, edge: Ink) {
         self.height = height.ceil();
         let (w, h) = (self.width - 1.0, self.height - 1.0);
         let card = Shape::Rect { x: 0.5, y: 0.5, w, h, radius: 10.0, fill: card, edge: Some(edge) };
@@ -98,40 +143,40 @@ impl Canvas {
     }
 
     /// A filled rectangle.
-    pub(super) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), fill: Ink) {
+    pub(crate) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), fill: Ink) {
         self.shapes.push(Shape::Rect { x, y, w, h, radius: 0.0, fill, edge: None });
     }
 
     /// A filled polygon; `opacity` from 0 to 1.
-    pub(super) fn polygon(&mut self, points: Vec<(f64, f64)>, ink: Ink, opacity: f64) {
+    pub(crate) fn polygon(&mut self, points: Vec<(f64, f64)>, ink: Ink, opacity: f64) {
         self.shapes.push(Shape::Polygon { points, ink, opacity });
     }
 
     /// An open line through `points`.
-    pub(super) fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dashed: bool) {
+    pub(crate) fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dashed: bool) {
         self.shapes.push(Shape::Line { points, ink, width, dashed });
     }
 
     /// A filled circle.
-    pub(super) fn dot(&mut self, (x, y): (f64, f64), radius: f64, ink: Ink) {
+    pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, ink: Ink) {
         self.shapes.push(Shape::Dot { x, y, radius, ink });
     }
 
-    pub(super) fn text(&mut self, text: Text) {
+    pub(crate) fn text(&mut self, text: Text) {
         self.shapes.push(Shape::Text(text));
     }
 
     /// Opens a group whose `title` a browser shows on hover. Close it with [`Canvas::end`].
-    pub(super) fn begin(&mut self, title: String) {
+    pub(crate) fn begin(&mut self, title: String) {
         self.shapes.push(Shape::Begin(title));
     }
 
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.shapes.push(Shape::End);
     }
 
     /// The shapes as an SVG document; `title` and `description` are for readers who cannot see it.
-    pub(super) fn svg(&self, place: Place, title: &str, description: &str) -> String {
+    pub(crate) fn svg(&self, place: Place, title: &str, description: &str) -> String {
         let mut svg = Svg {
             fonts: &self.fonts,
             place,
@@ -146,7 +191,7 @@ impl Canvas {
     }
 
     /// The shapes in their light colours as a PNG of `scale` image pixels per pixel of the figure.
-    pub(super) fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
+    pub(crate) fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
         let side = |length: f64| (length * f64::from(scale)).ceil();
         let (width, height) = (side(self.width), side(self.height));
         let drawable = width >= 1.0 && height >= 1.0 && width.max(height) <= MAX_SIDE;
@@ -163,10 +208,10 @@ impl Canvas {
     }
 }
 
-/// `text` for element content and quoted attributes of XML and HTML.
+/// Returns `text` for element content and quoted attributes of XML and HTML.
 ///
 /// Control characters, which neither format may contain, become U+FFFD.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

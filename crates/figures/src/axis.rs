@@ -1,6 +1,6 @@
 //! What the figures of a study share: an axis of nats with round ticks, and colours for things that have names.
 
-use super::canvas::Ink;
+use crate::canvas::Ink;
 
 /// Colours that stay apart for any eye and in both themes. Names stand beside them: none has to be known by its
 /// colour alone.
@@ -14,13 +14,13 @@ const SERIES: [Ink; 6] = [
 ];
 
 /// The colour of the i-th name; the seventh looks like the first again.
-pub(super) fn series(i: usize) -> Ink {
+pub(crate) fn series(i: usize) -> Ink {
     SERIES[i % SERIES.len()]
 }
 
 /// A scale from one round number to another, zero within it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     /// Steps from zero down to the low end, and up to the high one.
     steps: [i64; 2],
     /// The first digit of a step, and its power of ten.
@@ -33,7 +33,7 @@ const MOST_STEPS: f64 = 6.0;
 
 impl Axis {
     /// The shortest scale that holds all finite values and zero.
-    pub(super) fn over(values: impl Iterator<Item = f64>) -> Axis {
+    pub(crate) fn over(values: impl Iterator<Item = f64>) -> Axis {
         let (low, high) = values
             .filter(|x| x.is_finite())
             .fold((0.0_f64, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
@@ -53,14 +53,14 @@ impl Axis {
     }
 
     /// Where a value lies between the ends: 0 is the low one, 1 the high one.
-    pub(super) fn share(self, value: f64) -> f64 {
+    pub(crate) fn share(self, value: f64) -> f64 {
         let [low, high] = self.steps.map(|it| it as f64);
         let at = value / (self.digit as f64 * ten(self.power));
         (at.clamp(low, high) - low) / (high - low)
     }
 
     /// Values and texts of the ticks, ascending.
-    pub(super) fn ticks(self) -> Vec<(f64, String)> {
+    pub(crate) fn ticks(self) -> Vec<(f64, String)> {
         let decimals = (-self.power).max(0) as usize;
         let tick = |i: i64| {
             let value = (i * self.digit) as f64 * ten(self.power);
@@ -75,7 +75,7 @@ fn ten(power: i32) -> f64 {
 }
 
 /// A number with its sign, none at zero.
-pub(super) fn signed(value: f64, decimals: usize) -> String {
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let is_zero = text.chars().all(|c| c == '0' || c == '.');
     match value {

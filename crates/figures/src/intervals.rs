@@ -1,9 +1,9 @@
 //! Numbers with their intervals: a row each, in groups over a common scale.
 
-use super::axis::{Axis, series, signed};
-use super::canvas::{Anchor, Canvas, Ink, Text};
-use super::font::{Fonts, Weight};
-use super::{
+use crate::axis::{Axis, series, signed};
+use crate::canvas::{Anchor, Canvas, Ink, Text, outputs};
+use crate::font::{Fonts, Weight};
+use crate::look::{
     AXIS, CARD, CARD_PADDING, EDGE, GRID, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, heading,
 };
 
@@ -53,9 +53,11 @@ const BESIDE: f64 = 12.0;
 /// Half the height of the ends of an interval.
 const CAP: f64 = 4.0;
 
+outputs!(Intervals);
+
 impl Intervals {
     /// The findings in words, for readers who cannot see the drawing.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let of_group = |group: &IntervalGroup| {
             let rows = group.rows.iter().map(|it| format!("{} {}", it.name, it.in_words()));
             format!("{}: {}", group.title, rows.collect::<Vec<_>>().join(", "))
@@ -68,7 +70,7 @@ impl Intervals {
         self.groups.iter().flat_map(|it| &it.rows)
     }
 
-    pub(super) fn draw(&self) -> Canvas {
+    pub(crate) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let widest = |text: fn(&IntervalRow) -> &String, size: f64| {
             self.rows().map(|it| fonts.width(text(it), Weight::Regular, size)).fold(0.0, f64::max)

@@ -1,9 +1,9 @@
 //! Numbers along the depth of models: a line each, models of any number of layers over one axis.
 
-use super::axis::{Axis, series, signed};
-use super::canvas::{Anchor, Canvas, Text};
-use super::font::{Fonts, Weight};
-use super::{
+use crate::axis::{Axis, series, signed};
+use crate::canvas::{Anchor, Canvas, Text, outputs};
+use crate::font::{Fonts, Weight};
+use crate::look::{
     AXIS, CARD, CARD_PADDING, COLUMN_GAP, EDGE, GRID, HALF_DIGIT, INK, LABEL, LABEL_STEP, LEADER, MUTED,
     PANEL_TITLE, ROW_GAP, TICK, TITLE_GAP, Y_TITLE_WIDTH, heading, spread,
 };
@@ -48,9 +48,11 @@ pub struct DepthLine {
 const HEIGHT: f64 = 240.0;
 const X_TITLE: &str = "depth: layer / number of layers";
 
+outputs!(DepthPlot);
+
 impl DepthPlot {
     /// The findings in words, for readers who cannot see the drawing.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let of_panel = |panel: &DepthPanel| {
             let lines = panel.lines.iter().map(DepthLine::in_words);
             format!("{}: {}", panel.title, lines.collect::<Vec<_>>().join(", "))
@@ -59,7 +61,7 @@ impl DepthPlot {
         parts.filter(|it| !it.is_empty()).collect::<Vec<_>>().join(". ")
     }
 
-    pub(super) fn draw(&self) -> Canvas {
+    pub(crate) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let (columns, width) = if self.panels.len() < 2 { (1, 880.0) } else { (2, 1080.0) };
         let lines = || self.panels.iter().flat_map(|it| &it.lines);

@@ -1,18 +1,35 @@
-//! A large output file, written piece by piece: whole under its name, or not there at all.
+//! A large file that is written piece by piece: it is whole under its name, or not there at all.
 
-use crate::terminal::Failure;
+use crate::atomic::{folder_of, temporary};
+use crate::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// A file that has no name yet. Where the system can (Linux), it has none anywhere in the folder either, so
-/// that not even a killed program leaves a part of it behind.
+/// A file that has no name yet.
+///
+/// Where the system can (Linux), the file has no temporary name either, so that not even a killed program leaves a
+/// part of it behind.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("large.bin");
+/// let mut file = whipstaff_disk::Streamed::create(&path)?;
+/// file.write(b"one ")?;
+/// file.write(b"two")?;
+/// assert!(!path.exists());
+/// file.finish(false)?;
+/// assert_eq!(std::fs::read(&path).unwrap(), b"one two");
+/// # Ok::<(), whipstaff_disk::Error>(())
+/// ```
+#[derive(Debug)]
 pub struct Streamed<'a> {
     path: &'a Path,
     dir: &'a Path,
     file: Kind,
 }
 
+#[derive(Debug)]
 enum Kind {
     #[cfg(target_os = "linux")]
     Nameless(File),
@@ -20,26 +37,38 @@ enum Kind {
 }
 
 impl<'a> Streamed<'a> {
-    /// Begins what is going to be `path`.
-    pub fn create(path: &'a Path) -> Result<Streamed<'a>, Failure> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = create_in(dir).map_err(|error| fail(path, &error))?;
+    /// Begins the file that is going to be `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Write`].
+    pub fn create(path: &'a Path) -> Result<Streamed<'a>, Error> {
+        let dir = folder_of(path);
+        let file = create_in(dir).map_err(|error| Error::write_kind(path, &error))?;
         Ok(Streamed { path, dir, file })
     }
 
     /// Appends a piece.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Write`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let written = match &mut self.file {
             #[cfg(target_os = "linux")]
             Kind::Nameless(file) => file.write_all(bytes),
             Kind::Temporary(file) => file.write_all(bytes),
         };
-        written.map_err(|error| fail(self.path, &error))
+        written.map_err(|error| Error::write_kind(self.path, &error))
     }
 
-    /// Flushes it to the disk and gives it its name. A file that has that name by now is only replaced if
+    /// Flushes the file to the disk and gives it its name. A file that has that name by now is replaced only if
     /// `replace` says so.
-    pub fn finish(self, replace: bool) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Write`].
+    pub fn finish(self, replace: bool) -> Result<(), Error> {
         let (path, dir) = (self.path, self.dir);
         let finish = match self.file {
             #[cfg(target_os = "linux")]
@@ -49,13 +78,8 @@ impl<'a> Streamed<'a> {
                 named.map(drop).map_err(|error| error.error)
             }),
         };
-        finish.map_err(|error| fail(path, &error))
+        finish.map_err(|error| Error::write_kind(path, &error))
     }
-}
-
-fn fail(path: &Path, error: &io::Error) -> Failure {
-    // Only the kind: the full error may name the temporary file, which nobody asked for.
-    Failure::Failed(format!("cannot write {}: {}", path.display(), io::Error::from(error.kind())))
 }
 
 fn create_in(dir: &Path) -> io::Result<Kind> {
@@ -63,23 +87,16 @@ fn create_in(dir: &Path) -> io::Result<Kind> {
     {
         use rustix::fs::{Mode, OFlags, open};
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        // Not every file system has such files; those that have not, get a temporary one.
+        // A file system without such files gets a temporary one.
         if let Ok(file) = open(dir, flags, Mode::from_raw_mode(0o666)) {
             return Ok(Kind::Nameless(File::from(file)));
         }
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".whipstaff-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(dir).map(Kind::Temporary)
+    temporary().tempfile_in(dir).map(Kind::Temporary)
 }
 
-/// Names a nameless file. Its name must be free; to take another's place it is renamed, as a file of a
-/// temporary name is.
+/// Names a nameless file. Its name must be free, so a file that replaces another one is linked under a temporary
+/// name first and then renamed.
 #[cfg(target_os = "linux")]
 fn name(file: &File, path: &Path, dir: &Path, replace: bool) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
@@ -90,7 +107,7 @@ fn name(file: &File, path: &Path, dir: &Path, replace: bool) -> io::Result<()> {
     if !replace {
         return Ok(link(path)?);
     }
-    let free = tempfile::Builder::new().prefix(".whipstaff-").make_in(dir, |path| Ok(link(path)?))?;
+    let free = temporary().make_in(dir, |path| Ok(link(path)?))?;
     free.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

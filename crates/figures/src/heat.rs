@@ -1,8 +1,10 @@
 //! A heat map: numbers over two lists, such as layers and alphas.
 
-use super::canvas::{Anchor, Canvas, Ink, Text};
-use super::font::{Fonts, Weight};
-use super::{CARD, CARD_PADDING, EDGE, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, TITLE_GAP, heading};
+use crate::canvas::{Anchor, Canvas, Ink, Text, outputs};
+use crate::font::{Fonts, Weight};
+use crate::look::{
+    CARD, CARD_PADDING, EDGE, HALF_DIGIT, INK, LABEL, MUTED, PANEL_TITLE, TICK, TITLE_GAP, heading,
+};
 
 /// One or more maps over a common scale of colours.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,9 +59,11 @@ const EMPTY: Ink = Ink { light: 0xf1f3f6, dark: 0x222b37 };
 const ON_PALE: Ink = Ink { light: 0x17202c, dark: 0x17202c };
 const ON_STRONG: Ink = Ink { light: 0xffffff, dark: 0xffffff };
 
+outputs!(HeatMap);
+
 impl HeatMap {
     /// The findings in words, for readers who cannot see the drawing.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let of_panel = |panel: &HeatPanel| {
             let cells = panel
                 .values
@@ -87,7 +91,7 @@ impl HeatMap {
             .join(". ")
     }
 
-    pub(super) fn draw(&self) -> Canvas {
+    pub(crate) fn draw(&self) -> Canvas {
         let fonts = Fonts::bundled();
         let widest = |names: &mut dyn Iterator<Item = &String>| {
             names.map(|name| fonts.width(name, Weight::Regular, TICK)).fold(0.0, f64::max)

@@ -1,29 +1,14 @@
-//! The figure: how far steering turns the residual stream, layer by layer.
+//! Curves along the layers of a model: how far steering turns the residual stream.
 //!
-//! A panel shows the cosine similarity between the steered and the unsteered `resid_post` of every
-//! block, one line per alpha with a band around it, and marks the layers that were edited.
-//! The drawing is a pure function of the data: equal figures give equal bytes, on every machine.
-//! Text is drawn from a bundled font, so that neither the PNG nor the SVG needs one installed.
-//! Both stand on a light card of their own and can be placed on any page; [`Figure::svg_inline`]
-//! follows the page into the dark.
+//! A panel shows the cosine similarity between the steered and the unsteered `resid_post` of every block, one line
+//! per alpha with a band around it, and marks the layers that were edited.
 
-mod axis;
-mod canvas;
-mod depth;
-mod font;
-mod heat;
-mod intervals;
-
-use thiserror::Error;
-
-use canvas::{Anchor, Canvas, Ink, Place, Text};
-use font::{Fonts, Weight};
-
-pub use depth::{DepthLine, DepthPanel, DepthPlot};
-pub use heat::{HeatMap, HeatPanel, Tint};
-pub use intervals::{IntervalGroup, IntervalRow, Intervals};
-
-pub(crate) use canvas::escape;
+use crate::canvas::{Anchor, Canvas, Ink, Text, outputs};
+use crate::font::{Fonts, Weight};
+use crate::look::{
+    AXIS, CARD, CARD_PADDING, COLUMN_GAP, EDGE, GRID, HALF_DIGIT, INK, LABEL, LABEL_STEP, LEADER, MUTED,
+    PANEL_TITLE, ROW_GAP, TICK, TITLE_GAP, Y_TITLE_WIDTH, heading, spread,
+};
 
 /// One or more panels over a common scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,48 +56,7 @@ pub struct Point {
     pub high: f64,
 }
 
-/// Why a figure could not be made into a PNG.
-#[derive(Debug, Error)]
-pub enum FigureError {
-    /// The scale is not positive, or the image would have no pixels or too many.
-    #[error(
-        "cannot draw the figure at scale {scale}: choose a scale above 0 that keeps both sides under 16384 pixels"
-    )]
-    Scale {
-        /// The scale asked for.
-        scale: f32,
-    },
-    /// The image was drawn but could not be encoded.
-    #[error("cannot encode the figure as PNG")]
-    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// What a drawing becomes; each type has a `title`, and says how it is drawn and what it shows.
-macro_rules! drawings {
-    ($($name:ident)*) => {$(
-        impl $name {
-            /// The drawing as an SVG file: light, with a card of its own, readable without any font installed.
-            pub fn svg(&self) -> String {
-                self.draw().svg(Place::File, &self.title, &self.describe())
-            }
-
-            /// The drawing as an `<svg>` element for an HTML page: as wide as its parent, dark where the
-            /// reader prefers dark pages, light in print.
-            pub fn svg_inline(&self) -> String {
-                self.draw().svg(Place::Page, &self.title, &self.describe())
-            }
-
-            /// The drawing as a PNG with `scale` image pixels per pixel of the SVG; 2 suits most screens.
-            ///
-            /// # Errors
-            /// [`FigureError`].
-            pub fn png(&self, scale: f32) -> Result<Vec<u8>, FigureError> {
-                self.draw().png(scale)
-            }
-        }
-    )*};
-}
-drawings!(Figure HeatMap DepthPlot Intervals);
+outputs!(Figure);
 
 impl Figure {
     /// The findings in words, for readers who cannot see the drawing.
@@ -147,21 +91,6 @@ impl Figure {
         canvas.finish(y + CARD_PADDING, CARD, EDGE);
         canvas
     }
-}
-
-/// Title and subtitle; returns the baseline of the last line.
-fn heading(canvas: &mut Canvas, title: &str, subtitle: &str, width: f64) -> f64 {
-    let mut y = CARD_PADDING - 6.0;
-    for line in canvas.fonts.wrap(title, Weight::SemiBold, TITLE, width) {
-        y += 25.0;
-        canvas.text(Text::new((CARD_PADDING, y), line, TITLE, INK).bold());
-    }
-    y += 6.0;
-    for line in canvas.fonts.wrap(subtitle, Weight::Regular, SUBTITLE, width) {
-        y += 19.0;
-        canvas.text(Text::new((CARD_PADDING, y), line, SUBTITLE, MUTED));
-    }
-    y
 }
 
 /// What all panels of a figure share. Lengths are in pixels.
@@ -254,12 +183,6 @@ impl Layout {
 
 // ---- Look ----
 
-const CARD: Ink = Ink { light: 0xffffff, dark: 0x151b24 };
-const EDGE: Ink = Ink { light: 0xd8dee6, dark: 0x2c3644 };
-const INK: Ink = Ink { light: 0x17202c, dark: 0xe9edf3 };
-const MUTED: Ink = Ink { light: 0x55606f, dark: 0xa3afbe };
-const GRID: Ink = Ink { light: 0xe2e7ee, dark: 0x2a3442 };
-const AXIS: Ink = Ink { light: 0xa9b3c0, dark: 0x5a6778 };
 const SHADE: Ink = Ink { light: 0xf3f6f9, dark: 0x1c232e };
 const ZERO: Ink = Ink { light: 0x808a98, dark: 0x8b96a5 };
 
@@ -277,30 +200,12 @@ const NEGATIVE: [Ink; 3] = [
     Ink { light: 0x1a2a6c, dark: 0xa6d8ff },
 ];
 
-const TITLE: f64 = 19.0;
-const SUBTITLE: f64 = 13.0;
-const PANEL_TITLE: f64 = 14.0;
-const LABEL: f64 = 12.5;
-const TICK: f64 = 12.0;
-
-const CARD_PADDING: f64 = 26.0;
-const COLUMN_GAP: f64 = 34.0;
-const ROW_GAP: f64 = 24.0;
 /// Between the lines of a panel's title, and from the last one to the plot.
 const TITLE_STEP: f64 = 18.0;
-const TITLE_GAP: f64 = 16.0;
-/// The y title stands once per row, left of the ticks.
-const Y_TITLE_WIDTH: f64 = LABEL + 14.0;
 /// From the x axis down to the baseline of its title.
 const X_TITLE_DROP: f64 = 48.0;
 /// Most room between the edges of a plot and its outer layers.
 const MAX_INSET: f64 = 14.0;
-/// From the edge of the plot to the labels of the lines.
-const LEADER: f64 = 26.0;
-/// Between the baselines of two labels.
-const LABEL_STEP: f64 = 15.5;
-/// From a baseline up to the middle of a digit, as a share of the text size.
-const HALF_DIGIT: f64 = 0.364;
 
 const Y_TITLE: &str = "cosine similarity (steered vs unsteered)";
 const X_TITLE: &str = "layer (resid_post of block)";
@@ -495,29 +400,6 @@ fn layer_ticks(n_layers: usize, room: usize) -> Vec<usize> {
     ticks
 }
 
-/// Places labels as close to `wanted` (ascending) as `step` between neighbours and the bounds allow.
-fn spread(wanted: &[f64], step: f64, top: f64, bottom: f64) -> Vec<f64> {
-    // Labels that would touch form a block around the middle of their wishes; blocks that touch merge.
-    struct Block {
-        sum: f64,
-        len: usize,
-    }
-    let start = |block: &Block| {
-        let reach = step * (block.len - 1) as f64;
-        (block.sum / block.len as f64 - reach / 2.0).min(bottom - reach).max(top)
-    };
-    let mut blocks: Vec<Block> = Vec::new();
-    for y in wanted {
-        let mut block = Block { sum: *y, len: 1 };
-        while let Some(above) = blocks.pop_if(|above| start(above) + step * above.len as f64 > start(&block))
-        {
-            block = Block { sum: above.sum + block.sum, len: above.len + block.len };
-        }
-        blocks.push(block);
-    }
-    blocks.iter().flat_map(|block| (0..block.len).map(|i| start(block) + step * i as f64)).collect()
-}
-
 // ---- Drawing ----
 
 /// The rectangle of one panel, and where its data falls.
@@ -668,6 +550,7 @@ fn runs(points: impl Iterator<Item = Point>) -> Vec<Vec<Point>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canvas::FigureError;
 
     /// A panel whose lines fall with |alpha| and depth.
     fn panel(n_layers: usize, injected: &[usize], alphas: &[f64]) -> Panel {
@@ -860,13 +743,6 @@ mod tests {
         assert_eq!(layer_ticks(16, 11), [0, 3, 6, 9, 12, 15]);
         assert_eq!(layer_ticks(32, 11), [0, 4, 8, 12, 16, 20, 24, 28, 31]);
         assert!((1..300).all(|n| layer_ticks(n, 11).len() <= 12));
-    }
-
-    #[test]
-    fn labels_keep_their_distance_their_order_and_the_bounds() {
-        let ys = spread(&[0.0, 0.0, 1.0, 50.0, 99.0, 99.5], 10.0, 0.0, 100.0);
-        assert_eq!(ys, [0.0, 10.0, 20.0, 50.0, 90.0, 100.0]);
-        assert_eq!(spread(&[50.0], 10.0, 0.0, 100.0), [50.0]);
     }
 
     #[test]
