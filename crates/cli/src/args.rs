@@ -1,9 +1,13 @@
-//! Groups of arguments that several commands share.
+//! Groups of arguments that several commands share, and what they mean.
+
+mod steer;
+
+pub use steer::{resolved, resolved_one, steer_spec};
 
 use crate::terminal::{Failure, Loading};
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use whipstaff::{Compute, FrameChoice, LanguageModel, Located, MemoryLimit, OpenOptions, Preview, Workload};
-use whipstaff_engine::Precision;
+use whipstaff_engine::{Precision, Sampling};
 use whipstaff_steering::Unit;
 
 /// What to compute on.
@@ -134,6 +138,13 @@ pub struct EvidenceArgs {
     pub seed: u64,
 }
 
+impl EvidenceArgs {
+    /// Returns the persona and its opposite in words, if they are given.
+    pub fn personas(&self) -> Option<[String; 2]> {
+        self.persona.clone().zip(self.opposite.clone()).map(|(one, other)| [one, other])
+    }
+}
+
 /// What to do to the activations.
 #[derive(clap::Args)]
 pub struct SteerArgs {
@@ -185,4 +196,45 @@ pub struct SamplingArgs {
     /// The same seed gives the same text
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
+}
+
+impl SamplingArgs {
+    /// Returns the settings, each within its range.
+    pub fn sampling(&self) -> Result<Sampling, Failure> {
+        let within = |flag: &str, x: f32, low: f32, high: f32| {
+            if x >= low && x <= high {
+                return Ok(x);
+            }
+            Err(Failure::Usage(format!("--{flag} {x} is outside {low} to {high}")))
+        };
+        Ok(Sampling {
+            repetition_penalty: within("repetition-penalty", self.repetition_penalty, 0.1, 10.0)?,
+            temperature: within("temperature", self.temperature, 0.0, 100.0)?,
+            top_k: self.top_k,
+            top_p: within("top-p", self.top_p, 0.0, 1.0)?,
+            min_p: within("min-p", self.min_p, 0.0, 1.0)?,
+            seed: self.seed,
+        })
+    }
+}
+
+/// Reads the list of `--alphas`, each of which must be finite.
+pub fn alphas_of(text: &str) -> Result<Vec<f64>, Failure> {
+    let alpha = |part: &str| match part.trim().parse::<f64>() {
+        Ok(alpha) if alpha.is_finite() => Ok(alpha),
+        Ok(alpha) => Err(Failure::Usage(format!("--alphas {text}: alpha {alpha} is not finite"))),
+        Err(_) => Err(Failure::Usage(format!("--alphas {text}: `{part}` is not a number"))),
+    };
+    text.split(',').map(alpha).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alphas_are_finite_numbers() {
+        assert!(alphas_of("0,0.5,-1").is_ok());
+        assert!(alphas_of("0,nan").is_err() && alphas_of("").is_err());
+    }
 }

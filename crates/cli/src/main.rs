@@ -8,10 +8,8 @@
 
 mod args;
 mod commands;
-mod heatmap;
+mod files;
 mod judge;
-mod plan;
-mod steer;
 mod terminal;
 mod view;
 

@@ -41,7 +41,7 @@ mod measure;
 
 mod evidence;
 
-pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, TokenRule};
+pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, PromptLine, TokenRule, read_prompts, said};
 pub use error::{Error, RequestError};
 pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, study, sweep};
 pub use fit::{AnswerRows, ExtractOptions, Method, extract};
@@ -56,8 +56,8 @@ pub use passes::passes;
 pub use progress::{Remark, RemarkKind, Unwatched, Watch};
 pub use steer::{
     Amount, Application, Cosines, Dose, FieldError, GateRequest, GateSpec, Instruction, Mix, ModelFacts, Op,
-    Part, Resolved, ResolvedVector, SteerSpec, TokenFilter, WeightsDigest, combine, compose, resolve,
-    resolve_without_model, same_gaps, shared_layers, steering_of,
+    Part, Resolved, ResolvedVector, SteerSpec, TokenFilter, VectorDose, WeightsDigest, combine, compose,
+    resolve, resolve_doses, resolve_without_model, same_gaps, shared_layers, steering_of,
 };
 pub use vector::{
     Arm, ArmKind, Convention, Cost, Effect, FORMAT_VERSION, LayerDirection, LayerSpec, ModelId, Nuisance,

@@ -48,6 +48,10 @@ pub enum RemarkKind {
     PlainFrame,
     /// A dose that was asked for in other terms has become an alpha.
     Dose,
+    /// A budget in nats was spent; the text says which alpha it came to.
+    Budget,
+    /// A part of the work was done before, and is not done again.
+    Resumed,
     /// There are too few contrasts for a part of the work, which is left out.
     TooFewContrasts,
     /// A part of a download, or of the hub's answers, went another way than planned.
@@ -62,6 +66,8 @@ impl RemarkKind {
             RemarkKind::OtherFrame => "other_frame",
             RemarkKind::PlainFrame => "plain_frame",
             RemarkKind::Dose => "dose",
+            RemarkKind::Budget => "budget",
+            RemarkKind::Resumed => "resumed",
             RemarkKind::TooFewContrasts => "too_few_contrasts",
             RemarkKind::Download => "download",
         }

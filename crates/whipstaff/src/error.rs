@@ -5,7 +5,7 @@ use crate::memory::Refusal;
 use std::sync::Arc;
 use whipstaff_engine::Error as EngineError;
 use whipstaff_hub::Error as HubError;
-use whipstaff_steering::Error as SteeringError;
+use whipstaff_steering::{Error as SteeringError, FieldError};
 
 /// A result with the library's own [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,6 +56,16 @@ pub enum Error {
         /// True if a vector needs the frame rather than the caller.
         by_vector: bool,
     },
+    /// A prompt is longer than the model can read.
+    #[error("prompt {number} has {tokens} tokens, the model's context is {max}")]
+    PromptTooLong {
+        /// The prompt's number, from 1 on.
+        number: usize,
+        /// The tokens of the prompt with its answer.
+        tokens: usize,
+        /// The model's context.
+        max: usize,
+    },
     /// The engine refused.
     #[error(transparent)]
     Engine(EngineError),
@@ -90,9 +100,10 @@ impl Error {
     /// ```
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::NoSuchModel { .. } | Error::Tokenizer(_) | Error::NoChatTemplate { .. } => {
-                ErrorKind::BadInput
-            }
+            Error::NoSuchModel { .. }
+            | Error::PromptTooLong { .. }
+            | Error::Tokenizer(_)
+            | Error::NoChatTemplate { .. } => ErrorKind::BadInput,
             Error::NoSuchKernels { .. } | Error::Limit(_) => ErrorKind::Usage,
             Error::Memory(_) => ErrorKind::Memory,
             Error::Hub { error, .. } | Error::HubSettings(error) => of_hub(error),
@@ -170,6 +181,12 @@ impl From<SteeringError> for Error {
             SteeringError::Engine(error) => Error::Engine(error),
             error => Error::Steering(error),
         }
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Error {
+        Error::Steering(SteeringError::Setting(error.to_string()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which frame to talk to a model in: the one asked for, else the vector's, else the model's own.
 
 use crate::error::{Error, ErrorKind};
-use crate::open::LanguageModel;
+use crate::model::LanguageModel;
 use std::sync::Arc;
 use whipstaff_engine::ChatTemplate;
 use whipstaff_steering::{Frame, FrameId, Remark, RemarkKind};
@@ -14,6 +14,13 @@ pub struct FrameChoice {
     pub frame: Option<String>,
     /// A system message for conversations that have none.
     pub system: Option<String>,
+}
+
+impl FrameChoice {
+    /// Asks for a frame: `plain`, `chat`, `none`, or a text with `{prompt}` in it.
+    pub fn named(frame: impl Into<String>) -> FrameChoice {
+        FrameChoice { frame: Some(frame.into()), system: None }
+    }
 }
 
 impl LanguageModel {
@@ -60,14 +67,14 @@ impl LanguageModel {
             }
             Err(error) => return Err(error),
         };
-        let stops = &self.model.config().eos_tokens;
+        let stops = &self.config().eos_tokens;
         if template.turn_end().is_some_and(|end| stops.contains(&end)) {
             return Ok(Frame::from(template));
         }
         let text = format!(
             "{} has a chat template but does not stop where that ends an answer, so it is taken for a base model \
              and gets the plain frame; the frame `chat` uses the template",
-            self.name
+            self.name()
         );
         self.remark(RemarkKind::PlainFrame, text);
         Ok(Frame::default())
@@ -75,7 +82,7 @@ impl LanguageModel {
 
     /// The frame of the model's own chat template, which the caller asks for or a vector needs.
     fn chat_frame(&self, by_vector: bool) -> Result<Frame, Error> {
-        let missing = || Error::NoChatTemplate { model: self.name.clone(), by_vector };
+        let missing = || Error::NoChatTemplate { model: self.name().to_owned(), by_vector };
         Ok(Frame::from(self.template()?.ok_or_else(missing)?))
     }
 
@@ -86,7 +93,8 @@ impl LanguageModel {
         }
     }
 
-    fn remark(&self, kind: RemarkKind, text: String) {
+    /// Tells the watcher something that a person should know.
+    pub(crate) fn remark(&self, kind: RemarkKind, text: String) {
         self.watch().remark(&Remark::new(kind, text));
     }
 }

@@ -6,15 +6,15 @@ use crate::error::Error;
 use crate::locate::Located;
 use crate::machine::MemoryLimit;
 use crate::memory::{self, Preview, Workload};
+use crate::model::LanguageModel;
 use crate::packs::Packs;
 use crate::watch::Watcher;
-use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use whipstaff_engine::{Cpu, LoadOptions, Model, Precision, Tokenizer};
-use whipstaff_steering::{ModelFacts, Unwatched};
+use whipstaff_engine::{Cpu, LoadOptions, Model, Precision};
+use whipstaff_steering::Unwatched;
 
 /// Opens a model: a Hugging Face folder, a `.gguf` file, or a model of the hub (`org/name`, `org/name:QUANT` or
 /// `org/name/FILE.gguf`, each with `@REVISION` if you like), which is downloaded if it is not in the local cache.
@@ -34,7 +34,7 @@ pub fn open(name: &str) -> Result<LanguageModel, Error> {
 ///
 /// ```
 /// let model = whipstaff::embedded()?;
-/// assert_eq!(model.name, "whipstaff/librarian");
+/// assert_eq!(model.name(), "whipstaff/librarian");
 /// # Ok::<(), whipstaff::Error>(())
 /// ```
 pub fn embedded() -> Result<LanguageModel, Error> {
@@ -48,7 +48,7 @@ pub fn embedded() -> Result<LanguageModel, Error> {
 ///
 /// let options = whipstaff::OpenOptions::default().threads(NonZeroUsize::MIN).memory_limit("2G".parse()?);
 /// let model = options.embedded()?;
-/// assert_eq!(model.model.cpu().n_threads(), 1);
+/// assert_eq!(model.engine().cpu().n_threads(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -153,14 +153,7 @@ impl OpenOptions {
             Some(path) => self.load(path, cpu)?,
             None => Model::from_files(FILES, cpu)?,
         };
-        Ok(LanguageModel {
-            model: Arc::new(model),
-            embedded: located.is_embedded(),
-            tokenizer: tokenizer.map(Arc::new).map_err(Arc::new),
-            path: located.path().map(Path::to_owned),
-            name: located.name,
-            watch: self.watch.clone(),
-        })
+        Ok(LanguageModel::new(Arc::new(model), located, tokenizer, self.watch.clone()))
     }
 
     /// Loads a model; the watcher sees how far its weights are packed.
@@ -176,60 +169,5 @@ impl OpenOptions {
         };
         let options = LoadOptions { packs: self.packs.cache(), progress: Some(Box::new(progress)) };
         Ok(Model::load_with(path, cpu, options)?)
-    }
-}
-
-/// A model, its tokenizer and its name. Clones share the weights, from any thread.
-#[derive(Clone)]
-pub struct LanguageModel {
-    /// The weights, and the one forward pass over them.
-    pub model: Arc<Model>,
-    /// The name that vectors and reports give the model.
-    pub name: String,
-    /// True for the model that is compiled in.
-    pub embedded: bool,
-    tokenizer: Result<Arc<Tokenizer>, Arc<whipstaff_engine::Error>>,
-    /// The folder or the file that it is in.
-    path: Option<PathBuf>,
-    watch: Watcher,
-}
-
-impl fmt::Debug for LanguageModel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LanguageModel")
-            .field("name", &self.name)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl LanguageModel {
-    /// Returns the tokenizer; a model without one can still run token ids.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Tokenizer`] with the reason why there is none.
-    pub fn tokenizer(&self) -> Result<&Arc<Tokenizer>, Error> {
-        self.tokenizer.as_ref().map_err(|error| Error::Tokenizer(error.clone()))
-    }
-
-    /// Returns what the resolution of a steering request needs to know about the model.
-    pub fn facts(&self) -> ModelFacts<'_> {
-        ModelFacts::of(&self.model, &self.name, self.tokenizer.as_deref().ok())
-    }
-
-    /// Returns the folder or the file that the model is in; none for the one that is compiled in.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// Returns who is told of everything that is done with the model.
-    pub fn watch(&self) -> &Watcher {
-        &self.watch
-    }
-
-    /// Returns the same model with another watcher.
-    pub fn watched_by(&self, watch: Watcher) -> LanguageModel {
-        LanguageModel { watch, ..self.clone() }
     }
 }

@@ -1,13 +1,14 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::plan;
+use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use whipstaff::{FRAME_TOKENS, Preview, Workload};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Batch, KeepRows, Model, ROW_BUDGET, Session, Site};
-use whipstaff_steering::{LayerSpec, Watch};
+use whipstaff_steering::{LayerSpec, Watch, said};
 
 #[derive(clap::Args)]
 pub struct CaptureArgs {
@@ -37,23 +38,23 @@ pub struct CaptureArgs {
 
 /// `whipstaff capture`: tokens → activations at the sites asked for → a safetensors file.
 pub fn capture(args: CaptureArgs, on: ComputeArgs) -> Result<(), Failure> {
-    plan::output_file(&args.output)?;
+    files::output_file(&args.output)?;
     let loaded = args.model.open(on, |it| work(&args, it))?;
     let ids = match &args.text {
         Some(text) => {
-            plan::frame(&args.frame, &loaded, None)?.prompt_ids(loaded.tokenizer()?, &plan::said(text))?
+            loaded.frame(&args.frame.choice(), None)?.prompt_ids(loaded.tokenizer()?, &said(text))?
         }
         None => args.ids.clone(),
     };
     if ids.is_empty() {
         return Err(whipstaff_engine::Error::Empty.into());
     }
-    let n_layers = loaded.model.config().n_layers;
+    let n_layers = loaded.config().n_layers;
     let layers = args.layers.resolve(n_layers, &[])?;
     // A site named twice is written once: a file cannot hold two tensors of one name.
     let sites: Vec<Site> = BTreeSet::from_iter(args.sites).into_iter().collect();
     let bar = Bar::new()?;
-    let tensors = run(&loaded.model, &ids, &layers, &sites, args.logits, &bar)?;
+    let tensors = run(loaded.engine(), &ids, &layers, &sites, args.logits, &bar)?;
     bar.clear();
     bar.check()?;
     let views = tensors.iter().map(|it| {

@@ -1,6 +1,5 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::plan;
-use crate::steer;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, steer_spec};
+use crate::files;
 use crate::terminal::{Bar, Failure, note, print, print_line, printable, wrap};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
@@ -8,9 +7,9 @@ use std::path::{Path, PathBuf};
 use whipstaff::{Preview, Workload};
 use whipstaff_disk::sha256_of_file;
 use whipstaff_steering::{
-    Amount, Application, Bench, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix,
-    Orthogonal, Part, ResolvedVector, SteerSpec, Unit, compose as mixed, layers_text, resolve_without_model,
-    same_gaps, shared_layers,
+    Amount, Application, ContrastSet, Cosines, Dose, Estimate, Interference, LayerSpec, Mix, Orthogonal,
+    Part, ResolvedVector, SteerSpec, Unit, compose as mixed, layers_text, resolve_without_model, same_gaps,
+    shared_layers,
 };
 
 #[derive(clap::Args)]
@@ -68,7 +67,7 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
     let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
     let heldout: Vec<ContrastSet> = heldout.iter().map(|it| it.first(args.max_contrasts.get())).collect();
-    args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+    args.output.as_deref().map_or(Ok(()), files::output_file)?;
     let layers = chosen("--layers", &args.layers, &shared_layers(&parts)?, &parts)?;
     let name = args.output.as_deref().and_then(Path::file_stem).map(|it| it.to_string_lossy());
     let mix = mixed(name.as_deref().unwrap_or("mix"), &parts, &layers, args.orthogonal, args.same_gaps)?;
@@ -101,7 +100,7 @@ struct Given {
 impl Given {
     fn read(text: &str, unit: Option<Unit>) -> Result<Given, Failure> {
         let refuse = |reason: &str| Err(Failure::Usage(format!("vector {text}: {reason}")));
-        let spec = steer::spec("vector", text, unit)?;
+        let spec = steer_spec("vector", text, unit)?;
         if spec.layers.is_some() {
             return refuse("layers are chosen for all vectors, by --layers");
         }
@@ -185,13 +184,13 @@ fn measure(
         let remark = facts.check_vector(&steer.vector, &steer.file)?;
         remark.iter().for_each(|remark| note(&remark.text));
     }
-    let frame = plan::frame(&args.frame, &loaded, given.iter().find_map(|it| it.steer.frame()))?;
+    let frame = loaded.frame(&args.frame.choice(), given.iter().find_map(|it| it.steer.frame()))?;
     let alone: Vec<Dose> =
         given.iter().map(|it| Dose { layers: layers.clone(), ..it.steer.dose() }).collect();
     let unit = if mix.vector.is_foreign() { Unit::Unit } else { Unit::Gap };
     let together = Dose { vector: &mix.vector, alpha: 1.0, unit, layers: layers.clone() };
-    let (tokenizer, bar) = (loaded.tokenizer()?, Bar::new()?);
-    let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
+    let (loaded, bar) = Bar::watching(loaded)?;
+    let bench = loaded.bench(&frame)?;
     let of_set = |set: &ContrastSet| bench.interference(&alone, &together, set, args.seed);
     let sets = heldout.iter().map(of_set).collect::<Result<Vec<_>, _>>()?;
     bar.clear();

@@ -1,4 +1,4 @@
-use crate::plan;
+use crate::files;
 use crate::terminal::{Failure, note, print_line};
 use std::path::{Path, PathBuf};
 use whipstaff_disk::write_atomically;
@@ -32,7 +32,7 @@ pub fn convert(args: ConvertArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("--fold is for .gguf: a .safetensors vector knows its units".into()));
     }
     let (mut vector, _) = PersonaVector::read_from(&args.input, args.from)?;
-    plan::output_file(&args.output)?;
+    files::output_file(&args.output)?;
     let layers = chosen(&vector, &args.layers, to_control)?;
     if !to_control {
         vector.layers.retain(|layer, _| layers.contains(layer));

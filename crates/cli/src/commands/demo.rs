@@ -1,9 +1,10 @@
 use crate::args::{ComputeArgs, FrameArgs, ModelArg};
-use crate::commands::figure::{skipped_tokens, steerings, write_figure};
-use crate::plan;
+use crate::commands::figure::{steerings, write_figure};
+use crate::files;
 use crate::terminal::{Bar, Failure, Tone, columns, paint, print, print_line, printable, width};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use whipstaff::{LanguageModel, Preview, embedded};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::{Message, Sampling, Steering};
@@ -12,8 +13,8 @@ use whipstaff_report::{
     Answers, LayerRow, Report, Run, Shares, cosine_panel, cosine_subtitle, injected_at, percent,
 };
 use whipstaff_steering::{
-    Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, Dose, ExtractOptions, Extraction, Frame,
-    Method, ModelId, Op, PersonaVector, Text, Unit, Watch, combine, measure_cosine,
+    Answer, AskOptions, Bench, Classifier, ContrastSet, CosineTable, Dose, Frame, Op, PersonaVector, Text,
+    Unit, Watch, combine, said,
 };
 
 #[derive(clap::Args)]
@@ -44,9 +45,10 @@ pub fn demo(args: DemoArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |it: &Preview| it.extraction(&material.contrasts, Some(&material.heldout), true);
     let loaded = args.model.open(on, work)?;
     loaded.tokenizer()?;
-    let frame = plan::frame(&args.frame, &loaded, None)?;
-    let demo = Demo { material, frame, bar: Bar::new()?, loaded: &loaded, seed: args.seed };
-    plan::output_folder(&args.output)?;
+    let frame = loaded.frame(&args.frame.choice(), None)?;
+    let (model, bar) = Bar::watching(loaded)?;
+    let demo = Demo { material, frame, bar, model, seed: args.seed };
+    files::output_folder(&args.output)?;
 
     let vector = demo.vector()?;
     let (layers, alpha) = vector.default_dose();
@@ -90,48 +92,37 @@ impl Material {
             });
         }
         Ok(Material {
-            contrasts: parse(embedded::CONTRASTS, "librarian.jsonl")?,
-            heldout: parse(embedded::HELDOUT, "librarian-heldout.jsonl")?,
-            questions: embedded::QUESTIONS.lines().map(plan::said).collect(),
-            classifier: Some(Classifier::parse(embedded::CLASSIFIER, Path::new("classifier.json"))?),
+            contrasts: embedded::contrasts()?,
+            heldout: embedded::heldout()?,
+            questions: embedded::QUESTIONS.lines().map(said).collect(),
+            classifier: Some(embedded::classifier()?),
         })
     }
 }
 
-struct Demo<'a> {
-    loaded: &'a LanguageModel,
+struct Demo {
+    model: LanguageModel,
     material: Material,
     frame: Frame,
-    bar: Bar,
+    bar: Arc<Bar>,
     seed: u64,
 }
 
 /// The three ways that every question is asked.
 const SIDES: [f64; 3] = [0.0, 1.0, -1.0];
 
-impl Demo<'_> {
+impl Demo {
     fn vector(&self) -> Result<PersonaVector, Failure> {
-        let n_layers = self.loaded.model.config().n_layers;
-        let options = ExtractOptions {
-            model: ModelId::of(&self.loaded.model, &self.loaded.name),
-            frame: self.frame.clone(),
-            tokens: Default::default(),
-            layers: (0..n_layers).collect(),
-            method: Method::Mean,
-            seed: 0,
-        };
         // A small model can afford the whole held-out set. A receipt would double the time, and the demo's own
         // questions say more: `whipstaff extract` is for that.
-        let recommend = if self.loaded.embedded { usize::MAX } else { 12 };
+        let recommend = if self.model.is_embedded() { usize::MAX } else { 12 };
         let Material { contrasts, heldout, .. } = &self.material;
-        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        let extraction = Extraction { options, recommend, controls: None };
-        Ok(extraction.run(model, tokenizer, contrasts, Some(heldout), &self.bar)?)
+        let extractor = self.model.extractor().heldout(Some(heldout)).in_frame(self.frame.clone());
+        Ok(extractor.recommend(recommend).receipt(0).run(contrasts)?)
     }
 
     fn bench(&self) -> Result<Bench<'_>, Failure> {
-        let (model, tokenizer) = (&self.loaded.model, self.loaded.tokenizer()?);
-        Ok(Bench { model, tokenizer, frame: &self.frame, watch: &self.bar })
+        Ok(self.model.bench(&self.frame)?)
     }
 
     fn asking(&self) -> AskOptions {
@@ -179,17 +170,16 @@ impl Demo<'_> {
 
     /// Cosines on the unsteered answers, with every block injected and with the best one only.
     fn cosines(&self, dose: &Dose, answers: &[Answers]) -> Result<[CosineTable; 2], Failure> {
-        let tokenizer = self.loaded.tokenizer()?;
+        let tokenizer = self.model.tokenizer()?;
         let text = |(question, it): (&Vec<Message>, &Answers)| {
             let (prompt, answers) = self.frame.answered_ids(tokenizer, question, &[&it.runs[0].text])?;
             Ok(Text::new(&prompt, &answers.concat()))
         };
         let asked = self.material.questions.iter().zip(answers);
         let texts = asked.map(text).collect::<Result<Vec<_>, Failure>>()?;
-        let skip = skipped_tokens(self.loaded, &texts);
         let measure = |layers: Vec<usize>, alphas: &[f64]| -> Result<CosineTable, Failure> {
             let steerings = steerings(dose, &layers, alphas)?;
-            Ok(measure_cosine(&self.loaded.model, &texts, skip, &layers, &steerings, &self.bar)?)
+            Ok(self.model.cosines(&texts, &layers, &steerings)?)
         };
         let every = measure(dose.vector.layers.keys().copied().collect(), &ALPHAS_ALL)?;
         let best = dose.vector.recommended.as_ref().map_or(dose.layers[0], |it| it.best_layer);
@@ -201,9 +191,9 @@ impl Demo<'_> {
             "{} contrasts of a librarian who helps and one who brushes you off gave a direction in the\n\
              activations of {}. {} times that gap is added, or subtracted, at {}.\n",
             dose.vector.provenance.n_contrasts,
-            self.loaded.name,
+            self.model.name(),
             dose.alpha,
-            injected_at(&dose.layers, self.loaded.model.config().n_layers).replace("injected at ", ""),
+            injected_at(&dose.layers, self.model.config().n_layers).replace("injected at ", ""),
         ))?;
         for it in answers.iter().take(PRINTED) {
             print_line(&paint(Tone::Heading, &it.prompt))?;
@@ -237,7 +227,7 @@ impl Demo<'_> {
         let n_layers = every.n_layers();
         let figure = Figure {
             title: "How far the librarian vector turns the residual stream".into(),
-            subtitle: cosine_subtitle(&self.loaded.name, &Op::Add.dial(Unit::Gap), answers.len()),
+            subtitle: cosine_subtitle(self.model.name(), &Op::Add.dial(Unit::Gap), answers.len()),
             panels: tables.iter().map(|it| cosine_panel(it, &injected_at(&it.injected, n_layers))).collect(),
         };
         dose.vector.write(&dir.join("librarian.safetensors"))?;
@@ -265,7 +255,7 @@ impl Demo<'_> {
             json!({"n": it.n, "classes": it.classes, "rows": it.rows.iter().map(row).collect::<Vec<_>>()})
         });
         let json = json!({
-            "model": self.loaded.name, "alpha": dose.alpha, "unit": "gap", "layers": dose.layers,
+            "model": self.model.name(), "alpha": dose.alpha, "unit": "gap", "layers": dose.layers,
             "seed": self.seed, "answers": answers.iter().map(answer).collect::<Vec<_>>(), "shares": shares,
         });
         serde_json::to_string_pretty(&json).expect("plain data")
@@ -296,7 +286,7 @@ impl Demo<'_> {
                  helpful; subtracted, it makes them dismissive. The weights stay as they are.",
                 vector.provenance.n_contrasts
             ),
-            model: self.loaded.name.clone(),
+            model: self.model.name().to_owned(),
             settings: vec![
                 setting("model weights", format!("sha256 {}", vector.provenance.model.weights_sha256)),
                 setting(
@@ -340,7 +330,7 @@ impl Demo<'_> {
 
     fn command(&self) -> String {
         let model =
-            if self.loaded.embedded { String::new() } else { format!(" --model {}", self.loaded.name) };
+            if self.model.is_embedded() { String::new() } else { format!(" --model {}", self.model.name()) };
         format!("whipstaff demo{model} --seed {}", self.seed)
     }
 }

@@ -1,8 +1,7 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SamplingArgs, SteerArgs, alphas_of, resolved_one};
 use crate::commands::receipt::neutral;
+use crate::files;
 use crate::judge::{Endpoint, HttpJudge, REPLY_TOKENS};
-use crate::plan::{self, PromptLine};
-use crate::steer::resolved_one;
 use crate::terminal::{Bar, Failure, note, print, print_line};
 use crate::view::{Answers, Evaluation, Form, Measure, Rated};
 use std::num::NonZeroUsize;
@@ -14,9 +13,9 @@ use whipstaff_engine::{Message, Steering, score};
 use whipstaff_hub::Patience;
 use whipstaff_report::percent;
 use whipstaff_steering::{
-    Amount, Answer, AskOptions, Bench, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge,
-    Leaning, LocalJudge, Op, Rating, Replies, ResolvedVector, Rubric, SteerSpec, Watch, divergences,
-    judge_all, layers_text, repetition,
+    Amount, Answer, AskOptions, ChoiceScore, ChoiceSet, ChoiceTest, ContrastSet, Frame, Judge, Leaning,
+    LocalJudge, Op, PromptLine, Rating, Replies, ResolvedVector, Rubric, SteerSpec, Watch, divergences,
+    judge_all, layers_text, read_prompts, repetition, said,
 };
 
 #[derive(clap::Args)]
@@ -96,11 +95,11 @@ pub struct JudgeArgs {
 /// judge the answers → a table.
 pub fn evaluate(args: EvaluateArgs, on: ComputeArgs) -> Result<(), Failure> {
     let asked = Asked::read(&args)?;
-    let bench = args.model.open(on, |it| asked.work(it, args.max_tokens))?;
-    let bar = Bar::new()?;
-    let mut found = measure(&args, &asked, &bench, &bar)?;
+    let loaded = args.model.open(on, |it| asked.work(it, args.max_tokens))?;
+    let (loaded, bar) = Bar::watching(loaded)?;
+    let mut found = measure(&args, &asked, &loaded, &bar)?;
     // A model that judges may need the room.
-    drop(bench);
+    drop(loaded);
     if let (Some(panel), Some(answers)) = (&asked.panel, &mut found.answers) {
         answers.ratings = panel.judge(&args, on, answers, &bar)?;
         let of = format!("{}, 0 to 100", panel.name());
@@ -138,7 +137,7 @@ impl Asked {
             return Err(Failure::Usage(what.into()));
         }
         let steer = args.steer.only("evaluate takes")?;
-        let alphas = args.alphas.as_deref().map(plan::alphas).transpose()?;
+        let alphas = args.alphas.as_deref().map(alphas_of).transpose()?;
         match (&steer, &alphas) {
             (None, Some(_)) => return Err(Failure::Usage("--alphas needs a --steer to scale".into())),
             (Some((spec, flag)), Some(_)) if spec.amount.is_some() => {
@@ -152,12 +151,12 @@ impl Asked {
             spec: steer.map(|(spec, _)| spec),
             alphas,
             choices: choices.collect::<Result<_, Failure>>()?,
-            prompts: args.prompts.as_deref().map(plan::prompts).transpose()?.unwrap_or_default(),
+            prompts: args.prompts.as_deref().map(read_prompts).transpose()?.unwrap_or_default(),
             contrasts: args.contrasts.as_deref().map(ContrastSet::read).transpose()?,
             panel: args.judge.judge.as_deref().map(|judge| Panel::new(judge, &args.judge)).transpose()?,
         };
-        plan::sampling(&args.sampling)?;
-        args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+        args.sampling.sampling()?;
+        args.output.as_deref().map_or(Ok(()), files::output_file)?;
         let n_alphas = match (&asked.spec, &asked.alphas) {
             (None, _) => 1,
             (Some(_), Some(alphas)) => 1 + alphas.iter().filter(|it| **it != 0.0).count(),
@@ -201,7 +200,7 @@ struct Doses {
 impl Doses {
     fn new(args: &EvaluateArgs, asked: &Asked, loaded: &LanguageModel) -> Result<Doses, Failure> {
         let Some(spec) = &asked.spec else {
-            let frame = plan::frame(&args.frame, loaded, None)?;
+            let frame = loaded.frame(&args.frame.choice(), None)?;
             return Ok(Doses {
                 alphas: vec![0.0],
                 steerings: vec![Steering::default()],
@@ -212,7 +211,7 @@ impl Doses {
         // Where alphas are given, the vector's own does not matter.
         let amount = if asked.alphas.is_some() { Some(Amount::Alpha(1.0)) } else { spec.amount };
         let steer = resolved_one(SteerSpec { amount, ..spec.clone() }, loaded)?;
-        let frame = plan::frame(&args.frame, loaded, steer.frame())?;
+        let frame = loaded.frame(&args.frame.choice(), steer.frame())?;
         let own = steer.alpha;
         let given = match &asked.alphas {
             Some(alphas) => alphas.clone(),
@@ -235,10 +234,6 @@ impl Doses {
         }
         Ok(doses)
     }
-
-    fn bench<'a>(&'a self, loaded: &'a LanguageModel, bar: &'a Bar) -> Result<Bench<'a>, Failure> {
-        Ok(Bench { model: &loaded.model, tokenizer: loaded.tokenizer()?, frame: &self.frame, watch: bar })
-    }
 }
 
 fn in_words(steer: &ResolvedVector) -> String {
@@ -260,7 +255,7 @@ fn measure(
     let seed = args.sampling.seed;
     let mut measures = Vec::new();
     for set in &asked.choices {
-        let test = ChoiceTest::new(doses.bench(loaded, bar)?, set)?;
+        let test = ChoiceTest::new(loaded.bench(&doses.frame)?, set)?;
         bar.stage(&format!("asking {}", set.name), test.n_texts());
         let scores = test.under(&doses.steerings)?;
         let mass = scores[0].iter().map(|it| it.mass).sum::<f64>() / scores[0].len() as f64;
@@ -284,7 +279,7 @@ fn measure(
         found = Some(answers);
     }
     Ok(Evaluation {
-        model: loaded.name.clone(),
+        model: loaded.name().to_owned(),
         steered_by: doses.in_words,
         alphas: doses.alphas,
         measures,
@@ -299,10 +294,10 @@ const FEW_LETTERS: f64 = 0.05;
 /// How perplexing a text is at every dose, the first of which is none, and how far expectations move along it.
 fn of_text(path: &Path, loaded: &LanguageModel, steerings: &[Steering]) -> Result<[Measure; 2], Failure> {
     let texts = neutral(loaded, Some(path))?;
-    let scores: Vec<f64> = score(&loaded.model, &texts)?.concat();
+    let scores: Vec<f64> = score(loaded.engine(), &texts)?.concat();
     let unsteered = (-scores.iter().sum::<f64>() / scores.len() as f64).exp();
     let (mut perplexity, mut kl) = (vec![unsteered], vec![0.0]);
-    for it in divergences(&loaded.model, &texts, &steerings[1..])? {
+    for it in divergences(loaded.engine(), &texts, &steerings[1..])? {
         perplexity.push(unsteered * it.perplexity_ratio);
         kl.push(it.kl);
     }
@@ -338,9 +333,9 @@ fn answers(
     doses: &Doses,
     bar: &Bar,
 ) -> Result<(Answers, Vec<Measure>), Failure> {
-    let (bench, seed) = (doses.bench(loaded, bar)?, args.sampling.seed);
-    let questions: Vec<Vec<Message>> = asked.prompts.iter().map(|it| plan::said(&it.prompt)).collect();
-    let options = AskOptions { sampling: plan::sampling(&args.sampling)?, max_tokens: args.max_tokens };
+    let (bench, seed) = (loaded.bench(&doses.frame)?, args.sampling.seed);
+    let questions: Vec<Vec<Message>> = asked.prompts.iter().map(|it| said(&it.prompt)).collect();
+    let options = AskOptions { sampling: args.sampling.sampling()?, max_tokens: args.max_tokens };
     bar.stage("answering", questions.len() * doses.steerings.len());
     let answers = bench.ask_under_each(&questions, &doses.steerings, &options)?;
     let leaning = asked.contrasts.as_ref().map(Leaning::of_contrasts);
@@ -476,7 +471,7 @@ impl Panel {
                 let choice = Some(model.as_str()).filter(|it| !it.is_empty());
                 let loaded = on.open("--judge local:", choice, work)?;
                 let judge =
-                    LocalJudge::new(&loaded.model, loaded.tokenizer()?, loaded.own_frame()?, &loaded.name);
+                    LocalJudge::new(loaded.engine(), loaded.tokenizer()?, loaded.own_frame()?, loaded.name());
                 ask_all(&judge, &prompts, &mut open_verdicts(&args.judge)?, 1, bar)?
             }
         };

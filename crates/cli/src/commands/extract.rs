@@ -1,12 +1,12 @@
 use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
-use crate::commands::receipt::controls;
+use crate::commands::receipt::neutral;
 use crate::commands::reference::Reference;
-use crate::plan;
+use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
 use crate::view::{print_vector, vector_json};
 use std::path::PathBuf;
-use whipstaff::{LanguageModel, Preview};
-use whipstaff_steering::{ContrastSet, ExtractOptions, Extraction, LayerSpec, Method, ModelId, TokenRule};
+use whipstaff::Preview;
+use whipstaff_steering::{ContrastSet, LayerSpec, Method, TokenRule};
 
 #[derive(clap::Args)]
 pub struct ExtractArgs {
@@ -54,24 +54,29 @@ pub struct ExtractArgs {
 pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
     let heldout = find_heldout(&args).map(|path| ContrastSet::read(&path)).transpose()?;
-    plan::output_file(&args.output)?;
+    files::output_file(&args.output)?;
     let measures = args.recommend > 0 || args.evidence.receipt > 0;
     let work = |it: &Preview| it.extraction(&set, heldout.as_ref(), measures);
     let loaded = args.model.open(on, work)?;
     let reference = args.reference.as_deref().map(|it| Reference::new(it, &loaded, &set, on)).transpose()?;
-    let n_layers = loaded.model.config().n_layers;
-    let options = ExtractOptions {
-        model: ModelId::of(&loaded.model, &loaded.name),
-        frame: plan::frame(&args.frame, &loaded, None)?,
-        tokens: args.tokens,
-        layers: args.layers.resolve(n_layers, &(0..n_layers).collect::<Vec<_>>())?,
-        method: args.method,
-        seed: args.evidence.seed,
-    };
-    let bar = Bar::new()?;
-    let extraction = extraction(options, args.recommend, &args.evidence, &loaded)?;
-    let vector = extraction.run(&loaded.model, loaded.tokenizer()?, &set, heldout.as_ref(), &bar)?;
-    let options = extraction.options;
+    let evidence = &args.evidence;
+    let (loaded, bar) = Bar::watching(loaded)?;
+    let mut extractor = loaded
+        .extractor()
+        .heldout(heldout.as_ref())
+        .method(args.method)
+        .tokens(args.tokens)
+        .layer_spec(args.layers.clone())
+        .recommend(args.recommend)
+        .receipt(evidence.receipt)
+        .persona(evidence.personas())
+        .seed(evidence.seed)
+        .frame(args.frame.choice());
+    if evidence.receipt > 0 {
+        extractor = extractor.neutral(neutral(&loaded, evidence.neutral.as_deref())?);
+    }
+    let options = extractor.options()?;
+    let vector = extractor.run_with(options.clone(), &set)?;
     let compared = reference.map(|it| it.compare(loaded, options, &vector, &set, &bar)).transpose()?;
     bar.clear();
     bar.check()?;
@@ -87,17 +92,6 @@ pub fn extract(args: ExtractArgs, on: ComputeArgs) -> Result<(), Failure> {
     print_vector(&vector)?;
     compared.iter().try_for_each(|it| it.print())?;
     print_line(&format!("\nwritten to {}", args.output.display()))
-}
-
-/// What is made of contrasts, as the command line asks for it.
-fn extraction(
-    options: ExtractOptions,
-    recommend: usize,
-    evidence: &EvidenceArgs,
-    loaded: &LanguageModel,
-) -> Result<Extraction, Failure> {
-    let controls = (evidence.receipt > 0).then(|| controls(loaded, evidence)).transpose()?;
-    Ok(Extraction { options, recommend, controls })
 }
 
 /// `--heldout`, else a file of that name beside the contrasts.

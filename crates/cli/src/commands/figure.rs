@@ -1,16 +1,15 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
-use crate::plan::{self, PromptLine};
-use crate::steer::resolved_one;
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs, alphas_of, resolved_one};
+use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use whipstaff::{FRAME_TOKENS, LanguageModel, Preview};
+use whipstaff::{Error, FRAME_TOKENS, LanguageModel, Preview};
 use whipstaff_disk::write_atomically;
 use whipstaff_engine::Steering;
 use whipstaff_figures::Figure;
 use whipstaff_report::{cosine_panel, cosine_subtitle, injected_at};
 use whipstaff_steering::{
-    Amount, CosineTable, Dose, Frame, ResolvedVector, SteerSpec, Text, Unit, combine, measure_cosine,
+    Amount, CosineTable, Dose, PromptLine, ResolvedVector, SteerSpec, Unit, combine, read_prompts,
 };
 
 #[derive(clap::Args)]
@@ -44,8 +43,8 @@ pub struct FigureArgs {
 /// `whipstaff figure`: read prompts → measure → CSV and JSON → draw.
 pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let spec = spec(&args)?;
-    let alphas = plan::alphas(&args.alphas)?;
-    let prompts = plan::prompts(&args.prompts)?;
+    let alphas = alphas_of(&args.alphas)?;
+    let prompts = read_prompts(&args.prompts)?;
     let len = |before: &Preview, it: &PromptLine| {
         before.tokens(&it.prompt) + before.tokens(it.answer.as_deref().unwrap_or_default()) + FRAME_TOKENS
     };
@@ -53,22 +52,21 @@ pub fn figure(args: FigureArgs, on: ComputeArgs) -> Result<(), Failure> {
     let loaded = args.model.open(on, work)?;
     // The alphas are given, so the vector's own does not matter.
     let steer = resolved_one(SteerSpec { amount: Some(Amount::Alpha(1.0)), ..spec }, &loaded)?;
-    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
-    let texts = encode(&loaded, &frame, &prompts, &args.prompts)?;
+    let frame = loaded.frame(&args.frame.choice(), steer.frame())?;
+    let texts = loaded.texts(&frame, &prompts).map_err(|error| in_file(&args.prompts, error))?;
     let steering = |alpha: &f64| Ok((*alpha, steer.steering_at(*alpha)?));
     let steerings = alphas.iter().map(steering).collect::<Result<Vec<_>, Failure>>();
     let steerings = steerings.map_err(|failure| failure.about("--alphas"))?;
-    plan::output_folder(&args.output)?;
+    files::output_folder(&args.output)?;
 
-    let bar = Bar::new()?;
-    let skip = skipped_tokens(&loaded, &texts);
-    let table = measure_cosine(&loaded.model, &texts, skip, &steer.layers, &steerings, &bar)?;
+    let (loaded, bar) = Bar::watching(loaded)?;
+    let table = loaded.cosines(&texts, &steer.layers, &steerings)?;
     bar.clear();
     bar.check()?;
     check_finite(&table)?;
     let figure = Figure {
         title: format!("How far `{}` turns the residual stream", steer.vector.name),
-        subtitle: cosine_subtitle(&loaded.name, &steer.how.op.dial(steer.unit), texts.len()),
+        subtitle: cosine_subtitle(loaded.name(), &steer.how.op.dial(steer.unit), texts.len()),
         panels: vec![cosine_panel(&table, &injected_at(&steer.layers, table.n_layers()))],
     };
     write_figure(&args.output, &figure)?;
@@ -112,13 +110,6 @@ pub fn steerings(dose: &Dose, layers: &[usize], alphas: &[f64]) -> Result<Vec<(f
     alphas.iter().map(steering).collect()
 }
 
-/// How many leading tokens do not count: the bos token, where there is one.
-pub fn skipped_tokens(loaded: &LanguageModel, texts: &[Text]) -> usize {
-    let bos = loaded.model.config().bos_token;
-    let starts_with_bos = |Text { ids, .. }: &Text| ids.len() > 1 && ids.first().copied() == bos;
-    usize::from(bos.is_some() && texts.iter().all(starts_with_bos))
-}
-
 /// Writes cosine.svg and cosine.png.
 pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     let png = figure.png(2.0).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -127,33 +118,12 @@ pub fn write_figure(dir: &Path, figure: &Figure) -> Result<(), Failure> {
     Ok(())
 }
 
-fn encode(
-    loaded: &LanguageModel,
-    frame: &Frame,
-    prompts: &[PromptLine],
-    path: &Path,
-) -> Result<Vec<Text>, Failure> {
-    let tokenizer = loaded.tokenizer()?;
-    let max = loaded.model.config().max_positions;
-    let ids = |(i, line): (usize, &PromptLine)| {
-        let answer: Vec<&str> = line.answer.iter().map(String::as_str).collect();
-        let text = if answer.is_empty() {
-            Text::new(&frame.prompt_ids(tokenizer, &plan::said(&line.prompt))?, &[])
-        } else {
-            let (prompt, answers) = frame.answered_ids(tokenizer, &plan::said(&line.prompt), &answer)?;
-            Text::new(&prompt, &answers.concat())
-        };
-        if text.ids.len() > max {
-            return Err(Failure::BadInput(format!(
-                "{}: prompt {} has {} tokens, the model's context is {max}",
-                path.display(),
-                i + 1,
-                text.ids.len()
-            )));
-        }
-        Ok(text)
-    };
-    prompts.iter().enumerate().map(ids).collect()
+/// The failure to read prompts, with the file that they are in.
+fn in_file(path: &Path, error: Error) -> Failure {
+    match error {
+        error @ Error::PromptTooLong { .. } => Failure::BadInput(format!("{}: {error}", path.display())),
+        error => error.into(),
+    }
 }
 
 fn to_json(loaded: &LanguageModel, steer: &ResolvedVector, table: &CosineTable) -> String {
@@ -169,7 +139,7 @@ fn to_json(loaded: &LanguageModel, steer: &ResolvedVector, table: &CosineTable) 
         })
         .collect();
     json!({
-        "model": loaded.name, "vector": steer.vector.name, "op": steer.how.op.name(), "unit": steer.unit.name(), "injected": table.injected,
+        "model": loaded.name(), "vector": steer.vector.name, "op": steer.how.op.name(), "unit": steer.unit.name(), "injected": table.injected,
         "site": "resid_post", "band": "10th to 90th percentile over texts", "curves": curves,
     })
     .to_string()

@@ -1,4 +1,4 @@
-use crate::plan;
+use crate::files;
 use crate::terminal::{Failure, print, print_line};
 use clap_mangen::Man;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub fn man(args: ManArgs, command: clap::Command) -> Result<(), Failure> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
     if let Some(folder) = &args.output {
-        plan::output_folder(folder)?;
+        files::output_folder(folder)?;
         let n = write(&command, folder)?;
         return print_line(&format!("{n} manual pages written to {}", folder.display()));
     }

@@ -1,17 +1,16 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs};
-use crate::heatmap;
-use crate::plan;
-use crate::steer::{resolved, resolved_one};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, SteerArgs, resolved, resolved_one};
+use crate::files;
 use crate::terminal::{Bar, Failure, note, print, print_line};
+use crate::view::token_map_text;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use whipstaff::{FRAME_TOKENS, Preview};
 use whipstaff_disk::write_atomically;
-use whipstaff_engine::{Message, Role, Steering, TextStream, Tokenizer};
+use whipstaff_engine::{Message, Role, Steering, Tokenizer};
 use whipstaff_report::TokenMap;
 use whipstaff_steering::{
     AnswerRows, ContrastSet, ExtractOptions, Frame, LayerSpec, Method, Projections, SteerSpec, Text,
-    TokenRule, midpoints, rulers, watch,
+    TokenRule, midpoints, rulers, said, watch,
 };
 
 #[derive(clap::Args)]
@@ -75,7 +74,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     }
     let messages = args.watched.messages.as_deref().map(read_messages).transpose()?;
     let contrasts = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
-    args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+    args.output.as_deref().map_or(Ok(()), files::output_file)?;
     let work = |it: &Preview| {
         let given = [&args.watched.text, &args.watched.prompt, &args.answer, &args.baseline];
         let said = messages.iter().flatten().map(|it| it.content.as_str());
@@ -85,11 +84,11 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     };
     let loaded = args.model.open(on, work)?;
     let watched = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
-    let layers = watched.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = watched.layers_of(&args.layers, loaded.config().n_layers);
     let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
     let steering = resolved(&specs, &loaded)?.steering(1.0);
     let steering = steering.map_err(|error| Failure::from(error).about("--steer"))?;
-    let frame = plan::frame(&args.frame, &loaded, watched.frame())?;
+    let frame = loaded.frame(&args.frame.choice(), watched.frame())?;
     let tokenizer = loaded.tokenizer()?;
     let text = encode(&args, messages, &frame, tokenizer)?;
 
@@ -103,11 +102,12 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
             method: Method::Mean,
             seed: 0,
         };
-        let rows = AnswerRows::read(&loaded.model, tokenizer, &set, &options, &bar)?;
+        let rows = AnswerRows::read(loaded.engine(), tokenizer, &set, &options, &bar)?;
         midpoints(&rows, vector, &layers)
     });
     let rulers = rulers(vector, &layers, at.transpose()?.as_ref())?;
-    let run = |text: &Text, steering: &Steering| watch(&loaded.model, text, vector, &rulers, steering, &bar);
+    let run =
+        |text: &Text, steering: &Steering| watch(loaded.engine(), text, vector, &rulers, steering, &bar);
     let rows = run(&text, &steering)?;
     let baseline = match args.baseline.as_deref() {
         None => None,
@@ -121,12 +121,12 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     bar.clear();
     bar.check()?;
     let ids = &text.ids;
-    let skip = |text: &Text| super::figure::skipped_tokens(&loaded, std::slice::from_ref(text));
+    let skip = |text: &Text| loaded.n_skipped(std::slice::from_ref(text));
     let map = TokenMap {
         vector: vector.name.clone(),
-        model: loaded.name.clone(),
+        model: loaded.name().to_owned(),
         skip: skip(&text),
-        tokens: pieces(ids, tokenizer)?,
+        tokens: loaded.token_texts(ids)?,
         same_tokens: args.baseline.as_deref() == Some(""),
         baseline: baseline.map(|(text, rows)| (skip(&text), rows)),
         rows,
@@ -140,7 +140,7 @@ pub fn monitor(args: MonitorArgs, on: ComputeArgs) -> Result<(), Failure> {
     match (args.json, &args.output) {
         (true, _) => print_line(&to_json(&map, ids).to_string()),
         (false, Some(path)) => print_line(&format!("{} tokens written to {}", ids.len(), path.display())),
-        (false, None) => print(&heatmap::terminal(&map)),
+        (false, None) => print(&token_map_text(&map)),
     }
 }
 
@@ -172,7 +172,7 @@ fn encode(
         return Ok(Text::new(&tokenizer.encode(text)?, &[]));
     }
     let prompt = args.watched.prompt.as_deref();
-    let mut messages = messages.unwrap_or_else(|| prompt.map(plan::said).unwrap_or_default());
+    let mut messages = messages.unwrap_or_else(|| prompt.map(said).unwrap_or_default());
     let last = match messages.last() {
         Some(last) if last.role == Role::Assistant => messages.pop().map(|it| it.content),
         _ => None,
@@ -184,17 +184,6 @@ fn encode(
         }
         None => Ok(Text::new(&frame.prompt_ids(tokenizer, &messages)?, &[])),
     }
-}
-
-/// The text that each token completes; empty for one that ends within a character.
-fn pieces(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<String>, Failure> {
-    let mut stream = TextStream::new(&[]);
-    let mut pieces: Vec<String> =
-        ids.iter().map(|id| stream.push(*id, tokenizer)).collect::<Result<_, _>>()?;
-    if let Some(last) = pieces.last_mut() {
-        *last += &stream.finish(tokenizer)?;
-    }
-    Ok(pieces)
 }
 
 fn to_json(map: &TokenMap, ids: &[u32]) -> Value {

@@ -1,5 +1,5 @@
 use crate::args::{ComputeArgs, locate};
-use crate::plan;
+use crate::files;
 use crate::terminal::{Bar, Failure, note, print_line};
 use std::path::PathBuf;
 use whipstaff::Size;
@@ -68,7 +68,7 @@ pub fn quantize(args: QuantizeArgs, on: ComputeArgs) -> Result<(), Failure> {
     let name = found.name.rsplit('/').next().unwrap_or(&found.name).replace(['@', ':'], "-");
     let kind = args.kind.dtype();
     let output = args.output.unwrap_or_else(|| PathBuf::from(format!("{name}-{}.gguf", kind.name())));
-    plan::output_file(&output)?;
+    files::output_file(&output)?;
     if output.exists() && !args.force {
         return Err(Failure::Usage(format!(
             "{} is there already: give another name with -o, or --force to replace it",

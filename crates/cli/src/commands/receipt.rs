@@ -1,15 +1,11 @@
-use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg};
-use crate::plan;
-use crate::steer::{self, resolved_one};
+use crate::args::{ComputeArgs, EvidenceArgs, FrameArgs, ModelArg, resolved_one, steer_spec};
+use crate::files;
 use crate::terminal::{Bar, Failure, print_line};
 use crate::view::receipt_text;
 use std::path::{Path, PathBuf};
-use whipstaff::{LanguageModel, Preview};
+use whipstaff::{LanguageModel, Preview, ReceiptOptions};
 use whipstaff_engine::Continuation;
-use whipstaff_steering::{
-    AnswerRows, Application, Bench, ContrastSet, Controls, Dose, ExtractOptions, Instruction, Method,
-    PersonaVector, ResolvedVector, TokenRule, Unit, neutral_texts,
-};
+use whipstaff_steering::{Application, ContrastSet, Controls, PersonaVector, Unit};
 
 #[derive(clap::Args)]
 pub struct ReceiptArgs {
@@ -43,7 +39,7 @@ pub struct ReceiptArgs {
 
 /// `whipstaff receipt`: read vector and contrasts → measure → print, and store it if asked to.
 pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
-    let spec = steer::spec("vector", &args.vector, args.unit)?;
+    let spec = steer_spec("vector", &args.vector, args.unit)?;
     if spec.gate.is_some() {
         return Err(Failure::Usage(format!(
             "{}: a gate opens for some prompts and not for others: measure what it lets through, without the gate",
@@ -58,32 +54,18 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
     let heldout = ContrastSet::read(&args.heldout)?;
     let fitted_on = args.contrasts.as_deref().map(ContrastSet::read).transpose()?;
     let fitted_on = fitted_on.as_ref().unwrap_or(&heldout);
-    args.output.as_deref().map_or(Ok(()), plan::output_file)?;
+    args.output.as_deref().map_or(Ok(()), files::output_file)?;
     let work = |it: &Preview| it.extraction(fitted_on, Some(&heldout), true);
     let loaded = args.model.open(on, work)?;
     let steer = resolved_one(spec, &loaded)?;
-    let frame = plan::frame(&args.frame, &loaded, steer.frame())?;
-    let ResolvedVector { vector, alpha, unit, layers, how, tokens, .. } = steer;
-    let bar = Bar::new()?;
-    let options = ExtractOptions {
-        model: vector.provenance.model.clone(),
-        frame: frame.clone(),
-        tokens: TokenRule::Answer,
-        layers: layers.clone(),
-        method: Method::Mean,
-        seed: args.evidence.seed,
-    };
-    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, fitted_on, &options, &bar)?;
+    let (loaded, bar) = Bar::watching(loaded)?;
     let controls = controls(&loaded, &args.evidence)?;
-    let tokenizer = loaded.tokenizer()?;
-    let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
-    let instruction =
-        Instruction { dose: Dose { vector: &vector, alpha, unit, layers }, how, condition: None, tokens };
-    let found = bench.receipt(&instruction, &rows, fitted_on, &heldout, &controls)?;
+    let options = ReceiptOptions { fitted_on: Some(fitted_on), controls, frame: args.frame.choice() };
+    let found = loaded.receipt_with(&steer, &heldout, &options)?;
     bar.clear();
     bar.check()?;
     if let Some(path) = &args.output {
-        PersonaVector { receipt: Some(found.clone()), ..vector }.write(path)?;
+        PersonaVector { receipt: Some(found.clone()), ..steer.vector }.write(path)?;
     }
     if args.json { print_line(&found.to_json()) } else { print_line(receipt_text(&found).trim_end()) }
 }
@@ -92,28 +74,20 @@ pub fn receipt(args: ReceiptArgs, on: ComputeArgs) -> Result<(), Failure> {
 pub fn controls(loaded: &LanguageModel, evidence: &EvidenceArgs) -> Result<Controls, Failure> {
     Ok(Controls {
         max_contrasts: evidence.receipt,
-        persona: evidence.persona.clone().zip(evidence.opposite.clone()).map(|(one, other)| [one, other]),
+        persona: evidence.personas(),
         neutral: neutral(loaded, evidence.neutral.as_deref())?,
         seed: evidence.seed,
         ..Controls::default()
     })
 }
 
-/// Paragraphs of a file, else the shipped ones; none for the embedded model, which knows no such texts and is
-/// measured on its own answers.
+/// Returns the texts to measure damage on: the paragraphs of a file, or the library's own.
 pub fn neutral(loaded: &LanguageModel, path: Option<&Path>) -> Result<Vec<Continuation>, Failure> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))
-    };
-    let text = match path {
-        Some(path) => read(path)?,
-        None if loaded.embedded => return Ok(Vec::new()),
-        None => include_str!("../../../../contrasts/neutral.txt").to_owned(),
-    };
-    let texts = neutral_texts(&text, loaded.tokenizer()?, loaded.model.config().max_positions)?;
-    match (path, texts.is_empty()) {
-        (Some(path), true) => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
-        _ => Ok(texts),
+    let Some(path) = path else { return Ok(loaded.neutral_texts(None)?) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::BadInput(format!("cannot read {}: {error}", path.display())))?;
+    match loaded.neutral_texts(Some(&text))? {
+        texts if texts.is_empty() => Err(Failure::BadInput(format!("{}: holds no text", path.display()))),
+        texts => Ok(texts),
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Reference<'a> {
         let found = locate("--reference", Some(choice))?;
         let name = found.name.clone();
         let (outline, tokenizer) = (found.outline()?, found.tokenizer()?);
-        let (ours, theirs) = (loaded.model.config(), outline.config());
+        let (ours, theirs) = (loaded.config(), outline.config());
         for (what, ours, theirs) in [
             ("width (d_model)", ours.d_model, theirs.d_model),
             ("number of layers", ours.n_layers, theirs.n_layers),
@@ -51,14 +51,14 @@ impl<'a> Reference<'a> {
                 return Err(Failure::BadInput(format!(
                     "--reference {choice}: its {what} is {theirs}, that of {} is {ours}: they are not the same model \
                      in two precisions",
-                    loaded.name
+                    loaded.name()
                 )));
             }
         }
         same_tokens(loaded.tokenizer()?, &tokenizer, set).map_err(|text| {
             Failure::BadInput(format!(
                 "--reference {choice}: its tokenizer is not that of {}: they cut `{}` differently",
-                loaded.name,
+                loaded.name(),
                 text.escape_debug()
             ))
         })?;
@@ -80,8 +80,8 @@ impl<'a> Reference<'a> {
         let loaded = self.on.open("--reference", Some(self.choice), |it| it.extraction(set, None, false))?;
         let model = ModelId { name: self.name.clone(), weights_sha256: String::new(), ..options.model };
         let options = ExtractOptions { model, ..options };
-        let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, &options, bar)?;
-        let reference = rows.fit(loaded.model.cpu(), options.method, options.seed)?;
+        let rows = AnswerRows::read(loaded.engine(), loaded.tokenizer()?, set, &options, bar)?;
+        let reference = rows.fit(loaded.engine().cpu(), options.method, options.seed)?;
         let row = |(layer, it): (&usize, &whipstaff_steering::LayerDirection)| {
             let other = reference.layers.get(layer)?;
             let gap_ratio = it.gap.zip(other.gap).map(|(a, b)| a / b).filter(|ratio| ratio.is_finite());

@@ -1,6 +1,6 @@
 use crate::args::{ComputeArgs, FrameArgs};
 use crate::commands::receipt::neutral;
-use crate::plan;
+use crate::files;
 use crate::terminal::{Bar, Failure, note, print, print_line, width, wrap};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use whipstaff_steering::study::{
     EMBEDDED, Findings, Journal, Pair, PairMaterial, PairPlan, PersonaPlan, StudyPlan, file_name,
 };
 use whipstaff_steering::sweep::digest_of;
-use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec, ModelId};
+use whipstaff_steering::{Bench, ContrastSet, Frame, LayerSpec};
 
 #[derive(clap::Args)]
 pub struct StudyArgs {
@@ -34,7 +34,7 @@ pub fn study(args: StudyArgs, on: ComputeArgs) -> Result<(), Failure> {
     let plan = StudyPlan::read(&args.study)?;
     let personas = plan.personas.iter().map(Persona::read).collect::<Result<Vec<_>, Failure>>()?;
     let cells = args.output.join("cells");
-    plan::output_folder(&cells)?;
+    files::output_folder(&cells)?;
     let bar = Bar::new()?;
     let mut pairs = Vec::new();
     for model in &plan.models {
@@ -112,9 +112,9 @@ impl Subject {
         let loaded = on.open("models:", (model != EMBEDDED).then_some(model), work)?;
         let frame = FrameArgs { frame: plan.frame.clone(), ..FrameArgs::default() };
         Ok(Subject {
-            frame: plan::frame(&frame, &loaded, None)?,
+            frame: loaded.frame(&frame.choice(), None)?,
             neutral: neutral(&loaded, plan.neutral.as_deref())?,
-            layers: layers(plan, loaded.model.config().n_layers)?,
+            layers: layers(plan, loaded.config().n_layers)?,
             loaded,
         })
     }
@@ -123,7 +123,7 @@ impl Subject {
     fn measure(&self, plan: &StudyPlan, persona: &Persona, cells: &Path, bar: &Bar) -> Result<Pair, Failure> {
         let Subject { loaded, frame, neutral, layers } = self;
         let pair = PairPlan {
-            model: ModelId::of(&loaded.model, &loaded.name),
+            model: loaded.id(),
             persona: persona.plan.name.clone(),
             contrasts_sha256: persona.set.sha256.clone(),
             heldout_sha256: persona.heldout.sha256.clone(),
@@ -136,14 +136,14 @@ impl Subject {
             seed: plan.seed,
             tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
         };
-        let path = cells.join(format!("{}.{}.jsonl", file_name(&loaded.name), file_name(&pair.persona)));
+        let path = cells.join(format!("{}.{}.jsonl", file_name(loaded.name()), file_name(&pair.persona)));
         let mut journal = Journal::open(&path, &pair)?;
         let n_cells = plan.methods.len() * layers.len();
         let there = n_cells - journal.missing(&plan.methods, layers).len();
         if there > 0 {
             note(&format!("{there} of {n_cells} cells of {} are there already", path.display()));
         }
-        let bench = Bench { model: &loaded.model, tokenizer: loaded.tokenizer()?, frame, watch: bar };
+        let bench = Bench { model: loaded.engine(), tokenizer: loaded.tokenizer()?, frame, watch: bar };
         let Persona { set, heldout, .. } = persona;
         let material = PairMaterial { tokens: plan.tokens, set, heldout, neutral };
         bench.measure_pair(&material, &mut journal, &plan.methods, layers)?;

@@ -1,19 +1,15 @@
-use crate::args::{ComputeArgs, FrameArgs, ModelArg};
+use crate::args::{ComputeArgs, FrameArgs, ModelArg, alphas_of};
 use crate::commands::receipt::neutral;
-use crate::plan;
-use crate::terminal::{Bar, Failure, note, print, print_line, width, wrap};
+use crate::files;
+use crate::terminal::{Bar, Failure, print, print_line, width, wrap};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use whipstaff::{LanguageModel, Preview};
+use whipstaff::{Preview, SweepOptions, SweepTable};
 use whipstaff_disk::write_atomically;
 use whipstaff_figures::{HeatMap, HeatPanel, Tint};
 use whipstaff_report::{maps_page, percent};
-use whipstaff_steering::sweep::{Journal, Pick, Sweep, SweepCell, SweepPlan, digest_of, pick};
-use whipstaff_steering::{
-    AnswerRows, Bench, ContrastSet, ExtractOptions, LayerSpec, Method, ModelId, PERPLEXITY_BUDGET,
-    PersonaVector, TokenRule, Unit, layers_text,
-};
+use whipstaff_steering::sweep::{Pick, SweepCell, SweepPlan};
+use whipstaff_steering::{ContrastSet, LayerSpec, Method, PERPLEXITY_BUDGET, TokenRule, Unit, layers_text};
 
 #[derive(clap::Args)]
 pub struct SweepArgs {
@@ -83,14 +79,13 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
             ))
         })?,
     };
-    let alphas = plan::alphas(&args.alphas)?;
+    let alphas = alphas_of(&args.alphas)?;
     if alphas.contains(&0.0) {
         return Err(Failure::Usage("--alphas: 0 is the unsteered model, which is measured anyway".into()));
     }
-    plan::output_folder(&args.output)?;
+    files::output_folder(&args.output)?;
     let loaded = args.model.open(on, |it: &Preview| it.extraction(&set, Some(&heldout), true))?;
-    let frame = plan::frame(&args.frame, &loaded, None)?;
-    let n_layers = loaded.model.config().n_layers;
+    let n_layers = loaded.config().n_layers;
     let all: Vec<usize> = (0..n_layers).collect();
     let mut layers: Vec<Vec<usize>> =
         args.layers.resolve(n_layers, &all)?.into_iter().map(|it| vec![it]).collect();
@@ -105,44 +100,23 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
         }
     }
     let neutral = neutral(&loaded, args.neutral.as_deref())?;
-    let plan = SweepPlan {
-        model: ModelId::of(&loaded.model, &loaded.name),
-        contrasts_sha256: set.sha256.clone(),
-        heldout_sha256: heldout.sha256.clone(),
-        n_heldout: args.max_contrasts.min(heldout.contrasts.len()),
-        frame: format!("{:?}", frame.id()),
-        tokens: args.tokens.to_string(),
-        methods: args.methods.clone(),
+    let options = SweepOptions {
+        methods: args.methods,
         layers,
         alphas,
         unit: args.unit,
-        neutral_sha256: digest_of(&neutral),
+        tokens: args.tokens,
+        max_contrasts: args.max_contrasts,
+        budget: args.budget,
+        neutral,
         seed: args.seed,
-        tool: concat!("whipstaff ", env!("CARGO_PKG_VERSION")).into(),
+        frame: args.frame.choice(),
+        journal: Some(args.output.join("cells.jsonl")),
+        ..SweepOptions::default()
     };
-    let mut journal = Journal::open(&args.output.join("cells.jsonl"), &plan)?;
-    let (missing, n_cells) = (journal.missing(), plan.places().len());
-    let n_missing: usize = missing.iter().map(Vec::len).sum();
-    if n_missing < n_cells {
-        note(&format!("{} of {n_cells} cells are there already", n_cells - n_missing));
-    }
-
-    let bar = Bar::new()?;
-    if !missing.is_empty() {
-        let vectors = fit(&loaded, &set, &plan, &args, &bar)?;
-        let tokenizer = loaded.tokenizer()?;
-        let bench = Bench { model: &loaded.model, tokenizer, frame: &frame, watch: &bar };
-        let sweep = Sweep::new(bench, &plan, &vectors, &heldout, &neutral)?;
-        let questions = plan.n_heldout.div_ceil(2);
-        whipstaff_steering::Watch::stage(&bar, "sweeping", n_missing * questions);
-        for column in &missing {
-            bar.check()?;
-            journal.append(sweep.measure(column)?)?;
-        }
-    }
+    let (loaded, bar) = Bar::watching(loaded)?;
+    let SweepTable { plan, cells, pick: picked } = loaded.sweep(&set, &heldout, &options)?;
     bar.clear();
-    let cells = journal.finish()?;
-    let picked = pick(&cells, args.budget, args.seed);
     let maps = maps(&plan, &cells, picked.as_ref(), &heldout.name);
     write(&args.output, &plan, &maps, picked.as_ref(), args.budget)?;
     if args.json {
@@ -153,31 +127,6 @@ pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
         "\ncells.jsonl, sweep.json, sweep.html and three maps written to {}",
         args.output.display()
     ))
-}
-
-/// A vector by each method, all from one pass over the contrasts.
-fn fit(
-    loaded: &LanguageModel,
-    set: &ContrastSet,
-    plan: &SweepPlan,
-    args: &SweepArgs,
-    bar: &Bar,
-) -> Result<BTreeMap<Method, PersonaVector>, Failure> {
-    let mut layers: Vec<usize> = plan.layers.iter().flatten().copied().collect();
-    layers.sort_unstable();
-    layers.dedup();
-    let options = ExtractOptions {
-        model: plan.model.clone(),
-        frame: plan::frame(&args.frame, loaded, None)?,
-        tokens: args.tokens,
-        layers,
-        method: Method::Mean,
-        seed: plan.seed,
-    };
-    let rows = AnswerRows::read(&loaded.model, loaded.tokenizer()?, set, &options, bar)?;
-    let fitted =
-        plan.methods.iter().map(|method| Ok((*method, rows.fit(loaded.model.cpu(), *method, plan.seed)?)));
-    fitted.collect()
 }
 
 /// The three maps: file name, map.

@@ -1,5 +1,4 @@
-use crate::args::{ComputeArgs, ModelArg};
-use crate::steer::resolved_one;
+use crate::args::{ComputeArgs, ModelArg, resolved_one};
 use crate::terminal::{Failure, Tone, paint, print, print_line, printable, width};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -30,9 +29,9 @@ pub fn tokens(args: TokensArgs, on: ComputeArgs) -> Result<(), Failure> {
     let work = |_: &Preview| Workload { rows: 16, logits: 16, ..Workload::default() };
     let loaded = args.model.open(on, work)?;
     let steer = resolved_one(SteerSpec::new(&args.vector), &loaded)?;
-    let layers = steer.layers_of(&args.layers, loaded.model.config().n_layers);
+    let layers = steer.layers_of(&args.layers, loaded.config().n_layers);
     let layers = layers.map_err(|error| Failure::from(error).about("--layers"))?;
-    let found = lens(&loaded.model, loaded.tokenizer()?, &steer.vector, &layers, args.top)?;
+    let found = lens(loaded.engine(), loaded.tokenizer()?, &steer.vector, &layers, args.top)?;
     if args.json {
         let layers: Vec<Value> = found.iter().map(layer_json).collect();
         return print_line(&json!({"vector": steer.vector.name, "layers": layers}).to_string());

@@ -3,7 +3,7 @@
 use super::output::note;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
-use whipstaff::{Remark, Watch};
+use whipstaff::{Remark, RemarkKind, Watch};
 use whipstaff_steering::Error;
 
 /// A bar on standard error while files come in and weights are packed; nothing at all if that is not a terminal.
@@ -45,7 +45,10 @@ impl Watch for Loading {
         Ok(())
     }
 
+    /// Prints a remark. That a vector is given at its own dose is what a command line without a dose asks for.
     fn remark(&self, remark: &Remark) {
-        self.bar().suspend(|| note(&remark.text));
+        if remark.kind != RemarkKind::Dose {
+            self.bar().suspend(|| note(&remark.text));
+        }
     }
 }

@@ -5,7 +5,8 @@ use super::output::note;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use whipstaff_steering::{Error, Remark, Watch};
+use whipstaff::LanguageModel;
+use whipstaff_steering::{Error, Remark, RemarkKind, Watch};
 
 /// Shows where long work is (only on a terminal), and stops it when the user asks to.
 pub struct Bar {
@@ -26,6 +27,12 @@ impl Bar {
         };
         ctrlc::set_handler(handler).map_err(|error| Failure::Failed(format!("ctrl-C: {error}")))?;
         Ok(Bar { bar: Mutex::new(ProgressBar::hidden()), interrupted })
+    }
+
+    /// Returns a model and a bar that shows everything that is done with the model.
+    pub fn watching(model: LanguageModel) -> Result<(LanguageModel, Arc<Bar>), Failure> {
+        let bar = Arc::new(Bar::new()?);
+        Ok((model.watched_by(bar.clone()), bar))
     }
 
     /// Fails if the user has asked to stop.
@@ -54,8 +61,11 @@ impl Watch for Bar {
         if self.interrupted.load(Ordering::SeqCst) { Err(Error::Interrupted) } else { Ok(()) }
     }
 
+    /// Prints a remark. That a vector is given at its own dose is what a command line without a dose asks for.
     fn remark(&self, remark: &Remark) {
-        self.clear();
-        note(&remark.text);
+        if remark.kind != RemarkKind::Dose {
+            self.clear();
+            note(&remark.text);
+        }
     }
 }

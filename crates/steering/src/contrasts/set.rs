@@ -59,7 +59,8 @@ impl ContrastSet {
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] for a line that is not such an object or whose answers are
     /// the same; [`Error::File`] if there is no contrast at all.
-    pub fn read(path: &Path) -> Result<ContrastSet, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<ContrastSet, Error> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::File { path: path.to_owned(), reason: "is not UTF-8 text".into() })?;

@@ -5,6 +5,7 @@
 use super::dose::Dose;
 use super::instruction::{Application, GateSpec, Instruction, TokenFilter, steering_of};
 use super::spec::{Amount, GateRequest, SteerSpec};
+use super::vector_dose::VectorDose;
 use crate::contrasts::FrameId;
 use crate::error::{Error, RequestError};
 use crate::progress::{Remark, RemarkKind};
@@ -28,7 +29,7 @@ pub struct ModelFacts<'m> {
     pub tokenizer: Option<&'m Tokenizer>,
 }
 
-/// Application the weights of a model are told from other weights.
+/// How the weights of a model are told from other weights.
 #[derive(Clone, Copy)]
 pub enum WeightsDigest<'m> {
     /// By their SHA-256 in hex.
@@ -99,7 +100,7 @@ pub struct ResolvedVector {
     pub unit: Unit,
     /// The layers to act at.
     pub layers: Vec<usize>,
-    /// Application the dose is given, with its gate.
+    /// How the dose is applied, with its gate.
     pub how: Application,
     /// The vector that the gate reads, if there is a gate.
     pub condition: Option<PersonaVector>,
@@ -145,6 +146,26 @@ pub fn resolve(specs: &[SteerSpec], facts: &ModelFacts<'_>) -> Result<Resolved, 
 /// Returns the same errors as [`resolve`].
 pub fn resolve_without_model(specs: &[SteerSpec]) -> Result<Resolved, Error> {
     resolve_all(specs, None)
+}
+
+/// Fills in what requests about vectors in memory leave out, as [`resolve`] does for files.
+///
+/// # Errors
+///
+/// Returns the same errors as [`resolve`].
+pub fn resolve_doses(doses: &[VectorDose], facts: &ModelFacts<'_>) -> Result<Resolved, Error> {
+    let mut resolved = Resolved::default();
+    for dose in doses {
+        let gate = match &dose.spec.gate {
+            Some(request) => Some(read_gate(request)?),
+            None => dose.gate.clone(),
+        };
+        let vector = dose.vector.clone();
+        let unit = if vector.is_foreign() { Unit::Unit } else { Unit::Gap };
+        let filled = fill(&dose.spec, (vector, unit), gate, Some(facts), &mut resolved.remarks)?;
+        resolved.vectors.push(filled);
+    }
+    Ok(resolved)
 }
 
 impl SteerSpec {
@@ -277,8 +298,22 @@ fn resolve_one(
     facts: Option<&ModelFacts<'_>>,
     remarks: &mut Vec<Remark>,
 ) -> Result<ResolvedVector, Error> {
+    // What the request itself lacks is said before any file is read.
+    given_alpha(spec)?;
+    let read = PersonaVector::read_from(&spec.vector, Convention::default())?;
+    let gate = spec.gate.as_ref().map(read_gate).transpose()?;
+    fill(spec, read, gate, facts, remarks)
+}
+
+/// Fills in what a spec leaves out. The vector comes with the unit of its own coefficients.
+fn fill(
+    spec: &SteerSpec,
+    (vector, unit_of_file): (PersonaVector, Unit),
+    gate: Option<(GateSpec, PersonaVector)>,
+    facts: Option<&ModelFacts<'_>>,
+    remarks: &mut Vec<Remark>,
+) -> Result<ResolvedVector, Error> {
     let (file, alpha) = (&spec.vector, given_alpha(spec)?);
-    let (vector, unit_of_file) = PersonaVector::read_from(file, Convention::default())?;
     let n_layers = match facts {
         Some(facts) => {
             remarks.extend(facts.check_vector(&vector, file)?);
@@ -289,16 +324,12 @@ fn resolve_one(
     let (own_layers, own_alpha) = vector.default_dose();
     let unit = unit_of(spec, alpha, &vector, unit_of_file)?;
     let layers = layers_in(&vector, spec.layers.as_ref().unwrap_or(&LayerSpec::Auto), n_layers, &own_layers)?;
-    let (gate, condition) = match &spec.gate {
-        Some(request) => {
-            let (gate, condition) = read_gate(request)?;
-            if let Some(facts) = facts {
-                condition.check_fits(&request.vector.display().to_string(), facts.d_model, facts.n_layers)?;
-            }
-            (Some(gate), Some(condition))
-        }
-        None => (None, None),
-    };
+    if let (Some((_, condition)), Some(facts)) = (&gate, facts) {
+        let name =
+            spec.gate.as_ref().map_or(condition.name.clone(), |gate| gate.vector.display().to_string());
+        condition.check_fits(&name, facts.d_model, facts.n_layers)?;
+    }
+    let (gate, condition) = gate.unzip();
     let tokens = facts.map(|facts| tokens_of(spec, facts)).transpose()?.flatten();
     let resolved = ResolvedVector {
         file: file.clone(),

@@ -49,7 +49,7 @@ pub struct SteerSpec {
     pub unit: Option<Unit>,
     /// The layers; those that the vector recommends, if they are not given.
     pub layers: Option<LayerSpec>,
-    /// Application the dose is given. Its gate is `None` here; the gate asked for is `gate`.
+    /// How the dose is applied. Its gate is `None` here; the gate asked for is `gate`.
     pub how: Application,
     /// Under what condition.
     pub gate: Option<GateRequest>,

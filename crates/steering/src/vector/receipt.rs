@@ -222,15 +222,22 @@ impl ArmKind {
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Verdict {
+    /// Returns the verdict in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Verdict::Works => "works",
             Verdict::WorksAtACost => "works at a cost",
             Verdict::NotWorking => "not working",
             Verdict::WrongWay => "wrong way",
             Verdict::TooFew => "too few contrasts",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

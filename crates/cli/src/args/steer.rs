@@ -1,11 +1,9 @@
 //! The steering that a command line asks for: `--steer`, `--steering` and `--unit`, read and resolved for a model.
 
-use crate::args::SteerArgs;
-use crate::terminal::{Failure, note};
+use super::SteerArgs;
+use crate::terminal::Failure;
 use whipstaff::LanguageModel;
-use whipstaff_steering::{
-    Amount, RemarkKind, RequestError, Resolved, ResolvedVector, SteerSpec, Unit, resolve,
-};
+use whipstaff_steering::{Amount, RequestError, Resolved, ResolvedVector, SteerSpec, Unit};
 
 impl SteerArgs {
     /// All vectors asked for, those of `--steer` first. Budgets in nats are refused.
@@ -54,7 +52,7 @@ impl SteerArgs {
 }
 
 /// Reads the vector of an argument that takes one, which `what` names in errors, in a unit if it names none.
-pub fn spec(what: &str, text: &str, unit: Option<Unit>) -> Result<SteerSpec, Failure> {
+pub fn steer_spec(what: &str, text: &str, unit: Option<Unit>) -> Result<SteerSpec, Failure> {
     let spec = parse(what, text)?;
     refuse_nats(&format!("{what} {text}"), &spec)?;
     Ok(SteerSpec { unit: spec.unit.or(unit), ..spec })
@@ -63,11 +61,7 @@ pub fn spec(what: &str, text: &str, unit: Option<Unit>) -> Result<SteerSpec, Fai
 /// Resolves specs for a model, with remarks on standard error.
 pub fn resolved(specs: &[SteerSpec], loaded: &LanguageModel) -> Result<Resolved, Failure> {
     loaded.tokenizer()?;
-    let resolved = resolve(specs, &loaded.facts()).map_err(|error| Failure::from(error).about("--steer"))?;
-    // That a vector was given at its own dose is what a command line without one asks for.
-    let remarks = resolved.remarks().iter().filter(|remark| remark.kind != RemarkKind::Dose);
-    remarks.for_each(|remark| note(&remark.text));
-    Ok(resolved)
+    loaded.resolve(specs).map_err(|error| Failure::from(error).about("--steer"))
 }
 
 /// Resolves one spec.

@@ -4,7 +4,7 @@ use crate::terminal::{Tone, colour, paint, printable};
 use whipstaff_report::TokenMap;
 
 /// Returns text for a terminal: coloured where colour is wanted, else a number for each token.
-pub fn terminal(map: &TokenMap) -> String {
+pub fn token_map_text(map: &TokenMap) -> String {
     let many = map.rows.len() > 1;
     let mut text =
         format!("{}\n", paint(Tone::Heading, &printable(&format!("{} on {}", map.vector, map.model))));
