@@ -382,6 +382,14 @@ fn a_code_map_is_read_as_people_read_it() {
     check("docs/   prose\nb/   c/ is below", &["docs/", "b/", "c/"]);
 }
 
+#[test]
+fn the_readme_shows_the_quick_start_to_the_letter() {
+    let example = read("crates/whipstaff/examples/quickstart.rs");
+    let (_, code) = example.split_once("\n\n").expect("a line says what it is");
+    assert!(read("README.md").contains(&format!("```rust\n{code}```")), "README.md and the example differ");
+    assert!(read("README.md").lines().count() <= 150, "README.md is to be read at one sitting");
+}
+
 // Contrast sets.
 
 /// The prompts of a set, in lower case; each must be there once.

@@ -1,16 +1,17 @@
-//! A vector with its evidence, and an answer steered by it: `cargo run --release --example quickstart -p whipstaff`.
+//! A vector, and an answer steered by it: `cargo run --release --example quickstart -p whipstaff`.
 
 use whipstaff::prelude::*;
 
 fn main() -> whipstaff::Result<()> {
-    let model = whipstaff::embedded()?; // or `whipstaff::open("org/name")?`
-    let contrasts = whipstaff::embedded::contrasts()?; // or `ContrastSet::read("contrasts.jsonl")?`
+    // The model that is compiled in. `whipstaff::open` takes a folder, a .gguf file or a name on the hub.
+    let model = whipstaff::embedded()?;
+    let contrasts: ContrastSet = whipstaff::embedded::contrasts()?; // or `ContrastSet::read(path)?`
 
-    let vector = model.extract(&contrasts)?; // fitted, with a recommended dose and a receipt
-    println!("{}\n", vector.receipt.as_ref().map_or("not measured", |receipt| receipt.verdict().as_str()));
+    // Fits the vector and recommends a dose. `model.extract(&contrasts)` also measures a receipt.
+    let vector = model.extractor().receipt(0).run(&contrasts)?;
 
-    let steering = model.steering(&[vector.at(0.8).layers("2-4")?])?;
-    for piece in model.ask("Where is the printer?").steered(steering).max_tokens(80).stream()? {
+    let steering = model.steering(&[vector.at_own_dose()])?;
+    for piece in model.ask("Where is the printer?").steered(steering).max_tokens(60).stream()? {
         print!("{}", piece?);
     }
     println!();
