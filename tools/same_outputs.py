@@ -65,7 +65,7 @@ quantized           embedded generate --model quantized.gguf --prompt Hello --ma
 
 STUDY = """models = ["embedded"]
 methods = ["mean", "logistic"]
-layers = [1, 3]
+layers = "1,3"
 together = ["1-2"]
 kl = 0.1
 max_contrasts = 6

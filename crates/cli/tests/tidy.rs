@@ -266,9 +266,10 @@ fn what_a_model_is_and_says_opens_no_file() {
     let opens = ["fs", "File", "OpenOptions", "Mmap"];
     let mut found = Vec::new();
     for wing in ["config", "steering", "text"] {
-        for file in rust_files(&format!("crates/engine/src/{wing}")) {
-            let code = without_tests(&code(&read(&file)));
-            found.extend(words_in(&file, &code, |word| opens.contains(&word)));
+        let files = rust_files(&format!("crates/engine/src/{wing}"));
+        for file in files.iter().filter(|file| !file.ends_with("/tests.rs")) {
+            let code = without_tests(&code(&read(file)));
+            found.extend(words_in(file, &code, |word| opens.contains(&word)));
         }
     }
     none("files are the business of the engine's wing `checkpoint`:", found);
@@ -276,7 +277,7 @@ fn what_a_model_is_and_says_opens_no_file() {
 
 #[test]
 fn nobody_above_the_operations_asks_where_rows_live() {
-    let below = ["Packed", "Packer", "KvBlock", "Matrix", "Store", "Device"];
+    let below = ["Packed", "Packer", "KvBlock", "Store"];
     let mut found = Vec::new();
     for name in ["engine", "steering", "report", "whipstaff", "cli"] {
         let files = rust_files(&format!("crates/{name}/src"));
@@ -323,7 +324,7 @@ fn every_module_says_what_belongs_there() {
 fn files_on_the_code_map_exist() {
     let text = read("ARCHITECTURE.md");
     let map = text.split("\n## Code map\n").nth(1).expect("ARCHITECTURE.md has a code map");
-    let map = map.split("\n## ").next().unwrap();
+    let map = map.split("\n## ").next().unwrap().split("```").nth(1).expect("the map is one block");
     let paths = mapped(map);
     let missing = paths.iter().filter(|path| !root().join(path).exists()).cloned().collect();
     let n = paths.len();
