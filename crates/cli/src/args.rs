@@ -19,7 +19,7 @@ pub struct ComputeArgs {
     /// fast, or f32: inputs of quantised weights are not rounded to 8 bits (slower, for research)
     #[arg(long, global = true, value_name = "P", value_enum, default_value_t = PrecisionArg::Fast)]
     pub precision: PrecisionArg,
-    /// Refuse what would take more memory than this: 8G, 500M, or a share of what there is
+    /// Refuse work that would take more memory than this: 8G, 500M, or a share of what there is
     #[arg(long, global = true, value_name = "SIZE", default_value = "80%")]
     pub max_memory: MemoryLimit,
 }
@@ -71,7 +71,7 @@ pub enum PrecisionArg {
 #[derive(clap::Args)]
 pub struct ModelArg {
     /// A Hugging Face directory, a .gguf file, or a model of the hub: ORG/NAME, ORG/NAME:QUANT or
-    /// ORG/NAME/FILE.gguf, with @REVISION if you like [default: the embedded model]
+    /// ORG/NAME/FILE.gguf, optionally with @REVISION [default: the embedded model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }
@@ -120,16 +120,16 @@ impl FrameArgs {
 /// How it is measured whether a vector works.
 #[derive(clap::Args)]
 pub struct EvidenceArgs {
-    /// Held-out contrasts that the receipt is measured on; 0 leaves it out
+    /// Held-out contrasts that the receipt is measured on; 0 measures none
     #[arg(long, value_name = "N", default_value_t = 24)]
     pub receipt: usize,
     /// The persona in words, for comparison with a system message [default: two answers are shown instead]
     #[arg(long, value_name = "TEXT", requires = "opposite")]
     pub persona: Option<String>,
-    /// Its opposite in words
+    /// The opposite of the persona in words
     #[arg(long, value_name = "TEXT", requires = "persona")]
     pub opposite: Option<String>,
-    /// Paragraphs that have nothing to do with the persona, to measure damage on [default: twelve of everyday
+    /// Paragraphs unrelated to the persona, to measure damage on [default: twelve of everyday
     /// prose; the embedded model's own answers]
     #[arg(long, value_name = "F.txt")]
     pub neutral: Option<PathBuf>,
@@ -150,7 +150,7 @@ impl EvidenceArgs {
 pub struct SteerArgs {
     /// A vector, how much and where; may be given several times. For control vectors of other
     /// tools: V.gguf:COEFFICIENT. LAYERS are 0-based: 8 or 8,10 or 8-11 or -1 or 50% or all or auto.
-    /// What else may be said (docs/REFERENCE.md has the formulas):
+    /// Further options (docs/REFERENCE.md has the formulas):
     ///   op=add         adds ALPHA; with until=T only as far as a projection of T
     ///   op=project     removes the share ALPHA of what lies along the vector
     ///   op=cap         holds the projection within lo=A and hi=B, or one of them
@@ -170,7 +170,7 @@ pub struct SteerArgs {
     /// A file (.toml or .json) with the same: a list `steer` of entries with `vector`, `alpha`, `layers`, `op` …
     #[arg(long, value_name = "F.toml")]
     pub steering: Option<PathBuf>,
-    /// What alpha and targets are counted in: gap (1 is one full contrast), rms (of the stream) or unit [default:
+    /// The unit of alpha and of targets: gap (1 is one full contrast), rms (of the stream) or unit [default:
     /// gap; for a control vector the unit of its coefficients]
     #[arg(long)]
     pub unit: Option<Unit>,

@@ -44,29 +44,29 @@ const AFTER_HELP: &str = "Examples:
   whipstaff figure --model ./Llama-3.2-1B --steer librarian.safetensors@all --alphas 0,0.1,0.2 --prompts questions.txt -o out
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 network or access,
-5 refused for want of memory, 130 interrupted.
+5 not enough memory, 130 interrupted.
 Environment: WHIPSTAFF_KERNELS=amx|avx512-bf16|avx512-vnni|avx512|avx2|i8mm|bf16|dotprod|neon|plain chooses the kernel set,
 NO_COLOR turns colour off, CLICOLOR_FORCE turns it on. WHIPSTAFF_PACKS=FOLDER|off says where packed weights are kept for the
-next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN who you are,
-HF_ENDPOINT where the hub is; HF_HUB_OFFLINE=1 downloads nothing. OPENAI_API_KEY is for evaluate --judge.";
+next start. Models of the hub: HF_HOME and HF_HUB_CACHE say where the cache is, HF_TOKEN is your access token,
+HF_ENDPOINT is the hub's address; HF_HUB_OFFLINE=1 downloads nothing. OPENAI_API_KEY is for evaluate --judge.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// See it work: vector, three answers side by side, figure and report, all in one go
+    /// Try it offline: a vector, three answers side by side, a figure and a report
     Demo(DemoArgs),
     /// Make a persona vector from contrasts
     Extract(ExtractArgs),
-    /// Measure whether a vector works, against chance, and what it costs
+    /// Measure whether a vector works better than chance, and what it costs
     Receipt(ReceiptArgs),
     /// Measure every layer and alpha (and method) on held-out contrasts, and pick a dose
     Sweep(SweepArgs),
     /// Compare methods, layers and prompting at equal cost, for a list of models and personas
     Study(StudyArgs),
-    /// Measure what steering does to behaviour: choices, answers as a judge sees them, and side effects
+    /// Measure how steering changes behaviour: choices, judged answers and side effects
     Evaluate(Box<EvaluateArgs>),
     /// Write text, steered or not
     Generate(GenerateArgs),
-    /// Watch where each token of a text or chat stands on a vector
+    /// Show where each token of a text or conversation stands on a vector
     Monitor(MonitorArgs),
     /// Draw how far steering turns the activations, per layer and alpha
     Figure(FigureArgs),
@@ -74,16 +74,16 @@ enum Command {
     Capture(CaptureArgs),
     /// Make a small, fast .gguf file of a safetensors model
     Quantize(QuantizeArgs),
-    /// Look at a model
+    /// Inspect a model
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Look at a vector
+    /// Inspect, convert and combine vectors
     #[command(subcommand)]
     Vector(VectorCommand),
-    /// Look at the steering of a request
+    /// Inspect the steering of a request
     #[command(subcommand)]
     Steering(SteeringCommand),
-    /// Say what this machine offers, and what of it is used
+    /// Report what this machine offers, and which parts are used
     Doctor {
         /// Print JSON
         #[arg(long)]
@@ -100,17 +100,17 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ModelCommand {
-    /// Print what a model is: family, shape, size
+    /// Print a model's family, shape and size
     Show(ShowModelArgs),
 }
 
 #[derive(Subcommand)]
 enum VectorCommand {
-    /// Print what a vector is: where it came from, its statistics per layer
+    /// Print a vector's provenance and its statistics per layer
     Show(ShowVectorArgs),
-    /// Turn a vector into a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
+    /// Convert a vector to a control vector for repeng and llama.cpp (.gguf), or back (.safetensors)
     Convert(ConvertArgs),
-    /// Hold vectors against each other, add them up to one, and measure whether they get in each other's way
+    /// Compare vectors, add them up to one, and measure whether they interfere
     Compose(ComposeArgs),
     /// Print the tokens that a vector pushes up and down, by the logit lens
     Tokens(TokensArgs),
@@ -118,7 +118,7 @@ enum VectorCommand {
 
 #[derive(Subcommand)]
 enum SteeringCommand {
-    /// Read a steering file and the vectors that it names, and say in words what they will do
+    /// Read a steering file and its vectors, and describe in words what they will do
     Check(CheckSteeringArgs),
 }
 

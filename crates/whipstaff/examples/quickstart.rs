@@ -7,10 +7,10 @@ fn main() -> whipstaff::Result<()> {
     let model = whipstaff::embedded()?;
     let contrasts: ContrastSet = whipstaff::embedded::contrasts()?; // or `ContrastSet::read(path)?`
 
-    // Fits the vector and recommends a dose. `model.extract(&contrasts)` also measures a receipt.
+    // Fits the vector and finds the best layers. `model.extract(&contrasts)` also measures a receipt.
     let vector = model.extractor().receipt(0).run(&contrasts)?;
 
-    let steering = model.steering(&[vector.at_own_dose()])?;
+    let steering = model.steering(&[vector.at(0.5)])?;
     for piece in model.ask("Where is the printer?").steered(steering).max_tokens(60).stream()? {
         print!("{}", piece?);
     }

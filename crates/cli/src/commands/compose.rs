@@ -25,7 +25,7 @@ pub struct ComposeArgs {
     /// for each. A vector with alpha 0 takes part in the mean alone
     #[arg(long)]
     pub same_gaps: bool,
-    /// What the alphas are counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// The unit of the alphas: gap, rms or unit [default: gap; for a control vector the unit of its
     /// coefficients]
     #[arg(long)]
     pub unit: Option<Unit>,

@@ -64,7 +64,7 @@ pub struct EvaluateArgs {
 /// Who judges answers, and what for.
 #[derive(clap::Args)]
 pub struct JudgeArgs {
-    /// Who rates answers from 0 to 100: the address of any server with OpenAI's chat completions, such as
+    /// The judge that rates answers from 0 to 100: the address of any server with OpenAI's chat completions, such as
     /// `https://api.openai.com/v1` (its key is read from OPENAI_API_KEY), or local:MODEL, a model as for --model
     #[arg(long, value_name = "URL|local:MODEL", requires = "prompts")]
     pub judge: Option<String>,
@@ -74,7 +74,7 @@ pub struct JudgeArgs {
     /// A trait to look for, as NAME: DESCRIPTION; may be given several times
     #[arg(long = "trait", value_name = "NAME: TEXT", requires = "judge")]
     pub traits: Vec<String>,
-    /// Have it also judged whether answers are coherent
+    /// Also judge whether answers are coherent
     #[arg(long, requires = "judge")]
     pub coherence: bool,
     /// Refuse to ask a server more often than this
@@ -86,7 +86,7 @@ pub struct JudgeArgs {
     /// Seconds that one request may take
     #[arg(long, value_name = "S", default_value = "60")]
     pub judge_timeout: NonZeroUsize,
-    /// File of what judges said, so that nothing is asked twice [default: verdicts.jsonl in the user's cache]
+    /// File that keeps the judge's replies, so that nothing is asked twice [default: verdicts.jsonl in the user's cache]
     #[arg(long, value_name = "F.jsonl")]
     pub judge_cache: Option<PathBuf>,
 }

@@ -20,7 +20,7 @@ pub struct ExtractArgs {
     /// every fourth contrast, left out of the fit while measuring]
     #[arg(long, value_name = "F.jsonl")]
     pub heldout: Option<PathBuf>,
-    /// The model in full precision that --model is a quantised form of: the vector is also made there, and
+    /// The full-precision model that --model was quantised from: the vector is also made there, and
     /// the two are compared layer by layer
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<String>,

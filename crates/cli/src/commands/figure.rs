@@ -16,7 +16,7 @@ use whipstaff_steering::{
 pub struct FigureArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// The vector, the layers to inject at and, if you like, how: V.safetensors[@LAYERS][,KEY=VALUE…], as for
+    /// The vector, with the layers to inject at and the operator: V.safetensors[@LAYERS][,KEY=VALUE…], as for
     /// generate
     #[arg(long, value_name = "V[@LAYERS][,KEY=VALUE…]", required_unless_present = "steering")]
     pub steer: Option<String>,
@@ -26,11 +26,11 @@ pub struct FigureArgs {
     /// Alphas, separated by commas
     #[arg(long, value_name = "A,B,…", default_value = "0,0.1,0.2,0.5,1", allow_hyphen_values = true)]
     pub alphas: String,
-    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// The unit of alpha: gap, rms or unit [default: gap; for a control vector the unit of its
     /// coefficients]
     #[arg(long)]
     pub unit: Option<Unit>,
-    /// Texts to measure on: one prompt a line, or JSONL with "prompt" and, if you like, "answer"
+    /// Texts to measure on: one prompt a line, or JSONL with "prompt" and optionally "answer"
     #[arg(long, value_name = "F.txt|F.jsonl")]
     pub prompts: PathBuf,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use whipstaff_engine::{Outline, ROW_BUDGET, n_parameters};
 #[derive(clap::Args)]
 pub struct ShowModelArgs {
     /// A Hugging Face directory, a .gguf file, or a model of the hub: ORG/NAME, ORG/NAME:QUANT or
-    /// ORG/NAME/FILE.gguf, with @REVISION if you like [default: the embedded model]
+    /// ORG/NAME/FILE.gguf, optionally with @REVISION [default: the embedded model]
     #[arg(value_name = "MODEL")]
     pub model: Option<String>,
     /// The same, as everywhere else

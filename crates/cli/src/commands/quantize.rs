@@ -9,7 +9,7 @@ use whipstaff_steering::Watch;
 
 #[derive(clap::Args)]
 pub struct QuantizeArgs {
-    /// A Hugging Face directory, or a model of the hub: ORG/NAME, with @REVISION if you like
+    /// A Hugging Face directory, or a model of the hub: ORG/NAME, optionally with @REVISION
     #[arg(long, value_name = "MODEL")]
     pub model: String,
     /// The type of the large matrices: q8_0 (8.5 bits a weight, hardly any loss), q4_k (4.5 bits), or floats

@@ -9,7 +9,7 @@ use whipstaff_steering::{Application, ContrastSet, Controls, PersonaVector, Unit
 
 #[derive(clap::Args)]
 pub struct ReceiptArgs {
-    /// The vector and, if you like, another dose than its own, or another operator, as for generate:
+    /// The vector, optionally with another dose than its own or another operator, as for generate:
     /// V.safetensors:1@8,op=cap,hi=-0.8
     #[arg(value_name = "V[:ALPHA][@LAYERS][,KEY=VALUE…]")]
     pub vector: String,
@@ -18,10 +18,10 @@ pub struct ReceiptArgs {
     /// Contrasts that the vector was not fitted on
     #[arg(long, value_name = "F.jsonl")]
     pub heldout: PathBuf,
-    /// Contrasts that it was fitted on, for the control with shuffled labels [default: the held-out ones]
+    /// Contrasts that the vector was fitted on, for the control with shuffled labels [default: the held-out ones]
     #[arg(long, value_name = "F.jsonl")]
     pub contrasts: Option<PathBuf>,
-    /// What alpha is counted in: gap, rms or unit [default: gap; for a control vector the unit of its
+    /// The unit of alpha: gap, rms or unit [default: gap; for a control vector the unit of its
     /// coefficients]
     #[arg(long)]
     pub unit: Option<Unit>,

@@ -21,7 +21,7 @@ pub struct StudyArgs {
     /// What to measure: models, personas, methods, layers, cost (docs/FORMATS.md)
     #[arg(value_name = "STUDY.toml")]
     pub study: PathBuf,
-    /// Folder for report.html, study.json, study.csv, the figures and cells/; a study that was cut goes on from there
+    /// Folder for report.html, study.json, study.csv, the figures and cells/; an interrupted study resumes from there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Print JSON

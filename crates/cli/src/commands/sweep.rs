@@ -37,7 +37,7 @@ pub struct SweepArgs {
     /// Alphas, separated by commas
     #[arg(long, value_name = "A,B,…", default_value = "-1,0.25,0.5,1,2", allow_hyphen_values = true)]
     pub alphas: String,
-    /// What alpha is counted in: gap, rms or unit
+    /// The unit of alpha: gap, rms or unit
     #[arg(long, default_value_t = Unit::Gap)]
     pub unit: Unit,
     /// Which tokens are averaged: see `whipstaff extract`
@@ -46,7 +46,7 @@ pub struct SweepArgs {
     /// A dose may make answers this many times as perplexing
     #[arg(long, value_name = "R", default_value_t = PERPLEXITY_BUDGET)]
     pub budget: f64,
-    /// Paragraphs that have nothing to do with the persona, to measure damage on [default: twelve of everyday
+    /// Paragraphs unrelated to the persona, to measure damage on [default: twelve of everyday
     /// prose; the embedded model's own answers]
     #[arg(long, value_name = "F.txt")]
     pub neutral: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub struct SweepArgs {
     pub seed: u64,
     #[command(flatten)]
     pub frame: FrameArgs,
-    /// Folder for cells.jsonl, sweep.json, sweep.html and the maps; a sweep that was cut goes on from there
+    /// Folder for cells.jsonl, sweep.json, sweep.html and the maps; an interrupted sweep resumes from there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Print JSON
