@@ -126,24 +126,17 @@ impl HeatMap {
         let shade = Shade::of(self);
         let mut canvas = Canvas::new(WIDEST, fonts);
         let mut y = heading(&mut canvas, &self.title, &self.subtitle, inner);
-        let left = CARD_PADDING + before;
+        let columns = Columns { left: CARD_PADDING + before, cell, every };
         for panel in &self.panels {
-            y = self.panel(&mut canvas, panel, (left, y + PANEL_GAP), cell, every, &shade);
+            y = self.panel(&mut canvas, panel, y + PANEL_GAP, columns, &shade);
         }
         canvas.finish(y + CARD_PADDING, CARD, EDGE);
         canvas
     }
 
     /// Draws a panel under `y`; returns the baseline of its last line.
-    fn panel(
-        &self,
-        canvas: &mut Canvas,
-        panel: &HeatPanel,
-        (left, y): (f64, f64),
-        cell: f64,
-        every: usize,
-        shade: &Shade,
-    ) -> f64 {
+    fn panel(&self, canvas: &mut Canvas, panel: &HeatPanel, y: f64, columns: Columns, shade: &Shade) -> f64 {
+        let Columns { left, cell, every } = columns;
         canvas.text(Text::new((left, y), &panel.title, PANEL_TITLE, INK).bold());
         let top = y + TITLE_GAP - 4.0;
         let height = CELL_HEIGHT * panel.rows.len() as f64;
@@ -188,6 +181,17 @@ impl HeatMap {
         canvas.text(Text::new(middle, &self.x_title, LABEL, MUTED).anchored(Anchor::Middle));
         end
     }
+}
+
+/// Where the columns of all panels stand.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// The left edge of the first.
+    left: f64,
+    /// The width of one.
+    cell: f64,
+    /// Every so many columns one is named.
+    every: usize,
 }
 
 /// The scale of colours that all cells of a map share.

@@ -85,7 +85,7 @@ fn a_local_judge_gives_all_numbers_their_probabilities() {
 
 #[test]
 fn a_classifier_learns_from_contrasts_what_it_takes_to_tell_others_apart() {
-    let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
+    let set = |name: &str| ContrastSet::read(folder().join(name)).unwrap();
     let leaning = Leaning::of_contrasts(&set("contrasts.jsonl"));
     let heldout = set("contrasts-heldout.jsonl");
     let n = 2 * heldout.contrasts.len();

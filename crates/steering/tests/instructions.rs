@@ -20,7 +20,7 @@ struct Librarian {
 static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let model = Model::load(&folder(), Cpu::best().with_precision(Precision::F32)).unwrap();
     let tokenizer = Tokenizer::load(&folder()).unwrap();
-    let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
+    let set = ContrastSet::read(folder().join("contrasts.jsonl")).unwrap();
     let options = ExtractOptions {
         model: ModelId::of(&model, "librarian"),
         frame: Frame::default(),
@@ -207,7 +207,7 @@ fn token_filters_become_sets_of_the_vocabulary() {
         ..instruction(1.0, Unit::Gap, Application { tokens: specials.clone(), ..Application::default() })
     };
     let error = forgotten.edits(1.0).unwrap_err().to_string();
-    assert!(error.contains("not held against a vocabulary"), "{error}");
+    assert!(error.contains("not been resolved against a vocabulary"), "{error}");
 
     // A filter that no token passes is an edit that does nothing.
     let none = TokenFilter { matching: Some("never ever".parse().unwrap()), ..TokenFilter::default() };

@@ -29,7 +29,7 @@ static LIBRARIAN: LazyLock<Librarian> = LazyLock::new(|| {
     let model = Model::load(&folder(), Cpu::best().with_precision(Precision::F32)).unwrap();
     let tokenizer = Tokenizer::load(&folder()).unwrap();
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
-    let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
+    let set = |name: &str| ContrastSet::read(folder().join(name)).unwrap();
     let mut vector =
         extract(&model, &tokenizer, &set("contrasts.jsonl"), &options(&model), &Unwatched).unwrap();
     let heldout = set("contrasts-heldout.jsonl");
@@ -206,7 +206,7 @@ fn the_cosine_falls_with_alpha_at_every_layer_from_the_first_injected_one_on() {
 #[test]
 fn layers_extracted_alone_equal_layers_extracted_together() {
     let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
-    let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
+    let set = ContrastSet::read(folder().join("contrasts.jsonl")).unwrap();
     let some = ExtractOptions { layers: vec![1, 3], ..options(model) };
     let got = extract(model, tokenizer, &set, &some, &Unwatched).unwrap();
     assert_eq!(got.layers.keys().copied().collect::<Vec<_>>(), [1, 3]);
@@ -288,7 +288,7 @@ fn every_token_rule_averages_the_rows_that_it_says() {
 #[test]
 fn methods_agree_where_the_data_leave_no_doubt_and_controls_know_nothing() {
     let Librarian { model, tokenizer, vector, .. } = &*LIBRARIAN;
-    let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap();
+    let set = ContrastSet::read(folder().join("contrasts.jsonl")).unwrap();
     let some = ExtractOptions { layers: vec![4], ..options(model) };
     let rows = AnswerRows::read(model, tokenizer, &set, &some, &Unwatched).unwrap();
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();

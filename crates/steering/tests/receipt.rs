@@ -17,7 +17,7 @@ struct Scene {
 }
 
 static SCENE: LazyLock<Scene> = LazyLock::new(|| {
-    let set = |name: &str| ContrastSet::read(&folder().join(name)).unwrap();
+    let set = |name: &str| ContrastSet::read(folder().join(name)).unwrap();
     Scene {
         model: Model::load(&folder(), Cpu::best()).unwrap(),
         tokenizer: Tokenizer::load(&folder()).unwrap(),

@@ -26,7 +26,7 @@ impl Scene {
     fn new() -> Scene {
         let model = Model::load(&folder(), Cpu::best().with_precision(Precision::F32)).unwrap();
         let tokenizer = Tokenizer::load(&folder()).unwrap();
-        let set = ContrastSet::read(&folder().join("contrasts.jsonl")).unwrap().first(12);
+        let set = ContrastSet::read(folder().join("contrasts.jsonl")).unwrap().first(12);
         let layers: Vec<usize> = (0..model.config().n_layers).collect();
         let options = ExtractOptions {
             model: ModelId::of(&model, "librarian"),

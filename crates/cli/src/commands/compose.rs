@@ -65,7 +65,7 @@ pub fn compose(args: ComposeArgs, on: ComputeArgs) -> Result<(), Failure> {
         same_gaps(given.iter_mut().map(|it| &mut it.steer.vector))?;
     }
     let parts: Vec<Part> = given.iter().map(Given::part).collect();
-    let heldout = args.heldout.iter().map(|path| ContrastSet::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let heldout = args.heldout.iter().map(ContrastSet::read).collect::<Result<Vec<_>, _>>()?;
     let heldout: Vec<ContrastSet> = heldout.iter().map(|it| it.first(args.max_contrasts.get())).collect();
     args.output.as_deref().map_or(Ok(()), files::output_file)?;
     let layers = chosen("--layers", &args.layers, &shared_layers(&parts)?, &parts)?;

@@ -69,8 +69,7 @@ impl Persona<'_> {
     fn read(plan: &PersonaPlan) -> Result<Persona<'_>, Failure> {
         let set = ContrastSet::read(&plan.contrasts)?;
         let beside = ContrastSet::heldout_beside(&plan.contrasts);
-        let heldout =
-            plan.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
+        let heldout = plan.heldout.as_ref().or(beside.as_ref()).map(ContrastSet::read).transpose()?;
         let few = |heldout: &ContrastSet| {
             let path = plan.heldout.as_ref().or(beside.as_ref()).unwrap_or(&plan.contrasts).display();
             Failure::BadInput(format!(

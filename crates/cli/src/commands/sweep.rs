@@ -68,8 +68,7 @@ pub struct SweepArgs {
 pub fn sweep(args: SweepArgs, on: ComputeArgs) -> Result<(), Failure> {
     let set = ContrastSet::read(&args.contrasts)?;
     let beside = ContrastSet::heldout_beside(&args.contrasts);
-    let heldout =
-        args.heldout.as_ref().or(beside.as_ref()).map(|path| ContrastSet::read(path)).transpose()?;
+    let heldout = args.heldout.as_ref().or(beside.as_ref()).map(ContrastSet::read).transpose()?;
     let (set, heldout) = match heldout {
         Some(heldout) => (set, heldout),
         None => set.split().ok_or_else(|| {

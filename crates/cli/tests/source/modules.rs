@@ -147,7 +147,7 @@ impl Modules {
         }
         let through = module.globs.iter().flat_map(|glob| {
             let inside = self.modules.contains_key(glob);
-            inside.then(|| self.definers(&[&glob[..], rest].concat(), seen)).unwrap_or_default()
+            if inside { self.definers(&[&glob[..], rest].concat(), seen) } else { Vec::new() }
         });
         let found: Vec<Path> = through.filter(|definer| definer != owner).collect();
         if found.is_empty() { vec![owner.to_vec()] } else { found }

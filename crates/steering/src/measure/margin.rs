@@ -116,7 +116,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/librarian");
         let (model, tokenizer) =
             (Model::load(&folder, Cpu::best()).unwrap(), Tokenizer::load(&folder).unwrap());
-        let contrasts = ContrastSet::read(&folder.join("contrasts.jsonl")).unwrap().first(2);
+        let contrasts = ContrastSet::read(folder.join("contrasts.jsonl")).unwrap().first(2);
         let bench =
             Bench { model: &model, tokenizer: &tokenizer, frame: &Frame::default(), watch: &Unwatched };
         let pushed = Steering::new([Edit::add(3, Site::ResidPost, vec![0.5; model.config().d_model])]);
