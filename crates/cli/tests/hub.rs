@@ -109,7 +109,7 @@ fn what_the_hub_refuses_ends_with_code_4() {
     );
     check_fault(Reply::new(404, ""), 4, "has no model org/tiny");
     check_fault(Reply::error(404, "RevisionNotFound"), 4, "has no revision `main`");
-    check_fault(Reply::new(429, "").header("Retry-After", 9999), 4, "asks to be left alone");
+    check_fault(Reply::new(429, "").header("Retry-After", 9999), 4, "try again in 9999 s");
     check_fault(Reply::redirect("http://169.254.169.254/x"), 4, "is not followed");
     check_fault(Reply::redirect("https://localhost/x"), 4, "private, loopback or link-local");
     check_fault(Reply::new(200, "hello"), 4, "it is not JSON");
@@ -141,7 +141,7 @@ fn content_that_is_not_what_it_should_be_ends_with_code_4_and_is_gone() {
     let place = online(&hub);
     let ran = place.run(&format!("{GENERATE} org/tiny"));
     assert_eq!(ran.code, Some(4), "{ran}");
-    assert!(ran.stderr.contains("model.safetensors from 127.0.0.1 is not what it should be"), "{ran}");
+    assert!(ran.stderr.contains("model.safetensors from 127.0.0.1 is damaged"), "{ran}");
     let blob = place.path(&format!("hf/hub/models--org--tiny/blobs/{}", sha256(&weights)));
     assert!(!blob.exists() && !blob.with_extension("incomplete").exists());
 }

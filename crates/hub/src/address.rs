@@ -1,8 +1,9 @@
-//! Where a redirect may lead, and which addresses a name may resolve to.
+//! The rules for redirects, and for the addresses that a name may resolve to.
 //!
-//! A hub sends its files from other hosts, so redirects are followed; but not out of TLS, and not to
-//! addresses that only mean something here: a server out there could otherwise make us ask the printer, or
-//! the metadata service of a cloud. The endpoint itself is the user's choice and may be anywhere.
+//! A hub serves its files from other hosts, so the client follows redirects. It does not follow them out of
+//! TLS, nor to addresses that only mean something on this network: a remote server could otherwise make the
+//! client query a printer, or the metadata service of a cloud. The endpoint itself is the user's choice and
+//! may be anywhere.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +11,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// May a redirect lead from a hub at `endpoint` to `to`? If not, why not.
+/// Returns the reason why a hub at `endpoint` may not redirect to `to`, or `Ok` if it may.
 pub(crate) fn check_redirect(endpoint: &Uri, to: &Uri) -> Result<(), &'static str> {
     let is_https = to.scheme_str() == Some("https");
     if !is_https && to.scheme_str() != Some("http") {
@@ -20,8 +21,8 @@ pub(crate) fn check_redirect(endpoint: &Uri, to: &Uri) -> Result<(), &'static st
         return Err("it has no plain host");
     }
     let same_host = host(to) == host(endpoint);
-    let as_plain_as_before = same_host && endpoint.scheme_str() == Some("http");
-    if !is_https && !as_plain_as_before {
+    let was_plain_before = same_host && endpoint.scheme_str() == Some("http");
+    if !is_https && !was_plain_before {
         return Err("it leads to plain http");
     }
     match host(to).parse::<IpAddr>() {
@@ -32,12 +33,12 @@ pub(crate) fn check_redirect(endpoint: &Uri, to: &Uri) -> Result<(), &'static st
 
 const PRIVATE: &str = "it leads to a private, loopback or link-local address";
 
-/// The host, in lower case and without the brackets of an IPv6 address.
+/// Returns the host in lower case, without the brackets of an IPv6 address.
 pub(crate) fn host(uri: &Uri) -> String {
     uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// An address on the open internet?
+/// Returns true for an address on the open internet.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -64,27 +65,28 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let segments = ip.segments();
     let embedded = match segments {
-        // Mapped, NAT64 and 6to4: what counts is the IPv4 address inside.
+        // Mapped, NAT64 and 6to4 addresses lead to the IPv4 address inside them.
         [0, 0, 0, 0, 0, 0xffff, a, b] | [0x64, 0xff9b, 0, 0, 0, 0, a, b] | [0x2002, a, b, ..] => Some((a, b)),
         _ => None,
     };
     if let Some((a, b)) = embedded {
         return is_public_v4(Ipv4Addr::from((u32::from(a) << 16) | u32::from(b)));
     }
-    // Global unicast is 2000::/3; of it, 2001:db8::/32 is for documentation.
+    // Global unicast is 2000::/3, of which 2001:db8::/32 is reserved for documentation.
     segments[0] & 0xe000 == 0x2000 && segments[..2] != [0x2001, 0xdb8]
 }
 
-/// Resolves names, and refuses those that turn out to be private, unless they belong to the endpoint or to
-/// the proxy. It stands where the connection is made, so that a name cannot resolve to one address when it
-/// is checked and to another when it is used.
+/// Resolves names, and refuses those with a private address unless they are the endpoint or the proxy.
+///
+/// The check runs where the connection is made, so that a name cannot resolve to one address when it is
+/// checked and to another when it is used.
 #[derive(Debug)]
-pub(crate) struct Guarded {
-    /// The endpoint's host.
+pub(crate) struct GuardedResolver {
+    /// The host of the endpoint.
     pub(crate) trusted: String,
 }
 
-impl Resolver for Guarded {
+impl Resolver for GuardedResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -102,7 +104,7 @@ impl Resolver for Guarded {
     }
 }
 
-/// A redirect led to a name with a private address.
+/// The error for a redirect to a name that has a private address.
 #[derive(Debug)]
 pub(crate) struct NotPublic(pub(crate) String);
 
@@ -118,7 +120,7 @@ impl NotPublic {
     pub(crate) const REASON: &str = PRIVATE;
 }
 
-/// The name means nothing: trying again at once would not help.
+/// The error for a name that does not resolve. Another attempt right away would not help.
 #[derive(Debug)]
 pub(crate) struct NotResolved(String);
 
@@ -188,7 +190,7 @@ mod tests {
         check(hub, "https://[::ffff:127.0.0.1]/x", Err("private"));
         check(hub, "https://me@cdn.example/x", Err("plain host"));
         check(hub, "ftp://cdn.example/x", Err("neither https nor http"));
-        // An endpoint that the user has put on such an address may redirect to itself, not to its neighbours.
+        // An endpoint on a private address may redirect to itself, but not to its neighbours.
         let local = "http://127.0.0.1:8080";
         check(local, "http://127.0.0.1:8080/cdn/x", Ok(()));
         check(local, "http://127.0.0.2:8080/x", Err("plain http"));

@@ -1,4 +1,4 @@
-//! What the hub says about repositories and files.
+//! The hub's API: which files a repository has, and the size and hash of each file.
 
 use crate::client::{Answer, Client, Method};
 use crate::error::Error;
@@ -8,34 +8,35 @@ use serde_json::Value;
 /// The files of a repository at a commit.
 pub(crate) struct Listing {
     pub(crate) commit: String,
-    /// As the server names them: nothing to build a path from.
+    /// The names as the server gives them. They are not checked, so no path may be built from them.
     pub(crate) files: Vec<String>,
 }
 
-/// What has to be known of a file before it is downloaded.
+/// The facts about a file that a download needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    /// Names its content; the file's name among the blobs of the cache.
+    /// The identifier of the content, and the file's name among the blobs of the cache.
     pub(crate) etag: String,
+    /// In bytes.
     pub(crate) size: u64,
 }
 
-/// What is asked about, for errors.
+/// The subject of a request, for error messages.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Subject<'a> {
     pub(crate) repo: &'a Repo,
     pub(crate) revision: &'a str,
     pub(crate) file: Option<&'a FileName>,
 }
 
 impl Client {
-    /// What there is at a revision.
+    /// Lists the files of a repository at a revision.
     pub(crate) fn listing(&self, repo: &Repo, revision: &str) -> Result<Listing, Error> {
         let url = self.url(&format!("api/models/{repo}/revision/{}", encode(revision, "")));
-        let asked = Asked { repo, revision, file: None };
+        let subject = Subject { repo, revision, file: None };
         let what = format!("{repo}@{revision}");
         let json =
-            self.patiently(|| self.ok(self.ask(&url, Method::Get { from: 0 })?, asked)?.json(&what))?;
+            self.patiently(|| self.ok(self.ask(&url, Method::Get { from: 0 })?, subject)?.json(&what))?;
         let wrong =
             |reason: &str| Error::Answer { host: self.host(), what: what.clone(), reason: reason.into() };
         let commit =
@@ -47,14 +48,14 @@ impl Client {
         Ok(Listing { commit: commit.to_owned(), files })
     }
 
-    /// What a file is.
+    /// Asks for the size and the hash of a file.
     pub(crate) fn facts(&self, repo: &Repo, commit: &str, file: &FileName) -> Result<Facts, Error> {
-        let (url, asked) =
-            (self.file_url(repo, commit, file), Asked { repo, revision: commit, file: Some(file) });
+        let url = self.file_url(repo, commit, file);
+        let subject = Subject { repo, revision: commit, file: Some(file) };
         let answer = self.patiently(|| {
             let answer = self.ask(&url, Method::Head)?;
-            // A redirect that describes the file is as good as an answer.
-            if (300..400).contains(&answer.status) { Ok(answer) } else { self.ok(answer, asked) }
+            // A redirect that describes the file already answers the question.
+            if (300..400).contains(&answer.status) { Ok(answer) } else { self.ok(answer, subject) }
         })?;
         let wrong = |reason: &str| Error::Answer {
             host: answer.host.clone(),
@@ -62,29 +63,29 @@ impl Client {
             reason: reason.into(),
         };
         let linked = answer.header("x-linked-etag");
-        let etag = linked.or(answer.header("etag")).ok_or_else(|| wrong("there is no ETag"))?;
+        let etag = linked.or(answer.header("etag")).ok_or_else(|| wrong("it has no ETag"))?;
         let etag = etag.trim_start_matches("W/").trim_matches('"');
         if !is_plain(etag, 128) {
-            return Err(wrong("the ETag is not one"));
+            return Err(wrong("its ETag cannot be the name of a file"));
         }
-        // The length of a redirect is not that of the file.
+        // The length of a redirect is not the length of the file.
         let own = if answer.is_ok() { answer.number("content-length") } else { None };
         let size = answer.number("x-linked-size").or(own);
         let size = size.ok_or_else(|| wrong("the file's size is missing"))?;
         Ok(Facts { etag: etag.to_owned(), size })
     }
 
-    /// Where a file's content is asked for.
+    /// Returns the URL of a file's content.
     pub(crate) fn file_url(&self, repo: &Repo, commit: &str, file: &FileName) -> String {
         self.url(&format!("{repo}/resolve/{}/{}", encode(commit, ""), encode(file.as_str(), "/")))
     }
 
-    /// The answer, if its status is a good one.
-    pub(crate) fn ok(&self, answer: Answer, asked: Asked) -> Result<Answer, Error> {
-        if answer.is_ok() { Ok(answer) } else { Err(self.refusal(&answer, asked)) }
+    /// Returns the answer if its status is a success, and the error that the status stands for otherwise.
+    pub(crate) fn ok(&self, answer: Answer, subject: Subject) -> Result<Answer, Error> {
+        if answer.is_ok() { Ok(answer) } else { Err(self.refusal(&answer, subject)) }
     }
 
-    fn refusal(&self, answer: &Answer, Asked { repo, revision, file }: Asked) -> Error {
+    fn refusal(&self, answer: &Answer, Subject { repo, revision, file }: Subject) -> Error {
         let (host, status, message) = (answer.host.clone(), answer.status, answer.message());
         let with_token = self.has_token();
         let no_repo = || Error::NoSuchRepo { host: host.clone(), repo: repo.to_string(), with_token };
@@ -109,13 +110,13 @@ impl Client {
     }
 }
 
-/// A word of letters, digits, hyphens and dots that can be the name of a file.
+/// Returns true for a word of letters, digits, `-`, `_` and `.` that can be the name of a file.
 fn is_plain(text: &str, longest: usize) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=longest).contains(&text.len()) && !text.starts_with('.') && text.chars().all(plain)
 }
 
-/// Percent-encodes all but letters, digits and `-_.~`, and what is in `also`.
+/// Percent-encodes all characters but letters, digits, `-_.~` and those in `also`.
 fn encode(text: &str, also: &str) -> String {
     let encode = |byte: u8| match byte as char {
         c if c.is_ascii_alphanumeric() || "-_.~".contains(c) || also.contains(c) => c.to_string(),
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_encoded_as_urls_need_them() {
+    fn names_are_percent_encoded_for_urls() {
         assert_eq!(encode("refs/pr/1", ""), "refs%2Fpr%2F1");
         assert_eq!(encode("a/b c+é.gguf", "/"), "a/b%20c%2B%C3%A9.gguf");
     }

@@ -1,10 +1,10 @@
-//! The cache of the Python tools: where things are in it, and how they are put there.
+//! The hub cache, in the layout and under the locks of the Python tools.
 //!
 //! ```text
 //! .locks/models--org--name/ETAG.lock
 //! models--org--name/
-//!     blobs/ETAG                       content, once for all revisions
-//!     blobs/ETAG.incomplete            what has arrived of it
+//!     blobs/ETAG                       the content, once for all revisions
+//!     blobs/ETAG.incomplete            the part of the content that has arrived
 //!     refs/main                        a commit
 //!     snapshots/COMMIT/config.json     a relative link to ../../blobs/ETAG
 //!     .no_exist/COMMIT/FILE            empty: the repository has no such file
@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use whipstaff_disk::{make_beside, write_atomically};
 
-/// One repository in the cache.
+/// The folder of one repository in the cache.
 pub(crate) struct RepoCache {
     dir: PathBuf,
     locks: PathBuf,
@@ -28,28 +28,29 @@ impl RepoCache {
         RepoCache { dir: cache.join(repo.folder()), locks: cache.join(".locks").join(repo.folder()) }
     }
 
-    /// The commit that a revision is, as far as the cache knows.
+    /// Returns the commit that a revision stands for, if the cache has a snapshot of it.
     pub(crate) fn commit(&self, revision: &str) -> Option<String> {
         let commit = match fs::read_to_string(self.dir.join("refs").join(revision)) {
             Ok(commit) => commit.trim().to_owned(),
             Err(_) => revision.to_owned(),
         };
-        // It becomes part of a path, and a file may hold anything.
+        // The commit becomes part of a path, and the file may hold anything.
         let is_name = FileName::new(&commit).is_some() && !commit.contains('/');
         (is_name && self.snapshot(&commit).is_dir()).then_some(commit)
     }
 
+    /// Returns the folder of a snapshot.
     pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
         self.dir.join("snapshots").join(commit)
     }
 
-    /// A file of a snapshot, if it is there with its content.
+    /// Returns the path of a file in a snapshot, if the file and its content exist.
     pub(crate) fn file(&self, commit: &str, name: &FileName) -> Option<PathBuf> {
         let path = self.snapshot(commit).join(name.as_str());
         path.is_file().then_some(path)
     }
 
-    /// The names of a snapshot's files, with their folders.
+    /// Lists the files of a snapshot with their folders, sorted by name.
     pub(crate) fn files(&self, commit: &str) -> Vec<String> {
         let snapshot = self.snapshot(commit);
         let mut names = Vec::new();
@@ -68,21 +69,24 @@ impl RepoCache {
         names
     }
 
-    /// Is it known that the repository has no such file?
+    /// Returns true if the cache has noted that the repository has no such file.
     pub(crate) fn is_absent(&self, commit: &str, name: &FileName) -> bool {
         self.absent(commit, name).exists()
     }
 
+    /// Returns the path of a blob.
     pub(crate) fn blob(&self, etag: &str) -> PathBuf {
         self.dir.join("blobs").join(etag)
     }
 
+    /// Returns the path of a blob that has arrived in part.
     pub(crate) fn incomplete(&self, etag: &str) -> PathBuf {
         self.dir.join("blobs").join(format!("{etag}.incomplete"))
     }
 
-    /// The lock of a blob, also towards the Python tools; `waiting` is called if another process holds it.
-    /// The system takes it back when the process ends, however it ends.
+    /// Locks a blob, and calls `waiting` first if another process holds the lock.
+    ///
+    /// The Python tools respect the same lock. The system releases it when the process ends for any reason.
     pub(crate) fn lock(&self, etag: &str, waiting: impl FnOnce()) -> Result<File, Error> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_folder(&self.locks)?;
@@ -95,28 +99,28 @@ impl RepoCache {
                 waiting();
                 file.lock().map_err(failed)?;
             }
-            // Some file systems have no locks. Two writers at once would be found out by the hash.
+            // Some file systems have no locks. The hash would reveal two writers at once.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         Ok(file)
     }
 
-    /// Makes a blob a file of a snapshot.
+    /// Links a blob into a snapshot as the file `name`.
     pub(crate) fn link(&self, commit: &str, name: &FileName, etag: &str) -> Result<(), Error> {
         let path = self.snapshot(commit).join(name.as_str());
         let folder = path.parent().expect("a file is in a folder");
         make_folder(folder)?;
         let up = "../".repeat(2 + name.as_str().matches('/').count());
         let (target, blob) = (format!("{up}blobs/{etag}"), self.blob(etag));
-        // There may be an older link, or another process may make the same one.
+        // A copy is the last resort, where the file system has no links.
         let link = |at: &Path| {
             symlink(&target, at).or_else(|_| fs::hard_link(&blob, at)).or_else(|_| copy(&blob, at))
         };
         Ok(make_beside(&path, link)?)
     }
 
-    /// Notes which commit a revision is.
+    /// Notes which commit a revision stands for.
     pub(crate) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), Error> {
         if revision == commit {
             return Ok(());

@@ -1,18 +1,18 @@
-//! Which files of a repository are needed.
+//! The choice of the files that a model needs.
 
 use crate::reference::{FileName, is_gguf};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The blueprint: without it a repository is no checkpoint.
+/// The configuration, without which a repository is no checkpoint.
 pub(crate) const CONFIG: &str = "config.json";
 
-/// Weights in one file, preferred to all others.
+/// The weights in one file, preferred to all other files.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 
-/// Says which shards there are.
+/// The list of the shards, for weights in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// Used where they are there: stop tokens, tokenizer, chat template.
+/// The files that a checkpoint may have: stop tokens, tokenizer and chat template.
 pub(crate) const EXTRAS: [&str; 6] = [
     "generation_config.json",
     "tokenizer.json",
@@ -22,12 +22,12 @@ pub(crate) const EXTRAS: [&str; 6] = [
     "chat_template.json",
 ];
 
-/// A name of the lists above.
+/// Returns one of the names above as a [`FileName`].
 pub(crate) fn known(name: &str) -> FileName {
     FileName::new(name).expect("a plain name")
 }
 
-/// The shards that an index names; what is wrong with it otherwise.
+/// Returns the shards that an index names, or the reason why it is unusable.
 pub(crate) fn shards(index: &[u8]) -> Result<Vec<FileName>, String> {
     let json: serde_json::Value =
         serde_json::from_slice(index).map_err(|error| format!("it is not JSON: {error}"))?;
@@ -38,7 +38,7 @@ pub(crate) fn shards(index: &[u8]) -> Result<Vec<FileName>, String> {
             file.as_str().and_then(FileName::new).filter(|name| name.as_str().ends_with(".safetensors"));
         let Some(name) = name else {
             return Err(format!(
-                "`weight_map` sends `{tensor}` to {file}, which is not a safetensors file of the repository"
+                "`weight_map` places `{tensor}` in {file}, which is not a safetensors file of the repository"
             ));
         };
         names.insert(name);
@@ -49,19 +49,21 @@ pub(crate) fn shards(index: &[u8]) -> Result<Vec<FileName>, String> {
     Ok(names.into_iter().collect())
 }
 
-/// How a quantisation was found among file names.
+/// The result of looking for a quantisation among file names.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Match {
-    /// The file, or all its shards in order.
+    /// One model matches: its file, or all its shards in order.
     One(Vec<String>),
-    /// None, of these.
+    /// No model matches: the first shard of each model that exists.
     None(Vec<String>),
-    /// Several: the first shard of each.
+    /// Several models match: the first shard of each.
     Many(Vec<String>),
 }
 
-/// The one GGUF model whose name carries `quant`, in whatever case: as a word of its own (`a-Q4_K.gguf`
-/// rather than `a-Q4_K_M.gguf`), else, unless `words_only`, as a part of one.
+/// Finds the one GGUF model whose name carries `quant`, ignoring case.
+///
+/// A name that carries it as a word of its own wins (`a-Q4_K.gguf` rather than `a-Q4_K_M.gguf`). Unless
+/// `words_only` is set, names that carry it as part of a word come next.
 pub(crate) fn quant(files: &[String], quant: &str, words_only: bool) -> Match {
     let models = gguf_models(files);
     let having = |test: &dyn Fn(&str) -> bool| -> Vec<&Vec<String>> {
@@ -79,23 +81,23 @@ pub(crate) fn quant(files: &[String], quant: &str, words_only: bool) -> Match {
     }
 }
 
-/// The file `name` and, if it is a shard, the others.
+/// Returns the file `name` and, if it is a shard, the other shards.
 pub(crate) fn with_shards(files: &[String], name: &str) -> Option<Vec<String>> {
     gguf_models(files).into_values().find(|shards| shards.iter().any(|it| it == name))
 }
 
-/// The first shards of all GGUF models.
+/// Returns the first shard of each GGUF model.
 pub(crate) fn gguf_names(files: &[String]) -> Vec<String> {
     gguf_models(files).into_values().map(|shards| shards[0].clone()).collect()
 }
 
-/// Models by name in lower case, without the ending and the number of the shard.
+/// Groups GGUF files by model. The keys are in lower case, without the ending and the number of the shard.
 fn gguf_models(files: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut models: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in files.iter().filter(|file| is_gguf(file)) {
         let stem = file[..file.len() - 5].to_ascii_lowercase();
         let name = stem.rsplit('/').next().unwrap_or_default();
-        // What sees or hears for a model, and what quantisers measured, is no model.
+        // Projectors for images and sound, and the statistics that quantisers use, are no models.
         if name.contains("mmproj") || name.contains("imatrix") {
             continue;
         }
@@ -105,7 +107,7 @@ fn gguf_models(files: &[String]) -> BTreeMap<String, Vec<String>> {
     models
 }
 
-/// `a-of-00003` for `a-00001-of-00003`.
+/// Returns `a-of-00003` for `a-00001-of-00003`, and `None` for a name that is not a shard's.
 fn without_shard(stem: &str) -> Option<String> {
     let is_number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
     let (rest, n) = stem.rsplit_once("-of-")?;
@@ -113,7 +115,7 @@ fn without_shard(stem: &str) -> Option<String> {
     (is_number(n) && is_number(i)).then(|| format!("{rest}-of-{n}"))
 }
 
-/// Is it there, with neither a letter, a digit nor an underscore around it?
+/// Returns true if `text` contains `word` with no letter, digit or underscore beside it.
 fn has_word(text: &str, word: &str) -> bool {
     let is_inside = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word)
@@ -187,9 +189,9 @@ mod tests {
         );
         check("{}", Err("names no shard"));
         check("3", Err("not an object"));
-        check(r#"{"a": "../1.safetensors"}"#, Err("sends `a` to"));
-        check(r#"{"a": "/1.safetensors"}"#, Err("sends `a` to"));
-        check(r#"{"a": "pytorch_model.bin"}"#, Err("sends `a` to"));
-        check(r#"{"a": 3}"#, Err("sends `a` to"));
+        check(r#"{"a": "../1.safetensors"}"#, Err("places `a` in"));
+        check(r#"{"a": "/1.safetensors"}"#, Err("places `a` in"));
+        check(r#"{"a": "pytorch_model.bin"}"#, Err("places `a` in"));
+        check(r#"{"a": 3}"#, Err("places `a` in"));
     }
 }

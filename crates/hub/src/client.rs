@@ -1,6 +1,9 @@
-//! Requests: redirects followed under rules, the token kept at home, failures tried again.
+//! Requests to the hub.
+//!
+//! Redirects are followed under the rules of [`address`](crate::address), the token is sent to the endpoint
+//! alone, and failures that may pass are tried again.
 
-use crate::address::{Guarded, NotPublic, NotResolved, check_redirect, host};
+use crate::address::{GuardedResolver, NotPublic, NotResolved, check_redirect, host};
 use crate::error::Error;
 use crate::patience::{Failures, Patience};
 use crate::settings::Settings;
@@ -8,17 +11,17 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, Uri};
 
-/// Redirects in a row.
+/// The most redirects in a row.
 const MAX_REDIRECTS: usize = 6;
 
-/// The most that is read of an answer that is not a file.
+/// The most bytes that are read of an answer that is not a file.
 const MAX_ANSWER: u64 = 32 << 20;
 
-/// Asks the hub.
+/// A client of the hub.
 pub(crate) struct Client {
     agent: ureq::Agent,
     endpoint: Uri,
-    /// As in the settings: what URLs begin with.
+    /// The endpoint as the settings have it: the beginning of each URL.
     base: String,
     token: Option<String>,
     patience: Patience,
@@ -26,22 +29,26 @@ pub(crate) struct Client {
 
 /// An answer that is not a redirect to be followed.
 pub(crate) struct Answer {
-    /// Who gave it.
+    /// The host that gave the answer.
     pub(crate) host: String,
     pub(crate) status: u16,
     response: Response<Body>,
 }
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// The headers; a redirect that describes a file is not followed.
+    /// Asks for the headers. A redirect that describes a file is not followed.
     Head,
-    /// The content from this byte on.
+    /// Asks for the content from byte `from` on.
     Get { from: u64 },
 }
 
 impl Client {
+    /// Makes a client without sending anything.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an endpoint that is not a plain address.
     pub(crate) fn new(settings: &Settings) -> Result<Client, Error> {
         let wrong = |reason: &str| Error::Setting {
             name: "HF_ENDPOINT",
@@ -52,7 +59,7 @@ impl Client {
             return Err(wrong("is not an address like https://huggingface.co"));
         }
         if endpoint.authority().is_none_or(|it| it.as_str().contains('@')) {
-            return Err(wrong("has a user's name in it: set HF_TOKEN instead"));
+            return Err(wrong("contains a user name: set HF_TOKEN instead"));
         }
         let patience = settings.patience;
         let mut config = ureq::Agent::config_builder()
@@ -60,7 +67,7 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("whipstaff/", env!("CARGO_PKG_VERSION")))
-            // Content that is compressed on its way has another length than the file, and another hash.
+            // Compressed content would differ from the file in length and hash.
             .accept_encoding("identity")
             .timeout_resolve(Some(patience.connect))
             .timeout_connect(Some(patience.connect))
@@ -69,7 +76,7 @@ impl Client {
         if !settings.proxy_from_env {
             config = config.proxy(None);
         }
-        let guard = Guarded { trusted: host(&endpoint) };
+        let guard = GuardedResolver { trusted: host(&endpoint) };
         let connector = ureq::unversioned::transport::DefaultConnector::default();
         Ok(Client {
             agent: ureq::Agent::with_parts(config.build(), connector, guard),
@@ -80,7 +87,7 @@ impl Client {
         })
     }
 
-    /// `path`, below the endpoint.
+    /// Returns the URL of `path` below the endpoint.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }
@@ -93,11 +100,11 @@ impl Client {
         self.token.is_some()
     }
 
-    /// Asks once, and follows redirects.
+    /// Sends one request and follows redirects.
     pub(crate) fn ask(&self, url: &str, method: Method) -> Result<Answer, Error> {
         let mut url = url.to_owned();
         for _ in 0..MAX_REDIRECTS {
-            let uri: Uri = url.parse().map_err(|_| self.answer(&url, "it has no address of this form"))?;
+            let uri: Uri = url.parse().map_err(|_| self.answer(&url, "its URL is not valid"))?;
             let response = self.send(&uri, method)?;
             let status = response.status().as_u16();
             let describes = method == Method::Head && response.headers().contains_key("x-linked-etag");
@@ -107,8 +114,9 @@ impl Client {
             let to = location(&uri, response.headers()).ok_or_else(|| {
                 self.answer(&url, &format!("status {status} does not say where to redirect to"))
             })?;
-            let target: Uri =
-                to.parse().map_err(|_| self.answer(&url, "it redirects to what is no address"))?;
+            let target: Uri = to
+                .parse()
+                .map_err(|_| self.answer(&url, "it redirects to something that is not an address"))?;
             check_redirect(&self.endpoint, &target).map_err(|reason| Error::Redirect {
                 host: host(&uri),
                 to: without_query(&to),
@@ -119,7 +127,7 @@ impl Client {
         Err(self.answer(&url, &format!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Asks, and asks again after failures that may pass.
+    /// Calls `ask`, and calls it again after failures that may pass.
     pub(crate) fn patiently<T>(&self, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
         let mut failures = Failures::new(self.patience);
         loop {
@@ -148,7 +156,7 @@ impl Client {
         request.call().map_err(|error| network(uri, error))
     }
 
-    /// Same scheme, host and port.
+    /// Returns true for a URL with the scheme, host and port of the endpoint.
     fn is_endpoint(&self, uri: &Uri) -> bool {
         let port = |uri: &Uri| {
             uri.port_u16().or(if uri.scheme_str() == Some("https") { Some(443) } else { Some(80) })
@@ -164,23 +172,23 @@ impl Client {
 }
 
 impl Answer {
-    /// A header's value, if it is text.
+    /// Returns the value of a header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok().map(str::trim)
     }
 
-    /// A header's value, if it is a whole number.
+    /// Returns the value of a header, if it is a whole number.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.parse().ok()
     }
 
-    /// What the server has to say about its status.
+    /// Returns the server's explanation of its status, or an empty text.
     pub(crate) fn message(&self) -> String {
         let text = self.header("x-error-message").unwrap_or_default();
         text.chars().filter(|c| !c.is_control()).take(200).collect()
     }
 
-    /// How long the server asks to be left alone.
+    /// Returns how long the server asks the client to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.number("retry-after").map(Duration::from_secs)
     }
@@ -189,7 +197,7 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The content, where it is not a file.
+    /// Parses the content as JSON. `what` names the request for errors.
     pub(crate) fn json(mut self, what: &str) -> Result<serde_json::Value, Error> {
         let wrong =
             |host: &str, reason: String| Error::Answer { host: host.into(), what: what.into(), reason };
@@ -206,7 +214,7 @@ impl Answer {
         serde_json::from_slice(&bytes).map_err(|error| wrong(&self.host, format!("it is not JSON: {error}")))
     }
 
-    /// The content, as it comes.
+    /// Returns the content as a stream.
     pub(crate) fn into_reader(self) -> impl std::io::Read {
         self.response.into_body().into_reader()
     }
@@ -216,8 +224,8 @@ impl Failures {
     /// Waits a while, longer after each failure.
     ///
     /// # Errors
-    /// The failure itself, if it will not pass, if it has been one too many, or if the server asks for more
-    /// than the longest pause.
+    /// Returns the failure itself if it will not pass, if it was the last allowed one, or if the server asks
+    /// for more than the longest pause.
     pub(crate) fn pause_after(&mut self, error: Error) -> Result<(), Error> {
         let asked = match &error {
             Error::Busy { retry_after, .. } => *retry_after,
@@ -227,7 +235,7 @@ impl Failures {
     }
 }
 
-/// Where a redirect leads: an address, or a path of the same server.
+/// Returns the target of a redirect, which the server gives as an address or as a path of its own.
 fn location(from: &Uri, headers: &HeaderMap) -> Option<String> {
     let to = headers.get("location")?.to_str().ok()?;
     if to.starts_with('/') && !to.starts_with("//") {
@@ -254,7 +262,7 @@ fn network(uri: &Uri, error: ureq::Error) -> Error {
     Error::Network { host, reason: error.to_string(), again }
 }
 
-/// Queries of content servers are signatures: long, and nobody's business.
+/// Drops the query of a URL. On content servers it is a signature, which no message should show.
 fn without_query(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
 }

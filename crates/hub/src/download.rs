@@ -1,6 +1,6 @@
-//! One blob: locked, resumed, checked, put in its place.
+//! The download of one blob, which is locked, resumed, verified and moved into place.
 
-use crate::api::{Asked, Facts};
+use crate::api::{Facts, Subject};
 use crate::cache::RepoCache;
 use crate::client::{Answer, Client, Method};
 use crate::error::Error;
@@ -14,13 +14,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use whipstaff_disk::{hex, rename_synced};
 
-/// Read, hashed and written at once.
+/// The number of bytes that are read, hashed and written at a time.
 const PIECE: usize = 256 << 10;
 
-/// So much more than ever before is progress: whatever failed has passed.
+/// The number of new bytes that count as progress, after which earlier failures are forgotten.
 const PROGRESS: u64 = 64 << 10;
 
-/// What is downloaded, from where, to where.
+/// A blob to download: its source, its destination and its watcher.
 pub(crate) struct Download<'a> {
     pub(crate) client: &'a Client,
     pub(crate) cache: &'a RepoCache,
@@ -31,17 +31,19 @@ pub(crate) struct Download<'a> {
     pub(crate) watch: &'a dyn Watch,
 }
 
-/// How an attempt failed.
+/// The reason why an attempt failed.
 enum Trouble {
-    /// In a way that the next attempt, or the next run, goes on from.
+    /// The download ended early. The next attempt, or the next run, resumes it.
     Stopped(Error),
-    /// What is on disk, or what arrives, is not the file.
+    /// The content on disk, or the content that arrives, is not the file.
     Wrong(Error),
 }
 
 impl Download<'_> {
-    /// Brings the blob into the cache; does nothing if it is there, or comes to be there while another
-    /// process holds its lock.
+    /// Brings the blob into the cache.
+    ///
+    /// Does nothing if the cache has the blob, or if another process downloads it while this one waits for the
+    /// lock.
     pub(crate) fn run(&self) -> Result<(), Error> {
         let etag = &self.facts.etag;
         let _lock = self.cache.lock(etag, || {
@@ -54,7 +56,7 @@ impl Download<'_> {
         }
         let mut partial = Partial::open(path.clone(), self.facts)?;
         self.watch.moves(partial.have as i64);
-        // What was on disk before may be anyone's. If the file turns out wrong, it is fetched whole, once.
+        // Anything may have written the part on disk. If the file turns out wrong, it is fetched whole, once.
         let first = match self.fill(&mut partial) {
             Err(Trouble::Wrong(_)) if partial.is_pieced_together => {
                 self.restart(&mut partial)?;
@@ -74,7 +76,7 @@ impl Download<'_> {
         rename_synced(&partial.file, &path, &blob).map_err(|error| partial.failed(error.into()))
     }
 
-    /// Attempts, until the file is whole and right.
+    /// Repeats attempts until the file is whole, and then verifies its hash.
     fn fill(&self, partial: &mut Partial) -> Result<(), Trouble> {
         let mut failures = Failures::new(self.client.patience());
         let mut furthest = partial.have;
@@ -96,7 +98,7 @@ impl Download<'_> {
         }
     }
 
-    /// One request for what is missing, and what comes of it.
+    /// Sends one request for the missing bytes and receives the answer.
     fn attempt(&self, partial: &mut Partial) -> Result<(), Trouble> {
         let url = self.client.file_url(self.repo, self.commit, self.file);
         let answer = self.client.ask(&url, Method::Get { from: partial.have }).map_err(Trouble::Stopped)?;
@@ -105,14 +107,16 @@ impl Download<'_> {
                 partial.is_pieced_together |= partial.have > 0;
                 self.check_range(&answer, partial.have)?;
             }
-            // The server sends everything, whatever it was asked for.
+            // The server ignores ranges and sends the whole file.
             200 => self.restart(partial).map_err(Trouble::Stopped)?,
             416 => {
-                return Err(Trouble::Wrong(self.damaged("the server has less of it than is on disk".into())));
+                return Err(Trouble::Wrong(
+                    self.damaged("the server has fewer bytes of it than the disk".into()),
+                ));
             }
             _ => {
-                let asked = Asked { repo: self.repo, revision: self.commit, file: Some(self.file) };
-                let Err(error) = self.client.ok(answer, asked) else {
+                let subject = Subject { repo: self.repo, revision: self.commit, file: Some(self.file) };
+                let Err(error) = self.client.ok(answer, subject) else {
                     return Err(Trouble::Wrong(self.damaged("the answer has no content".into())));
                 };
                 return Err(Trouble::Stopped(error));
@@ -121,6 +125,7 @@ impl Download<'_> {
         self.receive(answer, partial)
     }
 
+    /// Appends the content of an answer to the file, until the file is whole or the connection ends.
     fn receive(&self, answer: Answer, partial: &mut Partial) -> Result<(), Trouble> {
         let (size, host) = (self.facts.size, answer.host.clone());
         let mut content = answer.into_reader();
@@ -130,7 +135,7 @@ impl Download<'_> {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                // Cut, timed out or reset: the same to us.
+                // A connection that was cut, timed out or reset has the same consequence.
                 Err(_) => break,
             };
             if partial.have + n as u64 > size {
@@ -149,7 +154,7 @@ impl Download<'_> {
         Err(Trouble::Stopped(Error::Cut { host, file, have, size }))
     }
 
-    /// A piece must be the one that was asked for.
+    /// Checks that the answer has the range that was asked for.
     fn check_range(&self, answer: &Answer, have: u64) -> Result<(), Trouble> {
         let range = answer.header("content-range").unwrap_or_default();
         let size = self.facts.size;
@@ -157,7 +162,8 @@ impl Download<'_> {
         if have > 0 && right.iter().any(|it| it == range) {
             return Ok(());
         }
-        let reason = format!("byte {have} to the end of {size} was asked for, the answer has `{range}`");
+        let reason =
+            format!("the request was for byte {have} to the end of {size}, but the answer has `{range}`");
         Err(Trouble::Wrong(self.damaged(reason)))
     }
 
@@ -171,18 +177,18 @@ impl Download<'_> {
     }
 }
 
-/// What has arrived of a blob, and its hash so far.
+/// The part of a blob that has arrived, and its hash so far.
 struct Partial {
     path: PathBuf,
     file: File,
     have: u64,
     hasher: Hasher,
-    /// Did it not come in one answer from one server?
+    /// True unless all bytes came in one answer from one server.
     is_pieced_together: bool,
 }
 
 impl Partial {
-    /// Goes on from what is on disk.
+    /// Opens the file and hashes the part that is on disk.
     fn open(path: PathBuf, facts: &Facts) -> Result<Partial, Error> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = file.map_err(|error| Error::write(&path, error))?;
@@ -198,7 +204,7 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Hashes what is there.
+    /// Hashes the first `n` bytes of the file.
     fn read(&mut self, n: u64) -> Result<(), Error> {
         let mut piece = vec![0; PIECE];
         while self.have < n {
@@ -231,14 +237,15 @@ impl Partial {
     }
 
     fn failed(&self, source: std::io::Error) -> Error {
-        // The last piece may have got through in part.
+        // A part of the last piece may have been written.
         let have = self.file.metadata().map_or(self.have, |it| it.len());
         Error::Write { path: self.path.clone(), source, have }
     }
 }
 
-/// The hash that the etag is: SHA-256 for large files, git's own for small ones. Other etags promise nothing
-/// about the content but its size.
+/// The hash that the ETag contains: SHA-256 for large files, git's own hash for small ones.
+///
+/// Other ETags promise nothing about the content.
 #[derive(Clone)]
 enum Hasher {
     Sha256(Sha256),
@@ -258,17 +265,17 @@ impl Hasher {
 
     fn update(&mut self, piece: &[u8]) {
         match self {
-            Hasher::Sha256(it) => it.update(piece),
-            Hasher::Git(it) => it.update(piece),
+            Hasher::Sha256(hasher) => hasher.update(piece),
+            Hasher::Git(hasher) => hasher.update(piece),
             Hasher::Unknown => {}
         }
     }
 
-    /// Is it the hash that the etag is?
+    /// Returns the reason why the hash does not match `etag`, or `Ok` if it matches.
     fn verdict(self, etag: &str) -> Result<(), String> {
         let (name, hash) = match self {
-            Hasher::Sha256(it) => ("SHA-256", hex(&it.finalize())),
-            Hasher::Git(it) => ("git hash", hex(&it.finalize())),
+            Hasher::Sha256(hasher) => ("SHA-256", hex(&hasher.finalize())),
+            Hasher::Git(hasher) => ("git hash", hex(&hasher.finalize())),
             Hasher::Unknown => return Ok(()),
         };
         if hash.eq_ignore_ascii_case(etag) {

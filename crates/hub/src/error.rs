@@ -1,19 +1,19 @@
-//! What can go wrong between a name and a file.
+//! The errors that can happen between a name and a file.
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// Errors of the hub. Each says what was asked for and what would do instead.
+/// An error of the hub. Each message says what is wrong, with which value, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A variable of the environment says what cannot be.
+    /// A variable of the environment has an unusable value.
     #[error("{name}: {reason}")]
     Setting {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
         /// What is wrong with its value.
         reason: String,
     },
-    /// The network may not be used, and the cache does not have it.
+    /// The network may not be used, and the cache does not have what was asked for.
     #[error(
         "{what} is not in the local hub cache ({}), and HF_HUB_OFFLINE forbids downloading it: unset HF_HUB_OFFLINE, \
          or fetch it where there is a network and copy the cache", cache.display()
@@ -21,22 +21,22 @@ pub enum Error {
     Offline {
         /// The model, or one of its files.
         what: String,
-        /// Where it was looked for.
+        /// The cache that was searched.
         cache: PathBuf,
     },
-    /// No connection, or one that broke.
+    /// The server cannot be reached, or the connection broke.
     #[error("cannot reach {host}: {reason}")]
     Network {
         /// The server.
         host: String,
-        /// What happened.
+        /// What went wrong with the connection.
         reason: String,
-        /// Might it go better at the next try?
+        /// True if another attempt may succeed.
         again: bool,
     },
     /// A download ended early.
     #[error(
-        "the connection to {host} ended after {have} of {size} bytes of {file}; what has arrived is kept, run again to go on"
+        "the connection to {host} ended after {have} of {size} bytes of {file}; what has arrived is kept: run again to resume"
     )]
     Cut {
         /// The server.
@@ -48,7 +48,7 @@ pub enum Error {
         /// Bytes of the file.
         size: u64,
     },
-    /// The server is overloaded, broken, or has had enough of us.
+    /// The server is overloaded or broken, or it limits the number of requests.
     #[error("{host} answers {status}{}{}", explain(message), waiting(*retry_after))]
     Busy {
         /// The server.
@@ -57,20 +57,20 @@ pub enum Error {
         status: u16,
         /// What the server says about it.
         message: String,
-        /// How long the server asks to be left alone.
+        /// How long the server asks the client to wait.
         retry_after: Option<Duration>,
     },
-    /// The licence has to be accepted first.
+    /// The licence of the repository has to be accepted first.
     #[error("{repo} is gated: accept its licence at {page}, {}", access(*with_token))]
     Gated {
         /// The repository.
         repo: String,
-        /// Where the licence is.
+        /// The page with the licence.
         page: String,
-        /// Was a token sent?
+        /// True if a token was sent.
         with_token: bool,
     },
-    /// Not there, or not for us to know.
+    /// The repository does not exist, or the server does not reveal it to this user.
     #[error(
         "{host} has no model {repo}, or it is private: check the name{}",
         if *with_token { "; the token that was sent gives no access to it" }
@@ -81,7 +81,7 @@ pub enum Error {
         host: String,
         /// The repository.
         repo: String,
-        /// Was a token sent?
+        /// True if a token was sent.
         with_token: bool,
     },
     /// The repository has no such branch, tag or commit.
@@ -99,7 +99,7 @@ pub enum Error {
         repo: String,
         /// What was asked for.
         file: String,
-        /// What it has instead.
+        /// The files that exist instead.
         files: Vec<String>,
     },
     /// No GGUF file of the repository carries this quantisation in its name.
@@ -109,10 +109,10 @@ pub enum Error {
         repo: String,
         /// What was asked for.
         quant: String,
-        /// The GGUF files that there are.
+        /// The GGUF files that exist.
         files: Vec<String>,
     },
-    /// More than one does.
+    /// Several GGUF files of the repository carry this quantisation in their names.
     #[error("{repo}:{quant} may mean several files; name one as {repo}/FILE{}", listed(files))]
     AmbiguousQuant {
         /// The repository.
@@ -122,17 +122,17 @@ pub enum Error {
         /// The files that match.
         files: Vec<String>,
     },
-    /// The repository has no weights that we would load from a directory.
+    /// The repository has no safetensors checkpoint.
     #[error("{repo} {reason}{}", listed(files))]
     NoWeights {
         /// The repository.
         repo: String,
-        /// What it has instead.
+        /// What the repository has instead.
         reason: String,
-        /// GGUF files that could be named.
+        /// The GGUF files that could be named instead.
         files: Vec<String>,
     },
-    /// The server says no for another reason.
+    /// The server refuses for another reason.
     #[error("{host} answers {status}{} to {what}", explain(message))]
     Refused {
         /// The server.
@@ -144,49 +144,47 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
-    /// A redirect to where a hub has no business sending anyone.
+    /// A redirect leads to an address that is not followed.
     #[error("{host} redirects to {to}, which is not followed: {reason}")]
     Redirect {
         /// The server.
         host: String,
-        /// Where to.
+        /// The target of the redirect.
         to: String,
-        /// Why not.
+        /// The reason why it is not followed.
         reason: &'static str,
     },
-    /// The server's answer makes no sense.
-    #[error("the answer of {host} for {what} cannot be used: {reason}")]
+    /// The server's answer cannot be used.
+    #[error("the answer from {host} for {what} cannot be used: {reason}")]
     Answer {
         /// The server.
         host: String,
         /// What was asked for.
         what: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// What arrived is not what was promised. It has been deleted.
-    #[error(
-        "{file} from {host} is not what it should be, and was deleted: {reason}; run again to fetch it anew"
-    )]
+    /// The content that arrived is not the promised file. It has been deleted.
+    #[error("{file} from {host} is damaged and was deleted: {reason}; run again to download it")]
     Damaged {
         /// The server.
         host: String,
         /// The file.
         file: String,
-        /// How it is known.
+        /// How the damage was detected.
         reason: String,
     },
-    /// The cache cannot be written to; what has arrived stays.
+    /// The cache cannot be written to. The part that has arrived is kept.
     #[error("cannot write {}: {source}{}", path.display(), kept(*have))]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
-        /// Bytes that have arrived and stay on disk.
+        /// The number of bytes that have arrived and stay on disk.
         have: u64,
     },
-    /// The watcher has asked to stop; what has arrived is kept.
+    /// The watcher has asked to stop. The part that has arrived is kept.
     #[error("interrupted")]
     Interrupted,
     /// The cache cannot be read.
@@ -194,17 +192,18 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Could it go well if tried again?
+    /// Returns true if another attempt may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Network { again: true, .. } | Error::Cut { .. } | Error::Busy { .. })
     }
 
+    /// Makes the error for a file that cannot be written.
     pub(crate) fn write(path: impl Into<PathBuf>, source: io::Error) -> Error {
         Error::Write { path: path.into(), source, have: 0 }
     }
@@ -224,7 +223,7 @@ fn explain(message: &str) -> String {
 }
 
 fn waiting(retry_after: Option<Duration>) -> String {
-    retry_after.map_or_else(String::new, |it| format!("; it asks to be left alone for {} s", it.as_secs()))
+    retry_after.map_or_else(String::new, |it| format!("; try again in {} s", it.as_secs()))
 }
 
 fn access(with_token: bool) -> &'static str {
@@ -237,18 +236,18 @@ fn access(with_token: bool) -> &'static str {
 fn kept(have: u64) -> String {
     match have {
         0 => String::new(),
-        _ => format!("; the {have} bytes that have arrived are kept: make room and run again to go on"),
+        _ => format!("; the {have} bytes that have arrived are kept: make room and run again to resume"),
     }
 }
 
-/// A list of files, the first dozens of it.
+/// Lists the first forty files for a message.
 fn listed(files: &[String]) -> String {
     const MOST: usize = 40;
     let more = files.len().saturating_sub(MOST);
     let names = files.iter().take(MOST).map(|it| format!("\n  {it}")).collect::<String>();
     match (files.is_empty(), more) {
         (true, _) => String::new(),
-        (_, 0) => format!("; there are:{names}"),
-        _ => format!("; there are:{names}\n  and {more} more"),
+        (_, 0) => format!("; available files:{names}"),
+        _ => format!("; available files:{names}\n  and {more} more"),
     }
 }

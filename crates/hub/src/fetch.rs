@@ -1,4 +1,4 @@
-//! From a reference to a path: what the cache has, and what is missing.
+//! The way from a reference to a path: the cache is searched, and missing files are downloaded.
 
 use crate::api::Listing;
 use crate::cache::RepoCache;
@@ -13,57 +13,59 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Files that are asked for at the same time.
+/// The number of files that are downloaded at the same time.
 const CONNECTIONS: usize = 4;
 
-/// The models of a hub, and of the cache on this machine.
+/// A hub and the cache on this machine, from which models are located.
 pub struct Hub {
     settings: Settings,
     client: Client,
 }
 
-/// What the cache has of a model.
-enum Cached {
-    /// All that could be there.
+/// How much of a model the cache has.
+enum CacheState {
+    /// The cache has every file that the model may consist of.
     Whole(PathBuf),
-    /// All that is needed; nobody has looked yet whether the repository has more.
+    /// The cache has the files that are needed. The repository may have more.
     Enough(PathBuf),
-    /// Not enough.
+    /// The cache lacks files that are needed.
     Nothing,
 }
 
 impl Hub {
-    /// Asks nobody anything yet.
+    /// Makes a hub without sending a request.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an endpoint that is no address.
+    /// [`Error::Setting`] for an endpoint that is not a plain address.
     pub fn new(settings: Settings) -> Result<Hub, Error> {
         Ok(Hub { client: Client::new(&settings)?, settings })
     }
 
-    /// The folder of a checkpoint, or the GGUF file (of several shards, the first). What is in the cache is
-    /// taken as it is, without asking whether the hub has a newer one; what is missing is downloaded.
+    /// Returns the folder of a checkpoint, or the path of a GGUF file (of several shards, the first).
+    ///
+    /// Files in the cache are used as they are, without asking the hub for newer ones. Missing files are
+    /// downloaded.
     ///
     /// # Errors
     /// Every way in which a network, a server or a disk can fail: see [`Error`].
     pub fn locate(&self, reference: &Reference, watch: &dyn Watch) -> Result<PathBuf, Error> {
         let cached = self.cached(reference);
         match cached {
-            Cached::Whole(path) => Ok(path),
-            Cached::Enough(path) if self.settings.offline => Ok(path),
-            Cached::Nothing if self.settings.offline => {
+            CacheState::Whole(path) => Ok(path),
+            CacheState::Enough(path) if self.settings.offline => Ok(path),
+            CacheState::Nothing if self.settings.offline => {
                 Err(Error::Offline { what: reference.to_string(), cache: self.settings.cache.clone() })
             }
-            Cached::Enough(path) => match self.fetch(reference, watch) {
+            CacheState::Enough(path) => match self.fetch(reference, watch) {
                 Err(error @ (Error::Network { .. } | Error::Busy { .. })) => {
                     watch.remark(&format!(
-                        "{error}; going on with what the local hub cache has of {reference}"
+                        "{error}; continuing with what the local hub cache has of {reference}"
                     ));
                     Ok(path)
                 }
                 fetched => fetched,
             },
-            Cached::Nothing => self.fetch(reference, watch),
+            CacheState::Nothing => self.fetch(reference, watch),
         }
     }
 
@@ -71,21 +73,21 @@ impl Hub {
         RepoCache::new(&self.settings.cache, repo)
     }
 
-    fn cached(&self, reference: &Reference) -> Cached {
+    fn cached(&self, reference: &Reference) -> CacheState {
         let cache = self.cache(&reference.repo);
-        let Some(commit) = cache.commit(reference.revision()) else { return Cached::Nothing };
+        let Some(commit) = cache.commit(reference.revision()) else { return CacheState::Nothing };
         let names = match &reference.part {
             Part::Checkpoint => return cached_checkpoint(&cache, &commit),
             Part::File(name) => choose::with_shards(&cache.files(&commit), name.as_str()),
-            // Offline, the only one that could be meant is; otherwise the hub may have another.
+            // Offline, a part of a word is enough to find a file. Online, the hub may have a better match.
             Part::Quant(quant) => match choose::quant(&cache.files(&commit), quant, !self.settings.offline) {
                 Match::One(names) => Some(names),
                 _ => None,
             },
         };
         match names.filter(|names| are_all_shards(names)) {
-            Some(names) => Cached::Whole(cache.snapshot(&commit).join(&names[0])),
-            None => Cached::Nothing,
+            Some(names) => CacheState::Whole(cache.snapshot(&commit).join(&names[0])),
+            None => CacheState::Nothing,
         }
     }
 
@@ -98,33 +100,33 @@ impl Hub {
             Part::Quant(quant) => fetch.gguf(fetch.quant(quant)?)?,
             Part::File(name) => fetch.gguf(fetch.named(name)?)?,
         };
-        // Only now: until here, the revision was what is whole in the cache.
+        // Only a whole snapshot may replace the one that the revision stood for.
         fetch.cache.set_commit(revision, &listing.commit)?;
         Ok(path)
     }
 }
 
-fn cached_checkpoint(cache: &RepoCache, commit: &str) -> Cached {
+fn cached_checkpoint(cache: &RepoCache, commit: &str) -> CacheState {
     let has = |name: &FileName| cache.file(commit, name).is_some();
     let has_shards = || {
         let index = std::fs::read(cache.file(commit, &known(INDEX))?).ok()?;
         Some(choose::shards(&index).ok()?.iter().all(has))
     };
     if !has(&known(CONFIG)) || !(has(&known(WEIGHTS)) || has_shards() == Some(true)) {
-        return Cached::Nothing;
+        return CacheState::Nothing;
     }
     let settled = |name: &FileName| has(name) || cache.is_absent(commit, name);
     let path = cache.snapshot(commit);
-    if EXTRAS.map(known).iter().all(settled) { Cached::Whole(path) } else { Cached::Enough(path) }
+    if EXTRAS.map(known).iter().all(settled) { CacheState::Whole(path) } else { CacheState::Enough(path) }
 }
 
-/// Is the number of shards that the first one's name promises there?
+/// Returns true if there are as many shards as the first one's name promises.
 fn are_all_shards(names: &[String]) -> bool {
     let promised = || names[0].rsplit_once("-of-")?.1.get(..5)?.parse::<usize>().ok();
     promised().is_none_or(|n| n == names.len())
 }
 
-/// One model on its way into the cache.
+/// One model that is brought into the cache.
 struct Fetch<'a> {
     hub: &'a Hub,
     repo: &'a Repo,
@@ -134,7 +136,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Config, weights, and what belongs to them.
+    /// Brings the config, the weights and the files that belong to them, and returns their folder.
     fn checkpoint(&self) -> Result<PathBuf, Error> {
         let commit = &self.listing.commit;
         if !self.has(CONFIG) || !(self.has(WEIGHTS) || self.has(INDEX)) {
@@ -158,7 +160,7 @@ impl Fetch<'_> {
         Ok(self.cache.snapshot(commit))
     }
 
-    /// The shards that the index names, which is there by now.
+    /// Reads the names of the shards from the index, which the snapshot has by now.
     fn shards(&self) -> Result<Vec<FileName>, Error> {
         let path = self.cache.snapshot(&self.listing.commit).join(INDEX);
         let index = std::fs::read(&path).map_err(|source| Error::Read { path, source })?;
@@ -171,7 +173,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// The one GGUF model that carries `quant` in its name.
+    /// Returns the files of the one GGUF model that carries `quant` in its name.
     fn quant(&self, quant: &str) -> Result<Vec<String>, Error> {
         let (repo, quant_name) = (self.repo.to_string(), quant.to_owned());
         match choose::quant(&self.listing.files, quant, false) {
@@ -181,10 +183,10 @@ impl Fetch<'_> {
         }
     }
 
-    /// The GGUF model of this name.
+    /// Returns the files of the GGUF model with this name.
     fn named(&self, name: &FileName) -> Result<Vec<String>, Error> {
         let there = self.has(name.as_str()).then(|| {
-            // A name that is no model's, such as a projector's, is still a file.
+            // A file that is no model, such as a projector, has no shards.
             choose::with_shards(&self.listing.files, name.as_str()).unwrap_or_else(|| vec![name.to_string()])
         });
         there.ok_or_else(|| Error::NoSuchFile {
@@ -194,6 +196,7 @@ impl Fetch<'_> {
         })
     }
 
+    /// Brings the files of a GGUF model, and returns the path of the first.
     fn gguf(&self, names: Vec<String>) -> Result<PathBuf, Error> {
         let outside = |name: &str| {
             self.wrong("its files", format!("`{}` is outside of the repository", name.escape_debug()))
@@ -204,7 +207,7 @@ impl Fetch<'_> {
         Ok(self.cache.snapshot(&self.listing.commit).join(names[0].as_str()))
     }
 
-    /// Downloads those files that the snapshot does not have.
+    /// Downloads the files that the snapshot does not have.
     fn bring(&self, names: &[FileName]) -> Result<(), Error> {
         let commit = &self.listing.commit;
         let missing: Vec<_> = names.iter().filter(|name| self.cache.file(commit, name).is_none()).collect();
@@ -228,7 +231,7 @@ impl Fetch<'_> {
         self.listing.files.iter().any(|it| it == name)
     }
 
-    /// Why there is no checkpoint here.
+    /// Returns the error for a repository without a checkpoint.
     fn no_weights(&self) -> Error {
         let files = choose::gguf_names(&self.listing.files);
         let is_pickle = |it: &String| [".bin", ".pt", ".pth", ".pkl"].iter().any(|end| it.ends_with(end));
@@ -254,7 +257,7 @@ impl Fetch<'_> {
     }
 }
 
-/// Does something to each, a few at a time; after a failure nothing new is begun.
+/// Does `work` on each item, a few at a time. After a failure, no new item is begun.
 fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,

@@ -1,14 +1,14 @@
-//! Models by name: found in the user's Hugging Face cache, or brought there from the hub.
+//! Models by name, found in the user's Hugging Face cache or downloaded there from the hub.
 //!
-//! A [`Reference`] is what a person types: `org/name`, a revision, a quantisation, a file. A [`Hub`] turns
-//! it into a path. The cache is the one of the Python tools, in their layout and under their locks: what
-//! one side has downloaded, the other finds.
+//! A [`Reference`] is the text that a person types: `org/name`, perhaps with a revision, a quantisation or
+//! a file. A [`Hub`] turns it into a path. The crate shares the cache, its layout and its locks with the
+//! Python tools, so each side finds the files that the other has downloaded.
 //!
-//! Everything that a server says is checked before it is used: names of files become paths inside the
-//! cache or nothing, content is what its hash says, redirects go where a public hub would send one, and
+//! Everything that a server sends is checked before it is used. The name of a file must be a path inside
+//! the cache, and the content must have the promised hash. Redirects may only lead to public addresses, and
 //! the token goes to the endpoint alone.
 //!
-//! The crate knows no models and no command lines; files have names, sizes and hashes.
+//! The crate knows neither models nor command lines. It knows the names, sizes and hashes of files.
 //!
 //! Reading order: `reference`, `cache`, `fetch`, `download`, `client`.
 

@@ -1,19 +1,21 @@
-//! How long to wait for a server, and how often to try again. Nothing in here knows what is asked for.
+//! The limits for waiting on a server and for trying again.
+//!
+//! Nothing in this module knows what is asked for.
 
 use std::time::Duration;
 
-/// How long to wait and how often to try.
+/// How long to wait for a server, and how often to try again.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a connection, with everything that belongs to it.
+    /// The time limit for resolving a name, and for making a connection.
     pub connect: Duration,
-    /// For the next bytes of an answer.
+    /// The time limit for the next bytes of an answer.
     pub read: Duration,
-    /// Failures in a row, without progress between them, before giving up.
+    /// The number of failures in a row, without progress between them, after which the client gives up.
     pub attempts: u32,
-    /// After the first failure; doubled after each further one.
+    /// The pause after the first failure. It doubles after each further one.
     pub pause: Duration,
-    /// The longest pause, also if the server asks for more.
+    /// The longest pause, even if the server asks for more.
     pub longest_pause: Duration,
 }
 
@@ -29,26 +31,27 @@ impl Default for Patience {
     }
 }
 
-/// Failures in a row, and the pauses between them.
+/// A count of failures in a row, which decides on the pauses between them.
 pub struct Failures {
     patience: Patience,
     n: u32,
 }
 
 impl Failures {
-    /// None yet.
+    /// Starts with no failures.
     pub fn new(patience: Patience) -> Failures {
         Failures { patience, n: 0 }
     }
 
-    /// Something got through.
+    /// Forgets the failures, after progress.
     pub fn forget(&mut self) {
         self.n = 0;
     }
 
-    /// Counts a failure that may pass and waits a while, longer after each; `asked` is how long the server asks to
-    /// be left alone. `false`, at once, if it has been one too many, or if the server asks for more than the longest
-    /// pause.
+    /// Counts a failure that may pass and waits, longer after each failure.
+    ///
+    /// `asked` is the pause that the server asks for. Returns false at once if there have been too many failures,
+    /// or if the server asks for more than the longest pause.
     pub fn pause(&mut self, asked: Option<Duration>) -> bool {
         self.n += 1;
         let longest = self.patience.longest_pause;

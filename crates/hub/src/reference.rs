@@ -1,31 +1,31 @@
-//! What a person types for a model of the hub, taken apart.
+//! The name that a person types for a model of the hub, parsed into its parts.
 
 use std::fmt::{self, Display};
 use std::path::{Component, Path};
 
-/// `org/name`, `org/name@revision`, `org/name:QUANT`, `org/name/file.gguf`.
+/// A model of the hub: `org/name`, `org/name@revision`, `org/name:QUANT` or `org/name/file.gguf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The repository.
     pub repo: Repo,
-    /// A branch, a tag or a commit; `main` if none was named.
+    /// A branch, a tag or a commit. `None` stands for `main`.
     pub revision: Option<String>,
-    /// What of the repository is meant.
+    /// The part of the repository.
     pub part: Part,
 }
 
-/// What of a repository is meant.
+/// The part of a repository that a reference means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The safetensors checkpoint with its config and tokenizer.
     Checkpoint,
-    /// The GGUF file whose name carries this.
+    /// The GGUF file whose name carries this quantisation.
     Quant(String),
-    /// The GGUF file of this name.
+    /// The GGUF file with this name.
     File(FileName),
 }
 
-/// `org/name`.
+/// The name of a repository: `org/name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo(String);
 
@@ -34,7 +34,7 @@ pub struct Repo(String);
 pub struct FileName(String);
 
 impl Reference {
-    /// Takes it apart; `None` for what cannot name a model of the hub.
+    /// Parses a reference. Returns `None` for a text that cannot name a model of the hub.
     pub fn parse(text: &str) -> Option<Reference> {
         let (text, revision) = match text.split_once('@') {
             Some((text, revision)) => (text.to_owned(), Some(revision)),
@@ -64,7 +64,7 @@ impl Reference {
         Some(Reference { repo, revision, part })
     }
 
-    /// The branch, tag or commit.
+    /// Returns the branch, tag or commit.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or("main")
     }
@@ -84,19 +84,10 @@ impl Display for Reference {
 
 impl Repo {
     fn new(org: &str, name: &str) -> Option<Repo> {
-        // Two hyphens stand for the slash in names of cache folders.
-        let is_name = |part: &str| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            (1..=96).contains(&part.len())
-                && !part.starts_with(['.', '-'])
-                && !part.contains("--")
-                && !part.contains("..")
-                && part.chars().all(plain)
-        };
-        (is_name(org) && is_name(name)).then(|| Repo(format!("{org}/{name}")))
+        (is_repo_name(org) && is_repo_name(name)).then(|| Repo(format!("{org}/{name}")))
     }
 
-    /// `models--org--name`.
+    /// Returns the name of the repository's cache folder: `models--org--name`.
     pub(crate) fn folder(&self) -> String {
         format!("models--{}", self.0.replace('/', "--"))
     }
@@ -109,16 +100,16 @@ impl Display for Repo {
 }
 
 impl FileName {
-    /// A name from elsewhere; `None` if it could reach out of a folder.
+    /// Checks a name from elsewhere. Returns `None` for a name that could reach out of a folder.
     pub fn new(name: &str) -> Option<FileName> {
         let inside = Path::new(name).components().all(|it| matches!(it, Component::Normal(_)));
-        // `a//b` and `a/.` are other spellings of names that are inside; a hub has no use for them.
+        // `a//b` and `a/.` are other spellings of names inside a folder. No hub uses them.
         let plain = name.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
         let odd = |c: char| c == '\\' || c.is_control();
         (inside && plain && name.len() <= 1024 && !name.contains(odd)).then(|| FileName(name.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -130,7 +121,18 @@ impl Display for FileName {
     }
 }
 
-/// Is it the name of a GGUF file?
+/// Returns true for the name of an organisation or of a repository in it.
+fn is_repo_name(part: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=96).contains(&part.len())
+        && !part.starts_with(['.', '-'])
+        // Two hyphens stand for the slash in the names of cache folders.
+        && !part.contains("--")
+        && !part.contains("..")
+        && part.chars().all(is_plain)
+}
+
+/// Returns true for the name of a GGUF file.
 pub(crate) fn is_gguf(name: &str) -> bool {
     name.len() > 5 && name.to_ascii_lowercase().ends_with(".gguf")
 }
@@ -139,7 +141,7 @@ fn is_quant(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// A revision becomes a path below `refs` and a part of a URL.
+/// Returns true for a text that can be a revision, which becomes a path below `refs` and a part of a URL.
 fn is_revision(text: &str) -> bool {
     FileName::new(text).is_some() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
 }
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_taken_apart() {
+    fn a_reference_is_parsed_into_its_parts() {
         let check = |text: &str, repo: &str, revision: Option<&str>, part: Part| {
             let got = Reference::parse(text).unwrap_or_else(|| panic!("{text}"));
             let want = Reference { repo: Repo(repo.into()), revision: revision.map(str::to_owned), part };
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_name_a_model_is_no_reference() {
+    fn a_text_that_cannot_name_a_model_is_no_reference() {
         for text in [
             "model",
             "/meta-llama",

@@ -1,32 +1,32 @@
-//! Where the cache is, where the hub is, who we are: from the variables that the Python tools read.
+//! The settings of a hub, read from the environment variables that the Python tools use.
 
 use crate::error::Error;
 use crate::patience::Patience;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a [`Hub`](crate::fetch::Hub) runs under.
+/// The settings of a [`Hub`](crate::fetch::Hub).
 #[derive(Clone)]
 pub struct Settings {
-    /// The hub cache: the folder of `models--org--name`.
+    /// The hub cache, which holds folders such as `models--org--name`.
     pub cache: PathBuf,
     /// The hub's address, without a slash at the end.
     pub endpoint: String,
-    /// Sent to the endpoint, and nowhere else.
+    /// The token, which is sent to the endpoint alone.
     pub token: Option<String>,
-    /// Use what is in the cache, ask nobody.
+    /// True to use the cache alone and send no request.
     pub offline: bool,
-    /// Take a proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    /// True to take a proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     pub proxy_from_env: bool,
-    /// How long to wait and how often to try.
+    /// How long to wait for a server, and how often to try again.
     pub patience: Patience,
 }
 
 impl Settings {
-    /// Reads the variables; `var` is the environment.
+    /// Reads the settings from the variables that `var` returns.
     ///
     /// # Errors
-    /// [`Error::Setting`] for one that cannot be meant so.
+    /// [`Error::Setting`] for a variable with an unusable value.
     pub fn new(var: impl Fn(&str) -> Option<String>) -> Result<Settings, Error> {
         let home = var("HOME").or_else(|| var("USERPROFILE")).filter(|it| !it.is_empty());
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
@@ -36,17 +36,19 @@ impl Settings {
         let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
         let cache = cache.or_else(|| Some(hf_home.as_ref()?.join("hub"))).ok_or(Error::Setting {
             name: "HF_HOME",
-            reason: "is not set and neither is HOME: say where the hub cache is".into(),
+            reason: "neither HF_HOME nor HOME is set: set HF_HOME to the folder of the hub cache".into(),
         })?;
         let token_file = path("HF_TOKEN_PATH").or_else(|| Some(hf_home?.join("token")));
         let token = match var("HF_TOKEN").or_else(|| var("HUGGING_FACE_HUB_TOKEN")) {
             Some(token) => Some(token),
-            // Without a readable file there is no token, as for the Python tools.
+            // As in the Python tools, an unreadable file means that there is no token.
             None => token_file.and_then(|path| std::fs::read_to_string(path).ok()),
         };
         let token = token.map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
         if token.as_ref().is_some_and(|it| !it.bytes().all(|b| b.is_ascii_graphic())) {
-            let reason = "the token has characters in it that no token has".to_owned();
+            let reason =
+                "the token contains spaces, control characters or letters beyond ASCII; copy it again"
+                    .to_owned();
             return Err(Error::Setting { name: "HF_TOKEN", reason });
         }
         let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
@@ -64,7 +66,7 @@ impl Settings {
         })
     }
 
-    /// Reads the variables of the process.
+    /// Reads the settings from the variables of the process.
     ///
     /// # Errors
     /// As for [`Settings::new`].
@@ -73,11 +75,12 @@ impl Settings {
     }
 }
 
+/// Returns true for a value that switches something on.
 fn is_true(value: String) -> bool {
     ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// `~` is the home folder.
+/// Replaces a leading `~` by the home folder.
 fn expand(path: &str, home: Option<&str>) -> PathBuf {
     match (path.strip_prefix('~'), home) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn offline_is_said_in_several_ways() {
+    fn several_variables_and_values_mean_offline() {
         let check = |name: &str, value: &str, want: bool| {
             assert_eq!(settings(&[("HOME", "/h"), (name, value)]).unwrap().offline, want, "{name}={value}");
         };

@@ -1,32 +1,32 @@
-//! What a caller may see of a download while it runs.
+//! The view that a caller has of a running download.
 
-/// Told what happens, from several threads.
+/// A watcher of downloads. Several threads may call it at the same time.
 pub trait Watch: Sync {
-    /// Files of `bytes` bytes together are about to be downloaded.
+    /// Learns that files of `bytes` bytes in all are about to be downloaded.
     fn begins(&self, bytes: u64) {
         let _ = bytes;
     }
 
-    /// So many bytes more are on disk; fewer, if some had to be thrown away.
+    /// Learns that `bytes` more bytes are on disk. The number is negative if some had to be thrown away.
     fn moves(&self, bytes: i64) {
         let _ = bytes;
     }
 
-    /// All of them are there.
+    /// Learns that the downloads that began have ended.
     fn ends(&self) {}
 
-    /// Returns true to stop the download; what has arrived is kept.
+    /// Returns true to stop the download. The part that has arrived is kept.
     fn is_stopped(&self) -> bool {
         false
     }
 
-    /// Something worth telling a person.
+    /// Receives a remark for a person.
     fn remark(&self, text: &str) {
         let _ = text;
     }
 }
 
-/// Watches nothing.
+/// A watcher that ignores everything.
 pub struct Silent;
 
 impl Watch for Silent {}

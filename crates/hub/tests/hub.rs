@@ -1,4 +1,4 @@
-//! Downloads from a hub on loopback, and everything that can go wrong with them.
+//! Tests of downloads from a hub on loopback, and of everything that can go wrong with them.
 
 mod support;
 
@@ -12,7 +12,7 @@ use whipstaff_hub::{Error, Hub, Patience, Reference, Settings, Silent, Watch};
 
 const REPO: &str = "org/tiny";
 
-/// Impatient, so that tests end.
+/// Short limits, so that the tests end soon.
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(5),
     read: Duration::from_secs(5),
@@ -21,7 +21,7 @@ const PATIENCE: Patience = Patience {
     longest_pause: Duration::from_secs(2),
 };
 
-/// A hub with one checkpoint, and an empty cache.
+/// A hub with one checkpoint, and a cache that is empty at first.
 struct Place {
     dir: tempfile::TempDir,
     hub: FakeHub,
@@ -60,7 +60,7 @@ impl Place {
         Hub::new(settings)?.locate(&Reference::parse(text).unwrap(), &Silent)
     }
 
-    /// It fails and says `part`.
+    /// Checks that `text` cannot be located, and that the message contains `part`.
     fn fails(&self, text: &str, part: &str) -> Error {
         let error = self.locate(text).unwrap_err();
         assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
@@ -71,7 +71,7 @@ impl Place {
         self.locate_with(text, Settings { offline: true, ..self.settings() })
     }
 
-    /// A path in the cache of [`REPO`].
+    /// Returns a path in the cache of [`REPO`].
     fn cached(&self, path: &str) -> PathBuf {
         self.dir.path().join("hub/models--org--tiny").join(path)
     }
@@ -90,14 +90,14 @@ impl Place {
         fs::write(path, content).unwrap();
     }
 
-    /// The ranges that were asked of the content server, in order.
+    /// Returns the ranges that the content server was asked for, in order.
     fn ranges(&self) -> Vec<Option<String>> {
         let contents = self.hub.log().into_iter().filter(|it| it.is_content());
         contents.map(|it| it.header("range").map(str::to_owned)).collect()
     }
 }
 
-/// Bytes that no part of is like another.
+/// Returns bytes of which no part resembles another.
 fn weights() -> Vec<u8> {
     (0u32..75_000).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
@@ -116,10 +116,10 @@ fn is_whole(path: &Path) {
     assert!(fs::read(path.join("model.safetensors")).unwrap() == weights(), "the weights differ");
 }
 
-// What is downloaded, and where to.
+// The choice of files, and their places in the cache.
 
 #[test]
-fn a_checkpoint_comes_with_what_belongs_to_it_and_nothing_else() {
+fn a_checkpoint_comes_with_the_files_it_needs_and_no_others() {
     let place = Place::new();
     for name in [
         "README.md",
@@ -147,7 +147,7 @@ fn a_checkpoint_comes_with_what_belongs_to_it_and_nothing_else() {
 }
 
 #[test]
-fn the_cache_is_laid_out_as_the_python_tools_do_it() {
+fn the_cache_has_the_layout_of_the_python_tools() {
     let place = Place::new();
     let path = place.locate(REPO).unwrap();
     assert_eq!(path, place.cached(&format!("snapshots/{COMMIT}")));
@@ -162,14 +162,14 @@ fn the_cache_is_laid_out_as_the_python_tools_do_it() {
     assert_eq!(names(&place.cached(&format!(".no_exist/{COMMIT}"))), absent);
     let locks = names(&place.dir.path().join("hub/.locks/models--org--tiny"));
     assert!(locks.contains(&format!("{}.lock", sha256(&weights()))), "{locks:?}");
-    // A moved cache is still one.
+    // The links are relative, so a moved cache still works.
     fs::rename(place.dir.path().join("hub"), place.dir.path().join("moved")).unwrap();
     let moved = Settings { cache: place.dir.path().join("moved"), offline: true, ..place.settings() };
     is_whole(&place.locate_with(REPO, moved).unwrap());
 }
 
 #[test]
-fn files_in_folders_link_further_up() {
+fn a_file_in_a_folder_links_further_up() {
     let place = Place::empty();
     place.hub.add(REPO, "BF16/deep/m-BF16.gguf", weights());
     let path = place.locate("org/tiny:BF16").unwrap();
@@ -180,7 +180,7 @@ fn files_in_folders_link_further_up() {
 }
 
 #[test]
-fn what_is_in_the_cache_is_not_asked_for_again() {
+fn a_cached_checkpoint_is_not_asked_for_again() {
     let place = Place::new();
     let path = place.locate(REPO).unwrap();
     let n = place.hub.log().len();
@@ -190,7 +190,7 @@ fn what_is_in_the_cache_is_not_asked_for_again() {
 }
 
 #[test]
-fn what_the_python_tools_have_downloaded_is_found() {
+fn a_download_of_the_python_tools_is_found() {
     let place = Place::empty();
     let files = [
         ("config.json", b"{}".to_vec()),
@@ -212,10 +212,10 @@ fn what_the_python_tools_have_downloaded_is_found() {
 }
 
 #[test]
-fn only_what_is_missing_is_downloaded() {
+fn only_missing_files_are_downloaded() {
     let place = Place::new();
     let path = place.locate(REPO).unwrap();
-    // A blob that another revision has brought needs no second download; a link to nowhere is none.
+    // A blob without a link needs no second download. A link without a blob does.
     fs::remove_file(path.join("model.safetensors")).unwrap();
     fs::remove_file(place.cached("blobs").join(git_sha1(b"{\"this is\": \"tokenizer.json\"}"))).unwrap();
     let gets = |place: &Place| place.hub.log().iter().filter(|it| it.method == "GET").count();
@@ -232,13 +232,13 @@ fn a_checkpoint_that_may_lack_a_tokenizer_is_completed_or_used_as_it_is() {
     place.put(&format!("snapshots/{COMMIT}/config.json"), b"{}");
     place.put(&format!("snapshots/{COMMIT}/model.safetensors"), &weights());
     is_whole(&place.offline(REPO).unwrap());
-    // No one answers: what is there will do, and it is said.
+    // Without an answer from the hub, the cached files are used and a remark says so.
     let remarks = Remarks::default();
     let nobody = Settings { endpoint: "http://127.0.0.1:1".into(), ..place.settings() };
     let hub = Hub::new(nobody).unwrap();
     is_whole(&hub.locate(&Reference::parse(REPO).unwrap(), &remarks).unwrap());
     let said = remarks.0.lock().unwrap().join("\n");
-    assert!(said.contains("cannot reach 127.0.0.1") && said.contains("going on with"), "{said}");
+    assert!(said.contains("cannot reach 127.0.0.1") && said.contains("continuing with"), "{said}");
     let path = place.locate(REPO).unwrap();
     assert!(path.join("tokenizer.json").is_file());
     assert_eq!(place.hub.contents(), 0);
@@ -254,7 +254,7 @@ impl Watch for Remarks {
 }
 
 #[test]
-fn offline_what_is_not_there_is_named_with_what_to_do() {
+fn a_model_that_is_missing_offline_is_named_with_a_remedy() {
     let place = Place::new();
     for text in [REPO, "org/tiny@v1", "org/tiny:Q8_0", "org/tiny/a.gguf"] {
         let error = place.offline(text).unwrap_err().to_string();
@@ -275,7 +275,7 @@ fn revisions_have_their_own_refs() {
 }
 
 #[test]
-fn shards_are_those_of_the_index() {
+fn the_shards_are_read_from_the_index() {
     let place = Place::empty();
     place.hub.add(REPO, "config.json", "{}");
     let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
@@ -327,10 +327,10 @@ fn pickles_are_never_downloaded() {
     assert_eq!(place.hub.contents(), 0);
 }
 
-// Faults.
+// Faults of networks, servers and disks.
 
 #[test]
-fn a_download_that_is_cut_at_half_goes_on_from_there() {
+fn a_download_that_is_cut_halfway_resumes_there() {
     let place = Place::new();
     place.hub.twist(|request, n, reply| match request.is_content() && n == 0 {
         true => reply.cut_at(SIZE / 2),
@@ -342,7 +342,7 @@ fn a_download_that_is_cut_at_half_goes_on_from_there() {
 }
 
 #[test]
-fn a_download_that_keeps_failing_leaves_its_part_to_the_next_run() {
+fn a_download_that_keeps_failing_is_resumed_by_the_next_run() {
     let place = Place::new();
     place.hub.twist(|request, n, reply| match (request.is_content(), n) {
         (true, 0) => reply.cut_at(SIZE / 2),
@@ -350,7 +350,7 @@ fn a_download_that_keeps_failing_leaves_its_part_to_the_next_run() {
         _ => reply,
     });
     place.fails(REPO, "150000 of 300000 bytes of model.safetensors; what has arrived is kept");
-    // Half of it was progress; then as many failures as patience allows.
+    // The first half is progress. As many failures as patience allows follow.
     assert_eq!(place.hub.contents(), 1 + PATIENCE.attempts as usize - 1);
     assert_eq!(fs::metadata(place.incomplete()).unwrap().len(), SIZE as u64 / 2);
     assert!(!place.cached("refs/main").exists(), "a revision is noted when it is whole");
@@ -361,7 +361,7 @@ fn a_download_that_keeps_failing_leaves_its_part_to_the_next_run() {
 }
 
 #[test]
-fn what_a_killed_run_or_another_tool_has_left_is_gone_on_with() {
+fn a_part_that_a_killed_run_or_another_tool_left_is_resumed() {
     let place = Place::new();
     let name = place.incomplete().file_name().unwrap().to_str().unwrap().to_owned();
     let check = |left: &[u8], want: &[Option<&str>]| {
@@ -377,14 +377,14 @@ fn what_a_killed_run_or_another_tool_has_left_is_gone_on_with() {
     check(&whole[..1], &[Some("bytes=1-")]);
     check(&whole[..SIZE - 1], &[Some("bytes=299999-")]);
     check(&whole, &[]);
-    // Longer than the file, or other bytes: fetched whole.
+    // A part that is longer than the file, or that differs from it, is fetched whole.
     check(&[&whole[..], b"x"].concat(), &[None]);
     check(&[b"x", &whole[1..1000]].concat(), &[Some("bytes=1000-"), None]);
     check(&vec![0; SIZE], &[None]);
 }
 
 #[test]
-fn a_server_that_ignores_ranges_is_taken_from_the_start() {
+fn a_server_that_ignores_ranges_sends_the_file_from_the_start() {
     let place = Place::new();
     place.hub.twist(|request, n, reply| match (request.is_content(), n) {
         (true, 0) => reply.cut_at(SIZE / 2),
@@ -423,7 +423,7 @@ fn a_piece_with_a_wrong_content_range_is_not_used() {
 }
 
 #[test]
-fn a_server_that_only_has_wrong_pieces_is_given_up_and_its_pieces_deleted() {
+fn wrong_pieces_are_deleted_and_the_server_is_given_up() {
     let place = Place::new();
     place.put(&format!("blobs/{}.incomplete", sha256(&weights())), &weights()[..1000]);
     place.hub.twist(|request, _, reply| match request.is_content() {
@@ -454,7 +454,7 @@ fn content_with_a_wrong_hash_is_deleted() {
 }
 
 #[test]
-fn small_files_are_held_to_gits_hash() {
+fn small_files_are_compared_against_gits_hash() {
     let place = Place::new();
     place.hub.twist(|request, _, mut reply| {
         if request.method == "GET" && request.path.ends_with("/tokenizer.json") {
@@ -477,7 +477,7 @@ fn content_beyond_the_promised_size_is_not_written() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_left_after_a_while() {
+fn a_server_that_falls_silent_is_given_up() {
     let place = Place::new();
     place.hub.twist(|request, _, reply| match request.is_content() {
         true => reply.cut_at(1000).stall(Duration::from_secs(60)),
@@ -491,7 +491,7 @@ fn a_server_that_falls_silent_is_left_after_a_while() {
 }
 
 #[test]
-fn statuses_become_what_a_person_can_do() {
+fn a_status_becomes_a_message_with_a_remedy() {
     let check = |reply: Reply, token: Option<&str>, want: &str| {
         let place = Place::new();
         place.hub.twist(move |_, _, _| reply.clone());
@@ -517,7 +517,7 @@ fn statuses_become_what_a_person_can_do() {
 }
 
 #[test]
-fn busy_servers_are_asked_again_but_not_for_ever() {
+fn a_busy_server_is_asked_again_but_not_forever() {
     let check = |status: u16, fails: usize, ok: bool| {
         let place = Place::new();
         place.hub.twist(move |request, n, reply| match n < fails && !request.is_content() {
@@ -526,7 +526,9 @@ fn busy_servers_are_asked_again_but_not_for_ever() {
         });
         match place.locate(REPO) {
             Ok(path) => is_whole(&path),
-            Err(error) => assert!(matches!(error, Error::Busy { status: it, .. } if it == status), "{error}"),
+            Err(error) => {
+                assert!(matches!(error, Error::Busy { status: got, .. } if got == status), "{error}")
+            }
         }
         let n = place.hub.log().iter().filter(|it| it.path.starts_with("/api/")).count();
         assert_eq!(n, (fails + 1).min(PATIENCE.attempts as usize), "{status} {fails} times");
@@ -539,7 +541,7 @@ fn busy_servers_are_asked_again_but_not_for_ever() {
 }
 
 #[test]
-fn a_server_that_says_how_long_to_wait_is_obeyed_or_left() {
+fn a_wait_that_a_server_asks_for_is_obeyed_or_refused() {
     let place = Place::new();
     let start = Instant::now();
     place.hub.twist(|request, n, reply| match request.path.starts_with("/api/") && n == 0 {
@@ -551,7 +553,7 @@ fn a_server_that_says_how_long_to_wait_is_obeyed_or_left() {
 
     let place = Place::new();
     place.hub.twist(|_, _, _| Reply::new(429, "").header("Retry-After", 3600));
-    place.fails(REPO, "429; it asks to be left alone for 3600 s");
+    place.fails(REPO, "429; try again in 3600 s");
     assert_eq!(place.hub.log().len(), 1);
 }
 
@@ -567,7 +569,7 @@ fn redirects_out_of_tls_or_into_private_networks_are_not_followed() {
         });
         let error = place.fails(REPO, part);
         assert!(matches!(error, Error::Redirect { .. }), "{to}: {error}");
-        assert!(!error.to_string().contains("secret"), "a signature is nobody's business: {error}");
+        assert!(!error.to_string().contains("secret"), "the signature is in the message: {error}");
         assert!(!place.blob().exists());
     };
     check(&format!("{}/cdn/x?signature=secret", elsewhere.url()), "plain http");
@@ -576,7 +578,7 @@ fn redirects_out_of_tls_or_into_private_networks_are_not_followed() {
     check("https://169.254.169.254/latest/meta-data", "private, loopback or link-local");
     check("https://10.0.0.1/x", "private, loopback or link-local");
     check("https://[fe80::1]/x", "private, loopback or link-local");
-    // Names are looked at where the connection is made.
+    // The address of a name is checked where the connection is made.
     check("https://localhost/x?signature=secret", "private, loopback or link-local");
     check("https://2130706433/x", "private, loopback or link-local");
     check("ftp://cdn.example/x", "neither https nor http");
@@ -637,7 +639,7 @@ fn names_from_the_server_stay_in_the_cache() {
             true => reply.header("X-Linked-Etag", etag),
             false => reply,
         });
-        place.fails(REPO, "the ETag is not one");
+        place.fails(REPO, "its ETag cannot be the name of a file");
     }
 }
 
@@ -652,7 +654,7 @@ fn a_file_of_unknown_size_is_refused() {
 }
 
 #[test]
-fn an_endpoint_that_nobody_serves_is_named() {
+fn an_unusable_endpoint_is_named() {
     let place = Place::empty();
     let check = |endpoint: &str, part: &str| {
         let settings = Settings { endpoint: endpoint.into(), ..place.settings() };
@@ -667,7 +669,7 @@ fn an_endpoint_that_nobody_serves_is_named() {
 }
 
 #[test]
-fn two_at_once_download_once() {
+fn concurrent_runs_share_one_download() {
     let place = Place::new();
     place.hub.twist(|request, _, reply| {
         if request.is_content() {
@@ -686,9 +688,9 @@ fn two_at_once_download_once() {
 }
 
 #[test]
-fn one_who_waits_says_so_and_goes_on_when_the_other_has_died() {
+fn a_run_that_waits_for_another_says_so_and_continues_when_it_ends() {
     let place = Place::new();
-    // Another process, as far as the lock can tell: an open file of its own.
+    // To the lock, a file that is opened a second time is another process.
     let locks = place.dir.path().join("hub/.locks/models--org--tiny");
     fs::create_dir_all(&locks).unwrap();
     let held = fs::File::create(locks.join(format!("{}.lock", sha256(&weights())))).unwrap();
@@ -711,10 +713,10 @@ fn one_who_waits_says_so_and_goes_on_when_the_other_has_died() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_as_it_is() {
+fn a_full_disk_is_reported_as_such() {
     let place = Place::new();
     fs::create_dir_all(place.cached("blobs")).unwrap();
-    // A disk that is full from the first byte.
+    // `/dev/full` is a disk without room for a single byte.
     std::os::unix::fs::symlink("/dev/full", place.incomplete()).unwrap();
     let error = place.fails(REPO, "No space left on device");
     assert!(matches!(error, Error::Write { .. }));

@@ -1,5 +1,7 @@
-//! A hub on loopback: real HTTP over real sockets, as much of the API as a download needs, and a way to
-//! make any answer go wrong.
+//! A hub on loopback.
+//!
+//! It speaks real HTTP over real sockets, knows as much of the API as a download needs, and can be told to
+//! get any answer wrong.
 
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -9,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use whipstaff_disk::{hex, sha256_hex};
 
-/// The commit that `main` and `v1` are.
+/// The commit that `main` and `v1` stand for.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// With the query.
+    /// The path with the query.
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
 }
@@ -26,21 +28,21 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// Does it ask for content from a content server?
+    /// Returns true for a request to the content server.
     pub(crate) fn is_content(&self) -> bool {
         self.method == "GET" && self.path.starts_with("/cdn/")
     }
 }
 
-/// An answer.
+/// An answer of the server.
 #[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// The connection ends after so many bytes of the body.
+    /// The number of bytes of the body after which the connection ends.
     pub(crate) cut: Option<usize>,
-    /// Wait so long before the connection ends.
+    /// How long the server waits before the connection ends.
     pub(crate) stall: Duration,
 }
 
@@ -55,7 +57,7 @@ impl Reply {
         self
     }
 
-    /// An error as the hub tells it.
+    /// Makes an error in the hub's form.
     pub(crate) fn error(status: u16, code: &str) -> Reply {
         Reply::new(status, "{}").header("X-Error-Code", code)
     }
@@ -75,11 +77,13 @@ impl Reply {
     }
 }
 
-/// Changes the answer to a request: its arguments are the request, how many requests of the same method
-/// and path came before it, and what would be answered.
+/// A function that changes the answer to a request.
+///
+/// Its arguments are the request, the number of earlier requests with the same method and path, and the
+/// honest answer.
 type Twist = Box<dyn Fn(&Request, usize, Reply) -> Reply + Send + Sync>;
 
-/// A file: small ones lie in git, large ones on a content server.
+/// A file of a repository. Small files lie in git, and large ones on a content server.
 struct Stored {
     content: Vec<u8>,
     large: bool,
@@ -88,7 +92,7 @@ struct Stored {
 #[derive(Default)]
 struct State {
     url: String,
-    /// By `org/name`, then by name.
+    /// The files by `org/name`, then by their own name.
     repos: Mutex<BTreeMap<String, BTreeMap<String, Stored>>>,
     twist: Mutex<Option<Twist>>,
     log: Mutex<Vec<Request>>,
@@ -104,7 +108,7 @@ impl FakeHub {
         FakeHub::at("127.0.0.1")
     }
 
-    /// On another address of this machine.
+    /// Starts a server on another address of this machine.
     pub(crate) fn at(ip: &str) -> FakeHub {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -123,7 +127,7 @@ impl FakeHub {
         &self.state.url
     }
 
-    /// Adds a file; large ones are those that the hub keeps elsewhere.
+    /// Adds a file. By its ending, it is small or large.
     pub(crate) fn add(&self, repo: &str, name: &str, content: impl Into<Vec<u8>>) {
         let content = content.into();
         let large = name.ends_with(".safetensors") || name.ends_with(".gguf") || name.ends_with(".bin");
@@ -141,23 +145,23 @@ impl FakeHub {
         *self.state.twist.lock().unwrap() = None;
     }
 
-    /// Everything that was asked so far.
+    /// Returns all requests so far.
     pub(crate) fn log(&self) -> Vec<Request> {
         self.state.log.lock().unwrap().clone()
     }
 
-    /// How often content was asked of the content server.
+    /// Returns the number of requests to the content server.
     pub(crate) fn contents(&self) -> usize {
         self.log().iter().filter(|it| it.is_content()).count()
     }
 }
 
-/// SHA-256, as the hub names large files.
+/// Returns the SHA-256 of a file, which is the hub's ETag of a large one.
 pub(crate) fn sha256(content: &[u8]) -> String {
     sha256_hex(content)
 }
 
-/// Git's hash, as the hub names small ones.
+/// Returns git's hash of a file, which is the hub's ETag of a small one.
 pub(crate) fn git_sha1(content: &[u8]) -> String {
     let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
     hasher.update(content);
@@ -231,7 +235,7 @@ impl State {
     }
 }
 
-/// All of it, or what the request's range says.
+/// Returns the content, or the range of it that the request asks for.
 fn part(content: &[u8], request: &Request) -> Reply {
     let start =
         request.header("range").and_then(|it| it.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
@@ -269,7 +273,7 @@ fn send(mut stream: TcpStream, request: &Request, reply: &Reply) {
     }
     let body: &[u8] = if request.method == "HEAD" { b"" } else { &reply.body };
     let body = &body[..reply.cut.map_or(body.len(), |cut| cut.min(body.len()))];
-    // The client may have gone away: that is its right.
+    // The client may have closed the connection already.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     let _ = stream.write_all(body);
     std::thread::sleep(reply.stall);
