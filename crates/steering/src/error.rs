@@ -94,7 +94,7 @@ pub enum Error {
     Setting(String),
     /// A request for steering asks for what cannot be.
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(#[from] SteerError),
     /// The user asks to stop.
     #[error("interrupted")]
     Interrupted,
@@ -111,7 +111,7 @@ impl From<whipstaff_disk::Error> for Error {
 
 /// A request for steering that cannot be resolved, though the files that it names are sound.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RequestError {
+pub enum SteerError {
     /// An operator needs an alpha, and none is given.
     #[error("{}: {op} needs an angle in degrees as its alpha (write {}:20)", vector.display(), vector.display())]
     AlphaMissing {

@@ -42,7 +42,7 @@ mod measure;
 mod evidence;
 
 pub use contrasts::{Contrast, ContrastSet, Frame, FrameId, PromptLine, TokenRule, read_prompts, said};
-pub use error::{Error, RequestError};
+pub use error::{Error, SteerError};
 pub use evidence::{Controls, Extraction, Interference, PERPLEXITY_BUDGET, Solved, solve_kl, study, sweep};
 pub use fit::{AnswerRows, ExtractOptions, Method, extract};
 pub use math::{Estimate, ShiftEstimate, estimate_shift};

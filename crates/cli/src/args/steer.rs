@@ -3,7 +3,7 @@
 use super::SteerArgs;
 use crate::terminal::Failure;
 use whipstaff::LanguageModel;
-use whipstaff_steering::{Amount, RequestError, Resolved, ResolvedVector, SteerSpec, Unit};
+use whipstaff_steering::{Amount, Resolved, ResolvedVector, SteerError, SteerSpec, Unit};
 
 impl SteerArgs {
     /// All vectors asked for, those of `--steer` first. Budgets in nats are refused.
@@ -18,7 +18,7 @@ impl SteerArgs {
         let mut specs = self.read()?;
         match SteerSpec::take_budget(&mut specs) {
             Ok(nats) => Ok((specs, nats)),
-            Err(error @ RequestError::SharedBudget { nats, .. }) => {
+            Err(error @ SteerError::SharedBudget { nats, .. }) => {
                 Err(Failure::Usage(format!("--steer: {error}, by --kl {nats}")))
             }
             Err(error) => Err(Failure::from(whipstaff_steering::Error::from(error)).about("--steer")),

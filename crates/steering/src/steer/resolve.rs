@@ -7,7 +7,7 @@ use super::instruction::{Application, GateSpec, Instruction, TokenFilter, steeri
 use super::spec::{Amount, GateRequest, SteerSpec};
 use super::vector_dose::VectorDose;
 use crate::contrasts::FrameId;
-use crate::error::{Error, RequestError};
+use crate::error::{Error, SteerError};
 use crate::progress::{Remark, RemarkKind};
 use crate::vector::{Convention, LayerSpec, ModelId, PersonaVector, Unit};
 use std::path::{Path, PathBuf};
@@ -174,14 +174,14 @@ impl SteerSpec {
     ///
     /// # Errors
     ///
-    /// Returns [`RequestError::SharedBudget`] if there are several vectors, whose budgets cannot be told apart.
-    pub fn take_budget(specs: &mut [SteerSpec]) -> Result<Option<f64>, RequestError> {
+    /// Returns [`SteerError::SharedBudget`] if there are several vectors, whose budgets cannot be told apart.
+    pub fn take_budget(specs: &mut [SteerSpec]) -> Result<Option<f64>, SteerError> {
         let is_alone = specs.len() == 1;
         for spec in specs {
             if let Some(amount @ Amount::Nats(nats)) = spec.amount {
                 let nats = nats.abs();
                 if !is_alone {
-                    return Err(RequestError::SharedBudget { vector: spec.vector.clone(), nats });
+                    return Err(SteerError::SharedBudget { vector: spec.vector.clone(), nats });
                 }
                 spec.amount = Some(Amount::Alpha(amount.alpha()));
                 return Ok(Some(nats));
@@ -269,12 +269,12 @@ impl ResolvedVector {
     ///
     /// # Errors
     ///
-    /// Returns [`RequestError::NoDirection`] for a layer that the vector lacks, and [`Error::Setting`] for one that the
+    /// Returns [`SteerError::NoDirection`] for a layer that the vector lacks, and [`Error::Setting`] for one that the
     /// model lacks.
     pub fn layers_of(&self, spec: &LayerSpec, n_layers: usize) -> Result<Vec<usize>, Error> {
         let layers = layers_in(&self.vector, spec, n_layers, &self.layers)?;
         match layers.iter().find(|layer| !self.vector.layers.contains_key(layer)) {
-            Some(layer) => Err(RequestError::NoDirection {
+            Some(layer) => Err(SteerError::NoDirection {
                 vector: self.file.clone(),
                 layer: *layer,
                 layers: self.vector.layers_text(),
@@ -347,15 +347,15 @@ fn fill(
 }
 
 /// The alpha that a spec gives, or that its operator has of itself.
-fn given_alpha(spec: &SteerSpec) -> Result<Option<f64>, RequestError> {
+fn given_alpha(spec: &SteerSpec) -> Result<Option<f64>, SteerError> {
     match spec.amount {
         Some(Amount::Alpha(alpha)) => Ok(Some(alpha)),
         Some(Amount::Nats(nats)) => {
-            Err(RequestError::UnmeasuredBudget { vector: spec.vector.clone(), nats: nats.abs() })
+            Err(SteerError::UnmeasuredBudget { vector: spec.vector.clone(), nats: nats.abs() })
         }
         None => spec
             .default_alpha()
-            .map_err(|_| RequestError::AlphaMissing { vector: spec.vector.clone(), op: spec.how.op.name() }),
+            .map_err(|_| SteerError::AlphaMissing { vector: spec.vector.clone(), op: spec.how.op.name() }),
     }
 }
 
@@ -365,14 +365,14 @@ fn unit_of(
     alpha: Option<f64>,
     vector: &PersonaVector,
     unit_of_file: Unit,
-) -> Result<Unit, RequestError> {
+) -> Result<Unit, SteerError> {
     let own = match alpha {
         Some(_) => unit_of_file,
         None if vector.is_foreign() => Unit::Unit,
         None => Unit::Gap,
     };
     match spec.unit {
-        Some(unit) if unit != own && alpha.is_none() => Err(RequestError::UnitWithoutAlpha {
+        Some(unit) if unit != own && alpha.is_none() => Err(SteerError::UnitWithoutAlpha {
             vector: spec.vector.clone(),
             unit: unit.name(),
             own: own.name(),
@@ -405,7 +405,7 @@ fn read_gate(request: &GateRequest) -> Result<(GateSpec, PersonaVector), Error> 
     let file = &request.vector;
     let (vector, unit_of_file) = PersonaVector::read_from(file, Convention::default())?;
     let best_layer = vector.recommended.as_ref().map(|it| it.best_layer);
-    let missing = || RequestError::GateLayerMissing { vector: file.clone() };
+    let missing = || SteerError::GateLayerMissing { vector: file.clone() };
     let layer = request.layer.or(best_layer).ok_or_else(missing)?;
     if !vector.layers.contains_key(&layer) {
         let reason = format!(
@@ -423,11 +423,11 @@ fn read_gate(request: &GateRequest) -> Result<(GateSpec, PersonaVector), Error> 
 }
 
 /// Looks the token filter up in the model's vocabulary.
-fn tokens_of(spec: &SteerSpec, facts: &ModelFacts<'_>) -> Result<Option<Arc<TokenSet>>, RequestError> {
+fn tokens_of(spec: &SteerSpec, facts: &ModelFacts<'_>) -> Result<Option<Arc<TokenSet>>, SteerError> {
     match facts.tokenizer {
         Some(tokenizer) => Ok(spec.how.tokens.resolve(tokenizer)),
         None if spec.how.tokens == TokenFilter::default() => Ok(None),
-        None => Err(RequestError::TokenizerMissing { vector: spec.vector.clone() }),
+        None => Err(SteerError::TokenizerMissing { vector: spec.vector.clone() }),
     }
 }
 

@@ -221,7 +221,7 @@ fn a_token_filter_is_looked_up_in_the_vocabulary() {
     assert_eq!(tokens("kind:1,skip_special=true"), Some(vec![0, 1]));
     assert_eq!(tokens("kind:1,tokens=b"), Some(vec![1]));
     let refused = place.resolve("kind:1,tokens=b").unwrap_err();
-    assert!(matches!(refused, Error::Request(RequestError::TokenizerMissing { .. })), "{refused}");
+    assert!(matches!(refused, Error::Request(SteerError::TokenizerMissing { .. })), "{refused}");
 }
 
 #[test]
@@ -251,23 +251,23 @@ fn a_budget_becomes_an_alpha_of_one_on_its_side() {
     check("v:0.5", 0.5, None);
     assert_eq!(SteerSpec::take_budget(&mut []), Ok(None));
     let mut both = ["v:1".parse::<SteerSpec>().unwrap(), "w:1nat".parse().unwrap()];
-    let shared = RequestError::SharedBudget { vector: "w".into(), nats: 1.0 };
+    let shared = SteerError::SharedBudget { vector: "w".into(), nats: 1.0 };
     assert_eq!(SteerSpec::take_budget(&mut both), Err(shared));
 }
 
 #[test]
 fn what_cannot_be_resolved_is_refused_with_what_is_wrong() {
     let place = Place::new();
-    let request = |text: &str, want: fn(PathBuf) -> RequestError| {
+    let request = |text: &str, want: fn(PathBuf) -> SteerError| {
         let Err(Error::Request(error)) = place.resolve(text) else { panic!("{text}") };
         let file = |name: &str| place.0.path().join(name);
         let name = if text.contains("gate=") { "foreign" } else { "kind" };
         assert_eq!(error, want(file(name)), "{text}");
     };
-    request("kind,op=rotate", |vector| RequestError::AlphaMissing { vector, op: "rotate" });
-    request("kind,unit=rms", |vector| RequestError::UnitWithoutAlpha { vector, unit: "rms", own: "gap" });
-    request("kind:-1nat", |vector| RequestError::UnmeasuredBudget { vector, nats: 1.0 });
-    request("kind:1,gate=foreign,gate.above=0", |vector| RequestError::GateLayerMissing { vector });
+    request("kind,op=rotate", |vector| SteerError::AlphaMissing { vector, op: "rotate" });
+    request("kind,unit=rms", |vector| SteerError::UnitWithoutAlpha { vector, unit: "rms", own: "gap" });
+    request("kind:-1nat", |vector| SteerError::UnmeasuredBudget { vector, nats: 1.0 });
+    request("kind:1,gate=foreign,gate.above=0", |vector| SteerError::GateLayerMissing { vector });
 
     let check = |text: &str, kind: &str, part: &str| {
         let error = place.resolve(text).unwrap_err();
