@@ -154,3 +154,20 @@ fn a_stop_string_ends_the_text_before_it_wherever_tokens_cut_it() {
     check("aab", "ab", "a");
     check("no stop here", "", "no stop here");
 }
+
+#[test]
+fn a_tensor_that_two_shards_hold_is_refused_by_name() {
+    let (from, to) = (folder("llama-mha-sharded-f16"), tempfile::tempdir().unwrap());
+    for entry in std::fs::read_dir(&from).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+    }
+    let (first, extra) = ("model-00001-of-00003.safetensors", "model-extra.safetensors");
+    std::fs::copy(from.join(first), to.path().join(extra)).unwrap();
+    let index = to.path().join("model.safetensors.index.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    json["weight_map"]["another"] = extra.into();
+    std::fs::write(&index, json.to_string()).unwrap();
+
+    let error = Model::load(to.path(), Isa::best()).err().expect("refused").to_string();
+    assert!(error.contains(extra) && error.contains("another of the files holds too"), "{error}");
+}

@@ -129,7 +129,8 @@ impl Weights {
             let (shard, shape) = (self.shards.len(), info.shape.clone());
             let tensor = Tensor { shard, range, dtype, shape, row_order: None };
             if self.tensors.contains_key(&name) {
-                let reason = format!("holds `{name}`, which another of the files holds too: which is meant?");
+                let reason =
+                    format!("holds `{name}`, which another of the files holds too: leave one of them out");
                 return Err(Error::malformed(path, reason));
             }
             self.tensors.insert(name, tensor);
