@@ -97,9 +97,11 @@ impl LanguageModel {
         let mut activations = BTreeMap::new();
         for site in sites {
             for layer in layers {
-                let passes = keep.get(*site, *layer).iter();
-                let elements = passes.flat_map(|rows| self.engine().host(rows).as_slice().to_vec());
-                activations.insert((*site, *layer), elements.collect());
+                let mut elements = Vec::with_capacity(ids.len() * self.config().d_model);
+                for rows in keep.get(*site, *layer) {
+                    elements.extend_from_slice(self.engine().host(rows).as_slice());
+                }
+                activations.insert((*site, *layer), elements);
             }
         }
         Ok(activations)

@@ -158,7 +158,7 @@ impl Ask {
     /// Returns [`Error::Steering`] if no factor spends the budget.
     pub fn budget(mut self, nats: f64) -> Result<Ask, Error> {
         let frame = self.resolved_frame()?;
-        let prompt = frame.prompt_ids(self.model.tokenizer()?, &self.messages)?;
+        let prompt = self.prompt_in(&frame)?;
         let unsteered = Request {
             prompt: prompt.clone(),
             max_tokens: BUDGETED_TOKENS,
@@ -195,7 +195,7 @@ impl Ask {
     ///
     /// Returns [`Error::Tokenizer`] for a model without a tokenizer, and those of [`LanguageModel::frame`].
     pub fn prompt_ids(&self) -> Result<Vec<u32>, Error> {
-        Ok(self.resolved_frame()?.prompt_ids(self.model.tokenizer()?, &self.messages)?)
+        self.prompt_in(&self.resolved_frame()?)
     }
 
     /// Returns the request for the engine, for a loop that drives [`LanguageModel::generator`] itself.
@@ -204,7 +204,8 @@ impl Ask {
     ///
     /// Those of [`Ask::prompt_ids`], and [`Error::Steering`] for an alpha that is too large to compute with.
     pub fn request(&self) -> Result<Request, Error> {
-        self.request_at(1.0, &self.resolved_frame()?)
+        let frame = self.resolved_frame()?;
+        self.request_at(1.0, &frame, self.prompt_in(&frame)?)
     }
 
     /// Runs the request, and yields the answer piece by piece. Dropping the stream ends the answer.
@@ -214,7 +215,7 @@ impl Ask {
     /// Those of [`Ask::request`].
     pub fn stream(&self) -> Result<Stream, Error> {
         let frame = self.resolved_frame()?;
-        let request = self.request_at(1.0, &frame)?;
+        let request = self.request_at(1.0, &frame, self.prompt_in(&frame)?)?;
         let generator = self.model.generator()?.with_requests([request])?;
         Ok(Stream::new(generator, self.model.watch().clone(), is_raw(&frame)))
     }
@@ -251,8 +252,9 @@ impl Ask {
     /// Those of [`Ask::answer`].
     pub fn compare_at(&self, factors: &[f64]) -> Result<SideBySide, Error> {
         let frame = self.resolved_frame()?;
-        let requests =
-            factors.iter().map(|factor| self.request_at(*factor, &frame)).collect::<Result<Vec<_>, _>>()?;
+        let prompt = self.prompt_in(&frame)?;
+        let request = |factor: &f64| self.request_at(*factor, &frame, prompt.clone());
+        let requests = factors.iter().map(request).collect::<Result<Vec<_>, _>>()?;
         let generator = self.model.generator()?.with_requests(requests)?;
         let vectors = match &self.steered {
             SteeredBy::Request(resolved) => resolved.vectors(),
@@ -278,9 +280,13 @@ impl Ask {
         }
     }
 
-    fn request_at(&self, factor: f64, frame: &Frame) -> Result<Request, Error> {
+    fn prompt_in(&self, frame: &Frame) -> Result<Vec<u32>, Error> {
+        Ok(frame.prompt_ids(self.model.tokenizer()?, &self.messages)?)
+    }
+
+    fn request_at(&self, factor: f64, frame: &Frame, prompt: Vec<u32>) -> Result<Request, Error> {
         Ok(Request {
-            prompt: frame.prompt_ids(self.model.tokenizer()?, &self.messages)?,
+            prompt,
             steering: self.steered.at(factor * self.scale)?,
             sampling: self.sampling,
             max_tokens: self.max_tokens,

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::stream::piece;
 use crate::watch::Watcher;
 use std::sync::Arc;
-use whipstaff_engine::{Error as EngineError, Finish, Generator, Model, Tokenizer};
+use whipstaff_engine::{Error as EngineError, Generator, Model, Tokenizer};
 use whipstaff_steering::{Answer, Op, ResolvedVector};
 
 /// Answers to one prompt, in the order of the factors asked for.
@@ -35,8 +35,7 @@ pub(crate) fn compare(
     let alpha = vectors.first().map_or(0.0, |first| first.alpha) * scale;
     let side = |factor: &f64| {
         let alpha = alpha * factor + 0.0;
-        let answer = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
-        Side { factor: *factor, alpha, label: label(vectors, *factor, alpha), answer }
+        Side { factor: *factor, alpha, label: label(vectors, *factor, alpha), answer: Answer::empty() }
     };
     let mut sides: Vec<Side> = factors.iter().map(side).collect();
     let mut trims = vec![!is_raw; sides.len()];
@@ -45,10 +44,7 @@ pub(crate) fn compare(
         watch.advance(0)?;
         let i = event.request.index();
         let piece = piece(event, &mut trims[i]);
-        let answer = &mut sides[i].answer;
-        answer.text.push_str(&piece.text);
-        answer.tokens.extend(piece.token);
-        answer.finish = piece.finish.unwrap_or(answer.finish);
+        sides[i].answer.add(&piece.text, piece.token, piece.finish);
     }
     Ok(sides)
 }

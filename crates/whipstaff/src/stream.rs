@@ -51,12 +51,10 @@ impl Stream {
     ///
     /// Returns the first error of the iterator.
     pub fn answer(self) -> Result<Answer, Error> {
-        let mut answer = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
+        let mut answer = Answer::empty();
         for piece in self {
             let piece = piece?;
-            answer.text.push_str(&piece.text);
-            answer.tokens.extend(piece.token);
-            answer.finish = piece.finish.unwrap_or(answer.finish);
+            answer.add(&piece.text, piece.token, piece.finish);
         }
         Ok(answer)
     }

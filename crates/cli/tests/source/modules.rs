@@ -3,7 +3,7 @@
 //! A path such as `crate::vector::PersonaVector` is traced through re-exports to the module that defines the name, so
 //! that a door does not hide who depends on whom. Test code is left out.
 
-use super::{code, is_word, read, root, rust_files};
+use super::{code, is_word, read, rust_files};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The path of a module inside its crate: `["vector", "file"]`; the crate's root is empty.
@@ -362,10 +362,4 @@ pub fn without_tests(code: &str) -> String {
         rest = &rest[end..];
     }
     text + rest
-}
-
-/// The files of a crate, for those who want to look at them.
-pub fn files(name: &str) -> Vec<String> {
-    let folder = format!("crates/{name}/src");
-    if root().join(&folder).is_dir() { rust_files(&folder) } else { Vec::new() }
 }

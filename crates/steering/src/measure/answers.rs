@@ -33,6 +33,20 @@ pub struct Answer {
     pub finish: Finish,
 }
 
+impl Answer {
+    /// Returns the answer that nothing has been added to yet.
+    pub fn empty() -> Answer {
+        Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length }
+    }
+
+    /// Adds what one event of a generator tells of the answer.
+    pub fn add(&mut self, text: &str, token: Option<u32>, finish: Option<Finish>) {
+        self.text.push_str(text);
+        self.tokens.extend(token);
+        self.finish = finish.unwrap_or(self.finish);
+    }
+}
+
 /// Bytes of keys and values that requests may hold which decode together. A larger budget would share the weights
 /// among more rows.
 const CACHE_BUDGET: usize = 192 << 20;
@@ -113,7 +127,7 @@ impl Bench<'_> {
             if n_free >= n_following {
                 for request in requests.by_ref().take(n_free) {
                     generator.admit(request)?;
-                    answers.push(Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length });
+                    answers.push(Answer::empty());
                 }
             }
             if generator.is_idle() {
@@ -122,10 +136,7 @@ impl Bench<'_> {
             let mut n_ended = 0;
             for event in generator.step() {
                 let event = event.map_err(whipstaff_engine::Error::from)?;
-                let answer = &mut answers[event.request.index()];
-                answer.text += &event.text;
-                answer.tokens.extend(event.token);
-                answer.finish = event.finish.unwrap_or(answer.finish);
+                answers[event.request.index()].add(&event.text, event.token, event.finish);
                 n_ended += usize::from(event.finish.is_some());
             }
             self.watch.advance(n_ended)?;
