@@ -68,7 +68,7 @@ methods = ["mean", "logistic"]
 layers = "1,3"
 together = ["1-2"]
 kl = 0.1
-max_contrasts = 6
+max_contrasts = 8
 
 [[personas]]
 name = "librarian"
